@@ -1,0 +1,54 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Everything a developer or a curious operator does here. Each target first makes .venv and, as root on Debian, installs
+# the packages it needs (tests/lab/bootstrap says what it does).
+#
+#   make demo [NODE=wine|standin] [FLEET=...]   one lab node, one real full backup, the summary; the node is stopped at the end
+#   make test                                   every check and test; TESTS=... names files or adds pytest options
+#   make test-lab                               the long ones
+#   make lab-up [NODE=...] [COUNT=n]            nodes that stay, for playbooks run by hand; make lab-down ends them
+#   make lint                                   the static checks alone
+#   make clean                                  forget everything made here (running nodes are ended first)
+
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+
+PYTHON_BIN := .venv/bin/python
+# What was given, given on: `make demo NODE=standin` is `python -m tests.lab demo --node standin`.
+LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(FLEET),--fleet $(FLEET)) $(if $(COUNT),--count $(COUNT))
+PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
+
+.PHONY: help bootstrap demo test test-lab lab-up lab-down lint clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+bootstrap:
+	@tests/lab/bootstrap
+
+# make itself knows only "failed" (2); the playbook's own exit status stands in its "Error n" line and is what
+# `python -m tests.lab demo` exits with.
+demo: bootstrap
+	@$(PYTHON_BIN) -m tests.lab demo $(LAB_OPTIONS)
+
+lab-up: bootstrap
+	@$(PYTHON_BIN) -m tests.lab up $(LAB_OPTIONS)
+
+lab-down: bootstrap
+	@$(PYTHON_BIN) -m tests.lab down
+
+test: bootstrap
+	@$(PYTEST) $(TESTS)
+
+test-lab: bootstrap
+	@$(PYTEST) -m long $(TESTS) || [ $$? = 5 ]  # 5: no test is long
+
+lint: bootstrap
+	@$(PYTEST) tests/checks
+
+clean:
+	@if [ -e .lab/lab.json ] && [ -x $(PYTHON_BIN) ]; then $(PYTHON_BIN) -m tests.lab down; fi
+	@rm -rf .lab .venv .venv.lock collections inventory/lab.yml .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

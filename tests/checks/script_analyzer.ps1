@@ -1,0 +1,32 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PSScriptAnalyzer with the Windows PowerShell 5.1 profiles over a list of files, in one process: the profiles alone take
+# seconds to load. Reads JSON (paths, ignored_types), writes a JSON list of findings.
+param([string] $Module, [string] $InputFile, [string] $OutputFile)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+Import-Module $Module
+$request = [IO.File]::ReadAllText($InputFile) | ConvertFrom-Json
+$profiles = @(
+    'win-8_x64_10.0.14393.0_5.1.14393.2791_x64_4.0.30319.42000_framework'  # Windows Server 2016
+    'win-8_x64_10.0.17763.0_5.1.17763.316_x64_4.0.30319.42000_framework'  # Windows Server 2019
+)
+$settings = @{
+    Severity = @('Error', 'Warning', 'ParseError')
+    Rules = @{
+        PSUseCompatibleSyntax = @{ Enable = $true; TargetVersions = @('5.1') }
+        PSUseCompatibleCommands = @{ Enable = $true; TargetProfiles = $profiles }
+        PSUseCompatibleTypes = @{ Enable = $true; TargetProfiles = $profiles; IgnoreTypes = @($request.ignored_types) }
+    }
+}
+$found = New-Object System.Collections.Generic.List[object]
+foreach ($file in @($request.paths)) {
+    foreach ($record in @(Invoke-ScriptAnalyzer -Path $file -Settings $settings)) {
+        $found.Add([ordered]@{ path = $file; line = $record.Line; rule = $record.RuleName; text = $record.Message })
+    }
+}
+[IO.File]::WriteAllText($OutputFile, (ConvertTo-Json -InputObject $found.ToArray() -Depth 3))
