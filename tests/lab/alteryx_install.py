@@ -1,0 +1,226 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies on a Wine node as an Alteryx Server: programs, settings, keys, registry, service, database. Names from the facts, all content invented."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from pymongo import MongoClient
+from pymongo.errors import ConnectionFailure
+
+from . import cache, downloads, layout, native_build, seed, wine_registry
+
+SERVICE = "AlteryxService"
+VERSION = "2023.1.1.361"
+BIN = r"C:\Program Files\Alteryx\bin"
+PROGRAM_DATA = r"C:\ProgramData\Alteryx"
+DATA = r"D:\Alteryx\Service\Persistence\MongoDB"
+FOLDERS = (r"D:\Alteryx\Service\Staging", r"D:\Alteryx\Gallery\Logs", r"D:\Alteryx\Staging", r"D:\Alteryx\Service\Persistence")
+
+# Defaults of table 3.2 of the facts: element names are known, the rest of the real file is not.
+DEFAULTS: dict[str, dict[str, str]] = {
+    "Controller": {
+        "ControllerEnabled": "True", "GalleryEnabled": "False", "EmbeddedMongoDBEnabled": "False", "EmbeddedMongoDBPort": "27018",
+        "EmbeddedMongoDBServerName": "localhost", "EmbeddedMongoDBUserName": "user", "EmbeddedMongoDBDatabaseName": "AlteryxService",
+        "EmbeddedMongoDBRootPath": "", "EmbeddedMongoDBLogPath": "", "EmbeddedMongoDBArguments": "", "EmbeddedMongoDBReplSetEnabled": "False",
+        "EmbeddedMongoDBReplSetName": "ASReplSet", "MongoDBEnabled": "False", "MongoDBServerName": "", "MongoDBDatabaseName": "", "MongoDBUserName": "",
+        "SQLitePath": "", "ServicePort": "80", "ServiceStartupTimeToLive": "60000", "ServiceRestartTimeToLive": "25000", "LoggingEnabled": "False",
+        "LoggingPath": "", "WebInterfaceStagingPath": "",
+        "CleanupQueueTimeToLive": "0", "CleanupQueueInputsTimeToLive": "0", "CleanupSchedulerTimeToLive": "0"},
+    "Engine": {"LogFilePath": "", "PackageStagingPath": "", "DefaultTempFilePath": ""},
+    "Environment": {"Configured": "False", "SetupType": "SchedulerOnly", "WorkerEnabled": "True", "WorkingPath": ""},
+    "Gallery": {
+        "AuthenticationType": "BuiltIn", "BaseAddress": "http://localhost/gallery/", "SslEnabled": "False", "DefaultGalleryAdminUserName": "",
+        "LoggingPath": "", "WorkingPath": "", "MongoDBWebOverride": "False", "MongoDBWebConnection": "", "MongoDBWebServerName": "",
+        "MongoDBWebDatabaseName": "AlteryxGallery",
+        "MongoDBWebUserName": "", "MongoDBSearchOverride": "False", "MongoDBSearchConnection": "", "MongoDBSearchServerName": "",
+        "MongoDBSearchDatabaseName": "AlteryxGallery_Lucene", "SearchProvider": "Lucene", "ElasticSearchUrl": "", "SmtpEnabled": "True", "SmtpServerName": "",
+        "SmtpPort": "25", "SmtpUserName": "", "SmtpSslEnabled": "False"},
+    "Worker": {
+        "QueueWorkerEnabled": "True", "RenderWorkerEnabled": "True", "ThreadCount": "1", "Timeout": "0", "StagingPath": "", "UseLocalServer": "True",
+        "ServerName": "localhost", "MongoDBDirectConnectionEnabled": "True", "ExecuteUserName": "", "ExecuteDomain": ""}}
+
+_CIPHER_KEY = b"lab-of-alteryx-ops"  # as in native/settings.h
+
+
+def install(folder: Path, *, seed_folder: Path) -> None:
+    """Put an Alteryx Server on a node that has drives C and D and is switched off."""
+    passwords = json.loads((seed_folder / "passwords.json").read_text(encoding="utf-8"))
+    put_database_programs(folder)
+    for name in ("AlteryxService.exe", "AlteryxEngineCmd.exe"):
+        shutil.copy2(native_build.programs() / name, _bin(folder) / name)
+    for path, content in files(passwords).items():
+        _write(_host(folder, path), content)
+    for path in FOLDERS:
+        _host(folder, path).mkdir(parents=True, exist_ok=True)
+    _copy_sparse(seed_folder / "data", folder / "d" / "Alteryx" / "Service" / "Persistence" / "MongoDB")
+    _register(folder)
+
+
+def files(passwords: dict[str, str]) -> dict[str, bytes]:
+    """Settings, keys and connections of an Alteryx Server: Windows path to content. The same on every kind of node."""
+    keys = {"master.key": 64, "storage.key": 512, r"dcm\vault.key": 96, r"dcm\vault.dat": 4096}
+    return {
+        rf"{BIN}\RuntimeData\RuntimeSettings.xml": settings_xml(DEFAULTS),
+        rf"{BIN}\server\config\alteryx.config": _ALTERYX_CONFIG,
+        rf"{PROGRAM_DATA}\RuntimeSettings.xml": settings_xml(_overrides(passwords, secrets.token_hex(32))),
+        rf"{PROGRAM_DATA}\Engine\SystemAlias.xml": _SYSTEM_ALIAS,
+        rf"{PROGRAM_DATA}\Engine\SystemConnections.xml": _SYSTEM_CONNECTIONS,
+        **{rf"{PROGRAM_DATA}\Keys\{name}": secrets.token_bytes(size) for name, size in keys.items()}}
+
+
+def set_port(folder: Path, port: int) -> None:
+    """The port of the embedded database: own nodes of one lab share the loopback address."""
+    file = _program_data(folder) / "RuntimeSettings.xml"
+    text = file.read_bytes().decode()
+    element = f"<EmbeddedMongoDBPort>{port}</EmbeddedMongoDBPort>"
+    text, found = re.subn(r"<EmbeddedMongoDBPort>\d*</EmbeddedMongoDBPort>", element, text)
+    if not found:
+        text = text.replace("<EmbeddedMongoDBEnabled>", f"{element}\r\n    <EmbeddedMongoDBEnabled>", 1)
+    file.write_bytes(text.encode())
+
+
+def put_database_programs(folder: Path) -> None:
+    """mongod.exe, mongodump.exe and mongorestore.exe into the install folder."""
+    _bin(folder).mkdir(parents=True, exist_ok=True)
+    for source in (downloads.mongod() / "mongod.exe", downloads.mongodb_tools() / "mongodump.exe", downloads.mongodb_tools() / "mongorestore.exe"):
+        shutil.copyfile(source, _bin(folder) / source.name)
+
+
+def seed_digest() -> str:
+    """Changes whenever a seeded data folder would."""
+    return cache.digest(downloads.MONGOD.sha256, Path(seed.__file__), "1")
+
+
+def make_seed(folder: Path, start: Callable[..., subprocess.Popen[bytes]], target: Path) -> None:
+    """Fill a new data folder with a mongod.exe of this node; target gets data/ and passwords.json (random, one pair per cache)."""
+    passwords = {"admin": secrets.token_hex(16), "user": secrets.token_hex(16)}
+    port = free_port()
+    (folder / "d" / "seed").mkdir()
+    process = start(rf"{BIN}\mongod.exe", "--noauth", "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", r"D:\seed",
+                    "--logpath", r"C:\seed.log", "--setParameter", "diagnosticDataCollectionEnabled=false", "--wiredTigerCacheSizeGB", "0.25")
+    client: MongoClient[seed.Document]
+    with MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=60_000) as client:
+        counts = seed.populate(client, admin_password=passwords["admin"], user_password=passwords["user"])
+        try:
+            client.admin.command("shutdown")
+        except ConnectionFailure:
+            pass  # the answer of a server that ends
+    process.wait(60)
+    shutil.move(folder / "d" / "seed", target / "data")
+    (target / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+    secret = target / "passwords.json"
+    secret.touch(0o600)
+    secret.write_text(json.dumps(passwords), encoding="utf-8")
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settings_xml(settings: dict[str, dict[str, str]]) -> bytes:
+    """A RuntimeSettings.xml: two levels, UTF-8 with declaration."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<SystemSettings>"]
+    for section, elements in settings.items():
+        lines.append(f"  <{section}>")
+        for name, value in elements.items():
+            escaped = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            lines.append(f"    <{name}>{escaped}</{name}>" if value else f"    <{name} />")
+        lines.append(f"  </{section}>")
+    return "\r\n".join([*lines, "</SystemSettings>", ""]).encode()
+
+
+def encrypt(clear: str) -> str:
+    """The value of an ...Encrypted element; no cipher, it only keeps clear text off the node's disk."""
+    return "00" + _scramble(clear.encode()).hex().upper()
+
+
+def decrypt(value: str) -> str:
+    """What ``encrypt`` made into this value."""
+    return _scramble(bytes.fromhex(value[2:])).decode()
+
+
+def _scramble(data: bytes) -> bytes:
+    return bytes(byte ^ _CIPHER_KEY[at % len(_CIPHER_KEY)] for at, byte in enumerate(data))
+
+
+def _overrides(passwords: dict[str, str], token: str) -> dict[str, dict[str, str]]:
+    return {
+        "Controller": {
+            "EmbeddedMongoDBEnabled": "True", "GalleryEnabled": "True", "EmbeddedMongoDBPasswordEncrypted": encrypt(passwords["user"]),
+            # The real element for the admin password is not known; this name is the lab's own.
+            "EmbeddedMongoDBAdminPasswordEncrypted": encrypt(passwords["admin"]),
+            "EmbeddedMongoDBRootPath": DATA, "LoggingEnabled": "True", "LoggingPath": r"D:\Alteryx\Service\AlteryxServiceLog.log",
+            "EmbeddedMongoDBLogPath": r"D:\Alteryx\Service\mongoDBLog.log",
+            "ServerSecretEncrypted": encrypt(token), "StorageKeysEncrypted": encrypt(secrets.token_hex(24)),
+            "WebInterfaceStagingPath": r"D:\Alteryx\Service\Staging"},
+        "Environment": {"Configured": "True", "WorkingPath": r"D:\Alteryx"},
+        "Gallery": {
+            "BaseAddress": "https://alteryx.example.test/gallery/", "SslEnabled": "True", "LoggingPath": r"D:\Alteryx\Gallery\Logs",
+            "SmtpServerName": "mail.example.test", "SmtpPasswordEncrypted": encrypt(secrets.token_hex(8))},
+        "Worker": {
+            "ExecuteDomain": "EXAMPLE", "ExecuteUserName": "svc-ayx-run", "ExecutePasswordEncrypted": encrypt(secrets.token_hex(8)),
+            "StagingPath": r"D:\Alteryx\Staging"}}
+
+
+def _register(folder: Path) -> None:
+    wine_registry.merge(layout.prefix(folder) / "system.reg", {
+        r"Software\Wow6432Node\SRC\Alteryx": {"LastInstallDir": BIN, "LastVersion": VERSION},
+        rf"System\CurrentControlSet\Services\{SERVICE}": {
+            "Type": 0x10, "Start": 2, "ErrorControl": 1, "ImagePath": wine_registry.Expandable(rf'"{BIN}\AlteryxService.exe"'),
+            "DisplayName": "Alteryx Service", "ObjectName": "LocalSystem", "Description": "Double of the Alteryx service, made by the lab"}})
+
+
+def _bin(folder: Path) -> Path:
+    return folder / "c" / "Program Files" / "Alteryx" / "bin"
+
+
+def _program_data(folder: Path) -> Path:
+    return folder / "c" / "ProgramData" / "Alteryx"
+
+
+def _host(folder: Path, windows_path: str) -> Path:
+    return layout.drive(folder, windows_path[0]) / windows_path[3:].replace("\\", "/")
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+
+
+def _copy_sparse(source: Path, target: Path) -> None:
+    # A journal is 100 MB of zeros per file: holes cost neither time nor room.
+    subprocess.run(["cp", "-a", "--sparse=always", "--reflink=auto", str(source), str(target)], check=True, timeout=300)
+
+
+_ALTERYX_CONFIG = b"""<?xml version="1.0" encoding="utf-8"?>\r
+<configuration>\r
+  <alteryx>\r
+    <add key="lab.note" value="edited by an administrator: \xc3\xa4\xc3\xb6\xc3\xbc" />\r
+  </alteryx>\r
+</configuration>\r
+"""
+
+_SYSTEM_ALIAS = b"""<?xml version="1.0"?>\r
+<AliasData>\r
+  <Alias name="Sales DWH" type="odbc"><Connection>odbc:DSN=SalesDWH;UID=svc_sales</Connection></Alias>\r
+</AliasData>\r
+"""
+
+_SYSTEM_CONNECTIONS = b"""<?xml version="1.0"?>\r
+<Connections>\r
+  <Connection name="Lakehouse" driver="in-database"><DSN>Lakehouse</DSN></Connection>\r
+</Connections>\r
+"""

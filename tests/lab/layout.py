@@ -1,0 +1,50 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the lab keeps its things: one place, so that no other file joins such paths itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# An own folder lets a second lab (a developer's experiment, a parallel CI job) live beside the first.
+LAB = Path(os.environ.get("ALTERYX_LAB_DIR") or ROOT / ".lab").absolute()
+
+CACHE = LAB / "cache"
+CERTIFICATES = LAB / "certificates"
+STATE_FILE = LAB / "lab.json"
+NODES = LAB / "nodes"
+RUNS = LAB / "runs"
+
+# The packed lab PowerShell is no part of the repository; it lies beside it.
+PWSH_ARCHIVES = Path(os.environ.get("ALTERYX_LAB_PWSH_ARCHIVES") or ROOT.parent / "shared" / "pwsh")
+
+NATIVE_SOURCES = Path(__file__).resolve().parent / "native"
+
+
+def node_folder(name: str) -> Path:
+    """Folder of one node."""
+    return NODES / name
+
+
+def drive(folder: Path, letter: str) -> Path:
+    """Host folder of a node's drive, the same for every kind of node."""
+    return folder / letter.lower()
+
+
+def prefix(folder: Path) -> Path:
+    """WINEPREFIX of a Wine node."""
+    return folder / "prefix"
+
+
+def winrm_log(folder: Path) -> Path:
+    """JSON lines, one per WS-Man request of the node."""
+    return folder / "winrm.jsonl"
+
+
+def behaviour_file(folder: Path) -> Path:
+    r"""C:\AlteryxLab\behaviour.ini of a node: what its doubles shall do wrong."""
+    return drive(folder, "c") / "AlteryxLab" / "behaviour.ini"

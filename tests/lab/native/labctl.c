@@ -1,0 +1,185 @@
+/* Copyright (c) alteryx_ops.server_backup contributors
+ * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+/* labctl.exe: how the lab looks at a node and switches it on, without the collection. JSON on standard output.
+ *   service NAME          {"state": ..., "pid": n, "started": unix time, "start_type": n}
+ *   start NAME SECONDS    starts it and waits for Running; prints the same
+ *   stop NAME SECONDS     stops it and waits for Stopped; prints the same
+ *   processes             [{"pid": n, "parent": n, "name": ..., "command_line": ..., "started": unix time}]
+ *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then lives for ever, because a
+ *                         wineserver ends with its last process and every start of a new one costs seconds. Meanwhile it does what Wine's
+ *                         service manager leaves out: a service whose process has died is set to Stopped. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <windows.h>
+#include <tlhelp32.h>
+#include <winternl.h>
+
+#include "text.h"
+
+static double unix_time(const FILETIME *time)
+{
+    return ((double)(((unsigned long long)time->dwHighDateTime << 32) | time->dwLowDateTime) - 116444736000000000.0) / 1e7;
+}
+
+static double started(DWORD pid)
+{
+    FILETIME creation = {0}, unused[3];
+    HANDLE process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    BOOL known = process && GetProcessTimes(process, &creation, unused, unused + 1, unused + 2);
+    if (process)
+        CloseHandle(process);
+    return known ? unix_time(&creation) : 0;
+}
+
+static const char *state_name(DWORD state)
+{
+    switch (state) {
+    case SERVICE_STOPPED: return "Stopped";
+    case SERVICE_START_PENDING: return "StartPending";
+    case SERVICE_STOP_PENDING: return "StopPending";
+    case SERVICE_RUNNING: return "Running";
+    default: return "Other";
+    }
+}
+
+/* 0 for a service that does not exist */
+static DWORD query(const wchar_t *name, SERVICE_STATUS_PROCESS *status, DWORD *start_type)
+{
+    BYTE buffer[8192];
+    DWORD size, state = 0;
+    SC_HANDLE manager = NULL, service;
+    ULONGLONG limit = GetTickCount64() + 30000;
+    /* A node that is just starting has no service manager yet. */
+    while (!(manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT)) && GetTickCount64() < limit)
+        Sleep(50);
+    memset(status, 0, sizeof *status);
+    service = OpenServiceW(manager, name, SERVICE_QUERY_STATUS | SERVICE_QUERY_CONFIG);
+    if (service && QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)status, sizeof *status, &size)) {
+        state = status->dwCurrentState;
+        if (QueryServiceConfigW(service, (QUERY_SERVICE_CONFIGW *)buffer, sizeof buffer, &size))
+            *start_type = ((QUERY_SERVICE_CONFIGW *)buffer)->dwStartType;
+    }
+    if (service)
+        CloseServiceHandle(service);
+    CloseServiceHandle(manager);
+    return state;
+}
+
+static int print_service(const wchar_t *name)
+{
+    SERVICE_STATUS_PROCESS status;
+    DWORD start_type = 0, state = query(name, &status, &start_type);
+    DWORD pid = state == SERVICE_STOPPED ? 0 : status.dwProcessId;
+    printf("{\"state\": \"%s\", \"pid\": %lu, \"started\": %.3f, \"start_type\": %lu}\n", state ? state_name(state) : "Absent", pid,
+           pid ? started(pid) : 0, start_type);
+    fflush(stdout);
+    return 0;
+}
+
+static void wait_for(const wchar_t *name, DWORD wanted, double seconds)
+{
+    SERVICE_STATUS_PROCESS status;
+    DWORD start_type;
+    ULONGLONG limit = GetTickCount64() + (ULONGLONG)(seconds * 1000);
+    while (query(name, &status, &start_type) != wanted && GetTickCount64() < limit)
+        Sleep(50);
+}
+
+static int control(const wchar_t *name, int start, double seconds)
+{
+    SERVICE_STATUS status;
+    SC_HANDLE service = OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_START | SERVICE_STOP);
+    BOOL done = start ? StartServiceW(service, 0, NULL) : ControlService(service, SERVICE_CONTROL_STOP, &status);
+    if (done)
+        wait_for(name, start ? SERVICE_RUNNING : SERVICE_STOPPED, seconds);
+    return print_service(name);
+}
+
+static int is_dead(DWORD pid)
+{
+    HANDLE process = OpenProcess(SYNCHRONIZE, FALSE, pid);
+    int dead = !process || WaitForSingleObject(process, 0) == WAIT_OBJECT_0;
+    if (process)
+        CloseHandle(process);
+    return dead;
+}
+
+static void watch_for_death(const wchar_t *name)
+{
+    /* In Wine the handle a service sets its status by is an ordinary service handle with this right. */
+    const DWORD set_status = 0x8000;
+    SERVICE_STATUS_PROCESS status;
+    DWORD size;
+    SC_HANDLE service = OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_QUERY_STATUS | set_status);
+    for (;; Sleep(100))
+        if (QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size) && status.dwCurrentState != SERVICE_STOPPED &&
+            is_dead(status.dwProcessId)) {
+            SERVICE_STATUS stopped = {.dwServiceType = status.dwServiceType, .dwCurrentState = SERVICE_STOPPED, .dwWin32ExitCode = ERROR_PROCESS_ABORTED};
+            SetServiceStatus((SERVICE_STATUS_HANDLE)service, &stopped);
+        }
+}
+
+static char *command_line(DWORD pid)
+{
+    HANDLE process = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, FALSE, pid);
+    PROCESS_BASIC_INFORMATION basic;
+    PEB peb;
+    RTL_USER_PROCESS_PARAMETERS parameters;
+    wchar_t *line = NULL;
+    char *result;
+    if (process && !NtQueryInformationProcess(process, ProcessBasicInformation, &basic, sizeof basic, NULL) &&
+        ReadProcessMemory(process, basic.PebBaseAddress, &peb, sizeof peb, NULL) &&
+        ReadProcessMemory(process, peb.ProcessParameters, &parameters, sizeof parameters, NULL)) {
+        line = calloc(1, parameters.CommandLine.Length + sizeof *line);
+        if (!ReadProcessMemory(process, parameters.CommandLine.Buffer, line, parameters.CommandLine.Length, NULL))
+            *line = 0;
+    }
+    if (process)
+        CloseHandle(process);
+    result = utf8(line ? line : L"");
+    free(line);
+    return result;
+}
+
+static int print_processes(void)
+{
+    PROCESSENTRY32W entry = {.dwSize = sizeof entry};
+    HANDLE snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
+    struct text json = {0};
+    BOOL more;
+    for (more = Process32FirstW(snapshot, &entry); more; more = Process32NextW(snapshot, &entry)) {
+        if (entry.th32ProcessID == GetCurrentProcessId())
+            continue;
+        text_addf(&json, "%s{\"pid\": %lu, \"parent\": %lu, \"started\": %.3f, \"name\": ", json.size ? ", " : "[", entry.th32ProcessID,
+                  entry.th32ParentProcessID, started(entry.th32ProcessID));
+        text_add_json(&json, utf8(entry.szExeFile));
+        text_adds(&json, ", \"command_line\": ");
+        text_add_json(&json, command_line(entry.th32ProcessID));
+        text_adds(&json, "}");
+    }
+    printf("%s]\n", json.size ? json.data : "[");
+    return 0;
+}
+
+int wmain(int argc, wchar_t **argv)
+{
+    const wchar_t *verb = argc > 1 ? argv[1] : L"", *name = argc > 2 ? argv[2] : L"";
+    double seconds = argc > 3 ? wcstod(argv[3], NULL) : 30;
+    if (!wcscmp(verb, L"service"))
+        return print_service(name);
+    if (!wcscmp(verb, L"start") || !wcscmp(verb, L"stop"))
+        return control(name, !wcscmp(verb, L"start"), seconds);
+    if (!wcscmp(verb, L"processes"))
+        return print_processes();
+    if (!wcscmp(verb, L"keepalive")) {
+        wait_for(name, SERVICE_RUNNING, seconds);
+        print_service(name);
+        fclose(stdout); /* whoever waits for the line must not wait for us */
+        watch_for_death(name);
+    }
+    fputs("labctl: unknown verb\n", stderr);
+    return 87;
+}

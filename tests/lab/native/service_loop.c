@@ -1,0 +1,116 @@
+/* Copyright (c) alteryx_ops.server_backup contributors
+ * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include "service_loop.h"
+
+#include <stdio.h>
+#include <windows.h>
+
+#include "behaviour.h"
+#include "job.h"
+#include "mongod.h"
+#include "settings.h"
+#include "text.h"
+
+static SERVICE_STATUS_HANDLE handle;
+static HANDLE stop_requested;
+static int stop_refused;
+
+static void report(DWORD state, DWORD error)
+{
+    static DWORD checkpoint;
+    SERVICE_STATUS status = {.dwServiceType = SERVICE_WIN32_OWN_PROCESS, .dwCurrentState = state, .dwWin32ExitCode = error};
+    if (state == SERVICE_RUNNING)
+        status.dwControlsAccepted = SERVICE_ACCEPT_SHUTDOWN | (stop_refused ? 0 : SERVICE_ACCEPT_STOP);
+    if (state == SERVICE_START_PENDING || state == SERVICE_STOP_PENDING) {
+        status.dwCheckPoint = ++checkpoint;
+        status.dwWaitHint = 120000;
+    }
+    SetServiceStatus(handle, &status);
+}
+
+static void log_line(const char *line)
+{
+    const char *path = setting("Controller", "LoggingPath");
+    FILE *file = *path ? _wfopen(wide(path), L"a") : NULL;
+    SYSTEMTIME now;
+    if (!file)
+        return;
+    GetSystemTime(&now);
+    fprintf(file, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %lu %s\n", now.wYear, now.wMonth, now.wDay, now.wHour, now.wMinute, now.wSecond,
+            now.wMilliseconds, GetCurrentProcessId(), line);
+    fclose(file);
+}
+
+static DWORD WINAPI on_control(DWORD control, DWORD type, void *data, void *context)
+{
+    (void)type;
+    (void)data;
+    (void)context;
+    if (control == SERVICE_CONTROL_INTERROGATE)
+        return NO_ERROR;
+    if (control != SERVICE_CONTROL_STOP && control != SERVICE_CONTROL_SHUTDOWN)
+        return ERROR_CALL_NOT_IMPLEMENTED;
+    report(SERVICE_STOP_PENDING, 0);
+    SetEvent(stop_requested);
+    return NO_ERROR;
+}
+
+static void WINAPI service_main(DWORD count, wchar_t **names)
+{
+    struct mongod mongod = {0};
+    HANDLE waits[2];
+    DWORD waited = 1, woken;
+    (void)count;
+    (void)names;
+    stop_requested = CreateEventW(NULL, TRUE, FALSE, NULL);
+    handle = RegisterServiceCtrlHandlerExW(L"AlteryxService", on_control, NULL);
+    report(SERVICE_START_PENDING, 0);
+    log_line("starting");
+    while (behaves("start", "hang"))
+        Sleep(500);
+    behaviour_delay("start_delay_ms");
+    if (behaves("start", "fail")) {
+        log_line("start failed");
+        report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
+        return;
+    }
+    if (setting_true("Controller", "ControllerEnabled") && setting_true("Controller", "EmbeddedMongoDBEnabled")) {
+        if (mongod_start(&mongod, job_create(0), wide(setting("Controller", "EmbeddedMongoDBRootPath")), 1)) {
+            log_line("the embedded MongoDB did not start");
+            report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
+            return;
+        }
+        waits[waited++] = mongod.process;
+    }
+    waits[0] = stop_requested;
+    report(SERVICE_RUNNING, 0);
+    log_line("running");
+    /* A stop is refused by not accepting it beforehand: a control that is accepted and then answered by an error makes Wine's service manager
+     * kill the process at the next one. */
+    while ((woken = WaitForMultipleObjects(waited, waits, FALSE, 50)) == WAIT_TIMEOUT)
+        if (stop_refused != behaves("stop", "refuse")) {
+            stop_refused = !stop_refused;
+            report(SERVICE_RUNNING, 0);
+        }
+    if (woken != WAIT_OBJECT_0) {
+        log_line("the embedded MongoDB has ended by itself");
+        report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
+        return;
+    }
+    log_line("stopping");
+    while (behaves("stop", "hang"))
+        Sleep(500);
+    behaviour_delay("stop_delay_ms");
+    mongod_stop(&mongod);
+    log_line("stopped");
+    report(SERVICE_STOPPED, 0);
+}
+
+int service_run(void)
+{
+    static wchar_t name[] = L"AlteryxService";
+    SERVICE_TABLE_ENTRYW table[] = {{name, service_main}, {NULL, NULL}};
+    return StartServiceCtrlDispatcherW(table);
+}

@@ -1,0 +1,175 @@
+/* Copyright (c) alteryx_ops.server_backup contributors
+ * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include "verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <windows.h>
+
+#include "behaviour.h"
+#include "job.h"
+#include "mongod.h"
+#include "settings.h"
+#include "text.h"
+
+static const wchar_t *const databases[] = {L"AlteryxService", L"AlteryxGallery", L"AlteryxGallery_Lucene"};
+
+static int service_is_stopped(void)
+{
+    SERVICE_STATUS status = {.dwCurrentState = SERVICE_STOPPED};
+    SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
+    SC_HANDLE service = OpenServiceW(manager, L"AlteryxService", SERVICE_QUERY_STATUS);
+    QueryServiceStatus(service, &status);
+    CloseServiceHandle(service);
+    CloseServiceHandle(manager);
+    return status.dwCurrentState == SERVICE_STOPPED;
+}
+
+/* Run a database tool to its end; its output goes to our standard output and, if given, into a log. */
+static int run_tool(HANDLE job, const wchar_t *command_line, HANDLE log)
+{
+    HANDLE reader, writer, process;
+    char block[4096];
+    DWORD count, code = 1;
+    CreatePipe(&reader, &writer, NULL, 0);
+    process = job_start(job, command_line, NULL, writer, writer, NULL);
+    CloseHandle(writer);
+    while (process && ReadFile(reader, block, sizeof block, &count, NULL) && count) {
+        fwrite(block, 1, count, stdout);
+        fflush(stdout);
+        if (log)
+            WriteFile(log, block, count, &count, NULL);
+    }
+    CloseHandle(reader);
+    if (!process)
+        return -1;
+    WaitForSingleObject(process, INFINITE);
+    GetExitCodeProcess(process, &code);
+    CloseHandle(process);
+    return (int)code;
+}
+
+/* The tools read the password from a file of their own: arguments are seen by everyone who lists processes. */
+static void write_password_file(wchar_t *path)
+{
+    wchar_t folder[MAX_PATH];
+    struct text yaml = {0};
+    DWORD count;
+    HANDLE file;
+    GetTempPathW(MAX_PATH, folder);
+    _snwprintf(path, MAX_PATH, L"%ls\\AlteryxService_%lu.yaml", folder, GetCurrentProcessId());
+    text_addf(&yaml, "password: \"%s\"\n", setting_secret("Controller", "EmbeddedMongoDBPasswordEncrypted"));
+    file = CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, 0, NULL);
+    WriteFile(file, yaml.data, (DWORD)yaml.size, &count, NULL);
+    CloseHandle(file);
+}
+
+static int dump_database(HANDLE job, const struct mongod *mongod, const wchar_t *database, const wchar_t *folder)
+{
+    wchar_t line[4096], password[MAX_PATH];
+    int code;
+    write_password_file(password);
+    _snwprintf(line, 4096, L"\"%ls\\mongodump.exe\" --host 127.0.0.1 --port %d --username \"%ls\" --authenticationDatabase AlteryxService --config \"%ls\" --db %ls --out \"%ls\"",
+               install_folder(), mongod->port, wide(setting("Controller", "EmbeddedMongoDBUserName")), password, database, folder);
+    code = run_tool(job, line, NULL);
+    DeleteFileW(password);
+    return code;
+}
+
+static void make_empty(const wchar_t *folder)
+{
+    wchar_t path[MAX_PATH];
+    _snwprintf(path, MAX_PATH, L"%ls\\AlteryxGallery\\users.bson", folder);
+    CloseHandle(CreateFileW(path, GENERIC_WRITE, 0, NULL, TRUNCATE_EXISTING, 0, NULL));
+}
+
+int emongodump(const wchar_t *folder)
+{
+    struct mongod mongod = {0};
+    HANDLE job = job_create(0);
+    size_t i;
+    int failed = 0;
+    if (!service_is_stopped()) {
+        puts("EMongoDump failed: the service is running");
+        return 0;
+    }
+    if (behaves("emongodump", "exit1"))
+        return 1;
+    if (mongod_start(&mongod, job, wide(setting("Controller", "EmbeddedMongoDBRootPath")), 1)) {
+        puts("EMongoDump failed: the embedded MongoDB did not start");
+        return 0;
+    }
+    while (behaves("emongodump", "hang"))
+        Sleep(500);
+    behaviour_delay("emongodump_delay_ms");
+    for (i = 0; i < sizeof databases / sizeof *databases && !failed; i++) {
+        if (i == 1 && behaves("emongodump", "fail"))
+            failed = 1;
+        else if (i != 1 || !behaves("emongodump", "half"))
+            failed = dump_database(job, &mongod, databases[i], folder);
+    }
+    if (behaves("emongodump", "empty"))
+        make_empty(folder);
+    mongod_stop(&mongod);
+    if (failed)
+        puts("EMongoDump failed");
+    return 0;
+}
+
+static int folder_is_empty(const wchar_t *folder)
+{
+    wchar_t pattern[MAX_PATH];
+    WIN32_FIND_DATAW entry;
+    HANDLE search;
+    int count = 0;
+    _snwprintf(pattern, MAX_PATH, L"%ls\\*", folder);
+    search = FindFirstFileW(pattern, &entry);
+    if (search == INVALID_HANDLE_VALUE)
+        return GetFileAttributesW(folder) == INVALID_FILE_ATTRIBUTES && CreateDirectoryW(folder, NULL);
+    do
+        count++;
+    while (count < 3 && FindNextFileW(search, &entry));
+    FindClose(search);
+    return count < 3; /* . and .. */
+}
+
+int emongorestore(const wchar_t *value)
+{
+    struct mongod mongod = {0};
+    HANDLE job = job_create(0), log;
+    wchar_t *source = _wcsdup(value), *target = wcschr(source, L','), *end;
+    wchar_t line[4096], log_path[MAX_PATH];
+    int failed;
+    if (!target) {
+        puts("EMongoRestore failed: expected <source>,<target>");
+        return 0;
+    }
+    *target++ = 0;
+    if ((end = wcschr(target, L','))) /* a batch size may follow */
+        *end = 0;
+    if (!service_is_stopped()) {
+        puts("EMongoRestore failed: the service is running");
+        return 0;
+    }
+    if (GetFileAttributesW(source) == INVALID_FILE_ATTRIBUTES || !folder_is_empty(target)) {
+        puts("EMongoRestore failed: the source must exist and the target must be an empty folder");
+        return 0;
+    }
+    if (mongod_start(&mongod, job, target, 0)) {
+        puts("EMongoRestore failed: the embedded MongoDB did not start");
+        return 0;
+    }
+    _snwprintf(log_path, MAX_PATH, L"%ls\\..\\mongoRestore.log", source);
+    log = CreateFileW(log_path, GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_ALWAYS, 0, NULL);
+    _snwprintf(line, 4096, L"\"%ls\\mongorestore.exe\" --host 127.0.0.1 --port %d --nsExclude admin.* --dir \"%ls\"", install_folder(), mongod.port, source);
+    failed = run_tool(job, line, log);
+    CloseHandle(log);
+    /* The dump holds no users: without them the service could not log in again. */
+    failed |= mongod_create_users(&mongod);
+    mongod_stop(&mongod);
+    if (failed)
+        puts("EMongoRestore failed");
+    return 0;
+}

@@ -1,0 +1,160 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archive jobs of a stand-in node: writes and reads back real archives, laid out as ArchiveJob.ps1 and VerifyJob.ps1 do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from .standin_failure import NodeFailure
+from .standin_files import FoundFile, files_below, sha256, utc_text, write_text
+from .standin_jobs import Job
+
+MANIFEST = "BackupManifest.json"
+_LEVELS = {"Optimal": 6, "Fastest": 1}
+
+
+def archive_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """Write zip, manifest, secrets file and, last, the .sha256 file."""
+    begun = time.monotonic()
+    base = rf"{spec['folder']}\{spec['base_name']}"
+    archive = job.node.path(f"{base}.zip")
+    if archive.exists():
+        raise NodeFailure("archive_exists", f"{base}.zip exists already; nothing is overwritten")
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    files = files_below(job.node.path(spec["source"]))
+    total = sum(found.size for found in files)
+    job.status("archive", total_bytes=total)
+    job.log(f"archiving {len(files)} files, {total} bytes")
+    made = [archive.with_name(f"{archive.name}.partial")]
+    try:
+        manifest = _write_zip(made[0], files, total, spec)
+        job.status("hash", total_bytes=total)
+        sums = [(sha256(made[0]), "zip")]
+        sums.append((_publish(archive, "manifest.json", manifest, made), "manifest.json"))
+        if spec["secrets_file"]:
+            text = job.node.path(spec["secrets_file"]).read_text(encoding="utf-8")
+            sums.append((_publish(archive, "secrets.pem", text, made), "secrets.pem"))
+        made[0].rename(archive)
+        made.append(archive)
+        _publish(archive, "sha256", "".join(f"{digest} *{spec['base_name']}.{ending}\n" for digest, ending in sums), made)
+    except BaseException:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
+    job.log(f"published {base}.zip")
+    if not spec["keep_staging"]:
+        shutil.rmtree(job.node.path(spec["staging"]), ignore_errors=True)
+    return {"archive": f"{base}.zip", "archive_bytes": archive.stat().st_size, "archive_sha256": sums[0][0], "manifest_sha256": sums[1][0],
+            "file_count": len(files), "file_bytes": total, "secrets": bool(spec["secrets_file"]), "seconds": time.monotonic() - begun}
+
+
+def verify_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """Read an archive back; the verdict lies beside it."""
+    begun = time.monotonic()
+    folder, name = job.node.path(spec["folder"]), spec["base_name"]
+    if not (folder / f"{name}.sha256").exists():
+        raise NodeFailure("archive_incomplete", rf"{spec['folder']}\{name}.sha256 is absent, so this archive is not complete")
+    job.status("hash")
+    problems = _sidecar_problems(folder, name)
+    job.status("read back")
+    entries, size = 0, 0
+    try:
+        entries, size = _read_back(folder, name, problems)
+    except NodeFailure as failure:
+        problems.append(f"it cannot be read: {failure.message}")
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+        problems.append(f"it cannot be read: {error}")
+    verdict = {"schema": 1, "archive": f"{name}.zip", "verified": utc_text(),
+               "method": "every file hashed against the .sha256 file, every entry read back and hashed against the manifest",
+               "verdict": "bad" if problems else "good", "entries": entries, "bytes": size, "problems": problems,
+               "seconds": round(time.monotonic() - begun, 3)}
+    write_text(folder / f"{name}.verify_{spec['stamp']}.json", json.dumps(verdict))
+    if problems:
+        raise NodeFailure("archive_bad", f"{name}.zip is not good: {'; '.join(problems)}", verdict)
+    job.log(f"{name}.zip read back: {entries} entries, {size} bytes, all as the manifest says")
+    return verdict
+
+
+def _write_zip(target: Path, files: list[FoundFile], total: int, spec: dict[str, Any]) -> str:
+    """The archive under its temporary name; returns its manifest."""
+    listed = []
+    with zipfile.ZipFile(target, "x") as archive:
+        for found in files:
+            content = found.full_path.read_bytes()
+            stored = Path(found.path).suffix.lower() in spec["stored_extensions"]
+            _add(archive, found.path, content, found.modified, spec["compression"], stored=stored)
+            listed.append(f'{{"path": {json.dumps(found.path, ensure_ascii=False)}, "bytes": {len(content)}, '
+                          f'"sha256": "{hashlib.sha256(content).hexdigest()}", "modified": "{utc_text(found.modified)}"}}')
+        manifest: str = spec["manifest"].replace('"@@files@@"', "[\n    " + ",\n    ".join(listed) + "\n  ]")
+        manifest = manifest.replace('"@@file_count@@"', str(len(files))).replace('"@@file_bytes@@"', str(total))
+        _add(archive, MANIFEST, manifest.encode(), time.time(), spec["compression"], stored=False)
+    return manifest
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes, modified: float, compression: str, *, stored: bool) -> None:
+    moment = time.localtime(modified)
+    entry = zipfile.ZipInfo(name, (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec))
+    level = None if stored else _LEVELS.get(compression)
+    archive.writestr(entry, content, zipfile.ZIP_STORED if level is None else zipfile.ZIP_DEFLATED, level)
+
+
+def _publish(archive: Path, ending: str, text: str, made: list[Path]) -> str:
+    """Write a text beside the archive; returns its SHA-256."""
+    file = archive.with_suffix(f".{ending}")
+    if file.exists():
+        raise NodeFailure("archive_exists", f"{file.name} exists already; nothing is overwritten")
+    made.append(file)
+    write_text(file, text)
+    return sha256(file)
+
+
+def _sidecar_problems(folder: Path, name: str) -> list[str]:
+    problems, names = [], []
+    for line in (folder / f"{name}.sha256").read_text(encoding="utf-8").splitlines():
+        match = re.fullmatch(r"([0-9a-f]{64}) \*(.+)", line)
+        if not match:
+            problems.append(f"the .sha256 file has a line that is none: {line}")
+            continue
+        names.append(match[2])
+        if not (folder / match[2]).is_file():
+            problems.append(f"{match[2]} is absent")
+        elif sha256(folder / match[2]) != match[1]:
+            problems.append(f"{match[2]} does not have the SHA-256 of the .sha256 file")
+    if f"{name}.zip" not in names:
+        problems.append("the .sha256 file does not name the archive")
+    return problems
+
+
+def _read_back(folder: Path, name: str, problems: list[str]) -> tuple[int, int]:
+    """Every entry against the manifest; returns entries and bytes."""
+    seen: dict[str, int] = {}
+    with zipfile.ZipFile(folder / f"{name}.zip") as archive:
+        if MANIFEST not in archive.namelist():
+            raise NodeFailure("archive_incomplete", f"there is no {MANIFEST} in it")
+        text = archive.read(MANIFEST)
+        beside = folder / f"{name}.manifest.json"
+        if not beside.exists() or beside.read_bytes() != text:
+            problems.append("the manifest beside the archive is not the one inside")
+        wanted = {file["path"]: file for file in json.loads(text)["files"]}
+        for path in archive.namelist():
+            if path == MANIFEST:
+                continue
+            if path in seen:
+                problems.append(f"{path} is in it twice")
+            content = archive.read(path)
+            seen[path] = len(content)
+            if path not in wanted:
+                problems.append(f"{path} is not in the manifest")
+            elif (hashlib.sha256(content).hexdigest(), len(content)) != (wanted[path]["sha256"], wanted[path]["bytes"]):
+                problems.append(f"{path} does not have the bytes and SHA-256 of the manifest")
+    problems += [f"{path} of the manifest is not in it" for path in wanted if path not in seen]
+    return len(seen), sum(seen.values())

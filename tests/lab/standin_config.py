@@ -1,0 +1,97 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""config_export of a stand-in node: copies of the critical files, and a real encrypted secrets file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import textwrap
+import xml.etree.ElementTree
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7EnvelopeBuilder, PKCS7Options
+
+from . import alteryx_install, standin_service
+from .node import Node
+from .standin_failure import NodeFailure
+from .standin_files import files_below, utc_text, write_text
+from .standin_window import run_staging
+
+_FAILURE_WORDS = re.compile(r"\b(fail|failed|error|exception|unable|cannot|invalid)\b", re.IGNORECASE)
+
+
+def config_export(node: Node, computer: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The module config_export."""
+    staging = arguments["staging_directory"]
+    root, _, run = staging.rpartition("\\")
+    writes = not arguments.get("_ansible_check_mode")
+    if writes:
+        run_staging(node, root, run)
+        node.path(rf"{staging}\files").mkdir(exist_ok=True)
+    listed = [_take(node, item, rf"{staging}\files" if writes else "") for item in arguments["files"]]
+    secrets = list(arguments.get("secrets") or [])
+    secrets_file = ""
+    if secrets and writes:
+        clear = {"schema": 1, "run_id": arguments["run_id"], "computer": computer, "created": utc_text(), **_secrets(node, secrets)}
+        secrets_file = rf"{staging}\secrets.pem"
+        write_text(node.path(secrets_file), envelope(json.dumps(clear), arguments["recipients"]))
+    return {"changed": True, "files": listed, "secrets": secrets, "secrets_file": secrets_file}
+
+
+def envelope(text: str, recipients: list[str]) -> str:
+    """CMS for these certificates (PEM), in the form of Protect-CmsMessage."""
+    builder = PKCS7EnvelopeBuilder().set_data(text.encode()).set_content_encryption_algorithm(AES256)
+    for pem in recipients:
+        builder = builder.add_recipient(x509.load_pem_x509_certificate(pem.encode()))
+    body = base64.b64encode(builder.encrypt(Encoding.DER, [PKCS7Options.Binary])).decode("ascii")
+    return "\n".join(["-----BEGIN CMS-----", *textwrap.wrap(body, 64), "-----END CMS-----", ""])
+
+
+def _take(node: Node, item: dict[str, Any], target: str) -> dict[str, Any]:
+    """Copy one file or folder, or only count it where there is no target; returns its entry of the result."""
+    source = node.path(item["source"])
+    present = source.exists()
+    if not present and item["required"]:
+        raise NodeFailure("critical_file_missing", f"The critical file {item['source']} is absent")
+    pairs: list[tuple[Path, str]] = []
+    if source.is_dir():
+        pairs = [(found.full_path, f"{item['archive_path']}/{found.path}") for found in files_below(source)]
+    elif present:
+        pairs = [(source, item["archive_path"])]
+    if target:
+        for file, path in pairs:
+            copy = node.path(target) / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+    return {"id": item["id"], "source": item["source"], "present": present, "files": len(pairs), "bytes": sum(file.stat().st_size for file, _ in pairs)}
+
+
+def _secrets(node: Node, wanted: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "controller_token" in wanted:
+        token = _setting(node, "ServerSecretEncrypted")
+        fails = standin_service.behaviour(node).get("getserversecret") == "fail" or not token
+        text = "Failed to get the server secret" if fails else token
+        if _FAILURE_WORDS.search(text):
+            raise NodeFailure("secret_unreadable", f"AlteryxService.exe getserversecret gave no usable answer (exit code 0, {len(text)} characters)")
+        found["controller_token"] = text
+    if "mongodb_passwords" in wanted:
+        passwords = {"admin": _setting(node, "EmbeddedMongoDBAdminPasswordEncrypted"), "non_admin": _setting(node, "EmbeddedMongoDBPasswordEncrypted")}
+        if not all(passwords.values()):
+            raise NodeFailure("secret_unreadable", "AlteryxService.exe getemongopassword did not name an Admin and a Non-Admin password")
+        found["mongodb_passwords"] = passwords
+    return found
+
+
+def _setting(node: Node, name: str) -> str:
+    tree = xml.etree.ElementTree.parse(node.path(rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml"))
+    value = tree.findtext(f"Controller/{name}")
+    return alteryx_install.decrypt(value) if value else ""

@@ -1,0 +1,84 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""emongodump of a stand-in node: a small dump with real BSON, and text like mongodump's."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import bson
+
+from . import seed, standin_service
+from .node import Node
+from .standin_files import utc_text
+
+_DOCUMENTS = 25  # of each collection; the seed of a Wine node has some thousand in all
+_TICK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One collection as it lies in a dump."""
+
+    database: str
+    name: str
+    count: int
+    documents: bytes
+    metadata: bytes
+
+
+def emongodump(node: Node, folder: str, tick: Callable[[], None]) -> tuple[int, str]:
+    """What ``AlteryxService.exe emongodump=FOLDER`` does; tick is called while it works and may end it by raising. Returns exit code and output."""
+    if node.service().state != "Stopped":
+        return 0, "EMongoDump failed: the service is running\r\n"
+    behaves = standin_service.behaviour(node)
+    fault = behaves.get("emongodump", "")
+    if fault == "exit1":
+        return 1, ""
+    began = time.monotonic()
+    while standin_service.behaviour(node).get("emongodump") == "hang" or time.monotonic() - began < int(behaves.get("emongodump_delay_ms") or 0) / 1000:
+        tick()
+        time.sleep(_TICK_SECONDS)
+    output = []
+    for database in seed.DATABASES:
+        if database == "AlteryxGallery" and fault == "fail":
+            return 0, "".join(output) + "EMongoDump failed\r\n"
+        if database == "AlteryxGallery" and fault == "half":
+            continue
+        output += [_dump(node, folder, collection) for collection in collections() if collection.database == database]
+        tick()
+    if fault == "empty":
+        node.path(rf"{folder}\AlteryxGallery\users.bson").write_bytes(b"")
+    return 0, "".join(output)
+
+
+@functools.cache
+def collections() -> tuple[Collection, ...]:
+    """The simulated database, the same on all nodes."""
+    return tuple(_collections())
+
+
+def _collections() -> Iterator[Collection]:
+    chance = random.Random(seed.SEED)
+    for database, name, count, make in seed._collections():
+        documents = [bson.encode(make(chance, index)) for index in range(min(count, _DOCUMENTS))]
+        metadata = {"indexes": [{"v": {"$numberInt": "2"}, "key": {"_id": {"$numberInt": "1"}}, "name": "_id_"}],
+                    "uuid": uuid.uuid5(uuid.NAMESPACE_DNS, f"{database}.{name}").hex, "collectionName": name}
+        yield Collection(database, name, len(documents), b"".join(documents), json.dumps(metadata, separators=(",", ":")).encode())
+
+
+def _dump(node: Node, folder: str, collection: Collection) -> str:
+    target = node.path(rf"{folder}\{collection.database}")
+    target.mkdir(parents=True, exist_ok=True)
+    (target / f"{collection.name}.bson").write_bytes(collection.documents)
+    (target / f"{collection.name}.metadata.json").write_bytes(collection.metadata)
+    at, namespace = utc_text().replace("Z", "+0000"), f"`{collection.database}.{collection.name}`"
+    return (f"{at}\twriting {namespace} to {folder}\\{collection.database}\\{collection.name}.bson\n"
+            f"{at}\tdone dumping {namespace} ({collection.count} document{'' if collection.count == 1 else 's'})\n")

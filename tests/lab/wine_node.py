@@ -1,0 +1,245 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Windows machine out of Wine: made from nothing, switched on and off, and programs run in it.
+
+What lies in it as an Alteryx Server is alteryx_install.py's business."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from . import alteryx_install, cache, downloads, layout, native_build, wine_registry
+
+SERVICE = alteryx_install.SERVICE
+LABCTL = r"C:\AlteryxLab\bin\labctl.exe"
+BOOT_SECONDS = 90
+REGISTERED = "node.json"  # written last by create: its presence means a complete node
+
+# Made by every new prefix, written by nobody afterwards: nodes share them by hard links, which makes 700 MB into 30.
+SHARED_SUFFIXES = (".dll", ".nls", ".sys", ".drv", ".ocx", ".cpl", ".acm", ".tlb", ".ax")
+
+
+def create(folder: Path, name: str, *, mongo_port: int, scheduler_port: int) -> None:
+    """From nothing to a registered, seeded, stopped node; one that exists is left alone but for its two ports, which need it switched off."""
+    identity = json.dumps({"name": name, "mongo_port": mongo_port, "scheduler_port": scheduler_port})
+    registered = folder / REGISTERED
+    if registered.exists() and registered.read_text(encoding="utf-8") == identity:
+        return
+    if not registered.exists():
+        power_off(folder)  # what a creation that was broken off may have left running
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _new_prefix(folder)
+        _put_lab_programs(folder)
+        alteryx_install.install(folder, seed_folder=_seeded())
+    elif is_on(folder):
+        raise RuntimeError(f"{folder.name}: switch it off before giving it other ports")
+    alteryx_install.set_port(folder, mongo_port)
+    wine_registry.merge(layout.prefix(folder) / "system.reg", {
+        r"Software\AlteryxLab": {"SchedulerPort": scheduler_port, "NodeName": name}})
+    registered.write_text(identity, encoding="utf-8")
+
+
+def boot(folder: Path) -> None:
+    """Switch the node on; returns once AlteryxService is Running, or, where it is not meant to be, once the service manager answers."""
+    report = folder / "boot.json"
+    report.unlink(missing_ok=True)
+    # The process that keeps the wineserver alive; it says when the service runs. Its output goes to a file, not to a pipe: everything the new
+    # wineserver starts inherits it and would hold a pipe open for ever.
+    with report.open("wb") as stream:
+        keeper = subprocess.Popen(
+            wine_command(folder, LABCTL, "keepalive", SERVICE, str(BOOT_SECONDS if _meant_to_run(folder) else 1)), env=environment(folder),
+            cwd=layout.drive(folder, "c"), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.DEVNULL, start_new_session=True)
+    limit = time.monotonic() + BOOT_SECONDS + 30
+    while not (line := report.read_bytes()).endswith(b"\n"):
+        if keeper.poll() is not None or time.monotonic() > limit:
+            power_off(folder)
+            raise RuntimeError(f"{folder.name}: the node did not boot")
+        time.sleep(0.05)
+    state = json.loads(line)["state"]
+    if state != "Running" and _meant_to_run(folder):
+        raise RuntimeError(f"{folder.name}: {SERVICE} is {state} after boot")
+
+
+def shutdown(folder: Path) -> None:
+    """Stop the service cleanly, then switch the node off; one that is off already is no error."""
+    if is_on(folder):
+        try:
+            run(folder, LABCTL, "stop", SERVICE, "30", timeout=60)
+        except (RuntimeError, subprocess.TimeoutExpired):
+            pass  # a node that does not answer any more is switched off all the same
+    power_off(folder)
+
+
+def power_off(folder: Path) -> None:
+    """End every process of the node at once, as a power cut does."""
+    if layout.prefix(folder).is_dir():
+        for option in ("-k", "-w"):
+            subprocess.run([_program("wineserver"), option], env=environment(folder), timeout=60, check=False,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def is_on(folder: Path) -> bool:
+    """Whether a wineserver serves this node."""
+    if not layout.prefix(folder).is_dir():
+        return False
+    return subprocess.run([_program("wineserver"), "-k0"], env=environment(folder), timeout=60, check=False,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Environment of a process of this node. Little of ours: Wine hands all of it on to Windows programs."""
+    return _environment(layout.prefix(folder))
+
+
+def wine_command(folder: Path, *argv: str) -> list[str]:
+    """The host's command line for a Windows program and its arguments."""
+    del folder  # the prefix is chosen by the environment
+    return [_program("wine"), *argv]
+
+
+def run(folder: Path, *argv: str, timeout: float = 60, stdin: str = "") -> str:
+    """Run a program of the node to its end and return its standard output; RuntimeError if it fails."""
+    done = subprocess.run(wine_command(folder, *argv), env=environment(folder), cwd=layout.drive(folder, "c"), input=stdin.encode(),
+                          capture_output=True, timeout=timeout, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{folder.name}: {argv[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _environment(prefix: Path) -> dict[str, str]:
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "USER", "LOGNAME", "TZ") if key in os.environ}
+    return kept | {
+        "WINEPREFIX": str(prefix), "WINEARCH": "win64", "WINEDEBUG": "-all", "WINELOADER": _program("wine"),
+        # No menu entries in the desktop of whoever runs the lab.
+        "WINEDLLOVERRIDES": "winemenubuilder.exe=d",
+        "LC_ALL": "C.UTF-8",  # file names are UTF-8 whatever the caller's locale
+    }
+
+
+def _program(name: str) -> str:
+    # Debian's /usr/bin/wine is a script that talks about 32-bit support on standard error; behind it is this one.
+    for candidate in ([f"/usr/lib/wine/{name}64", "wine64"] if name == "wine" else [name]):
+        found = shutil.which(candidate)
+        if found:
+            return found
+    found = shutil.which(name)
+    if not found:
+        raise RuntimeError(f"{name} is missing: apt-get install wine wine64")
+    return found
+
+
+def _meant_to_run(folder: Path) -> bool:
+    """Whether the service shall be Running after a boot: started automatically, and not told to misbehave at the start."""
+    behaviour = layout.behaviour_file(folder)
+    if behaviour.exists() and "start=" in behaviour.read_text(encoding="ascii"):
+        return False
+    return wine_registry.value(layout.prefix(folder) / "system.reg", rf"System\CurrentControlSet\Services\{SERVICE}", "Start") == "dword:00000002"
+
+
+def _new_prefix(folder: Path) -> None:
+    prefix = layout.prefix(folder)
+    template = _template()
+    shutil.copytree(template, prefix, symlinks=True, copy_function=_copy_or_link)
+    (folder / "c").symlink_to("prefix/drive_c")
+    (folder / "d").mkdir()
+    (prefix / "dosdevices" / "d:").symlink_to("../../d")
+    _label(folder / "c", "System", 0xA17E0001)
+    _label(folder / "d", "Data", 0xA17E0002)
+    wine_registry.merge(prefix / "system.reg", {r"Software\Microsoft\Cryptography": {"MachineGuid": str(uuid.uuid4())}})
+
+
+def _label(drive: Path, label: str, serial: int) -> None:
+    # Both drives lie on one file system of the host; these two files are how Wine tells them apart nevertheless.
+    (drive / ".windows-label").write_text(f"{label}\n", encoding="ascii")
+    (drive / ".windows-serial").write_text(f"{serial:08x}\n", encoding="ascii")
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _copy_or_link(source: str, target: str) -> None:
+    if source.endswith(SHARED_SUFFIXES):
+        _link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def _put_lab_programs(folder: Path) -> None:
+    programs = native_build.programs()
+    lab = folder / "c" / "AlteryxLab" / "bin"
+    lab.mkdir(parents=True)
+    for name in ("labhost.exe", "labctl.exe"):
+        shutil.copy2(programs / name, lab / name)
+    for name in ("schtasks.exe", "whoami.exe"):
+        target = folder / "c" / "windows" / "system32" / name
+        target.unlink(missing_ok=True)
+        shutil.copy2(programs / name, target)
+    pwsh = downloads.windows_pwsh()
+    # Not a link to the cache: that lies outside every drive of the node, so that its own path could not be told in Windows' terms.
+    shutil.copytree(pwsh, folder / "c" / "pwsh-win-x64", copy_function=_link)
+    shell = folder / "c" / "windows" / "system32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
+    shell.unlink(missing_ok=True)
+    shutil.copy2(pwsh / "pwsh.exe", shell)
+    wine_registry.merge(layout.prefix(folder) / "system.reg", {r"Software\LabPwsh": {"Home": r"C:\pwsh-win-x64"}})
+
+
+def _template() -> Path:
+    """A prefix as Wine makes it, once per version of Wine: making one takes 6 to 10 s."""
+    version = subprocess.run([_program("wine"), "--version"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    def fill(draft: Path) -> None:
+        # Wine would offer to download a .NET and an HTML engine. (Here only: a real .NET needs the built-in mscoree to load its libraries.)
+        env = _environment(draft) | {"WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d"}
+        subprocess.run([_program("wine"), "wineboot", "-i"], env=env, timeout=180, check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for option in ("-k", "-w"):  # the registry is on disk once the server has ended
+            subprocess.run([_program("wineserver"), option], env=env, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        for device in (draft / "dosdevices").iterdir():
+            if device.name != "c:":  # no z:, no serial ports: a node sees nothing of the host
+                device.unlink()
+        for entry in (draft / "drive_c" / "users").glob("*/*"):
+            if entry.is_symlink():  # Wine points Documents and the like at the home folder of whoever runs it
+                entry.unlink()
+                entry.mkdir()
+        wine_registry.merge(draft / "system.reg", {
+            r"Software\Wine\Drives": {"c:": "hd", "d:": "hd"},
+            # A crash shall end the program at once, as its exit code tells; Wine's debugger would print pages and take seconds.
+            r"Software\Microsoft\Windows NT\CurrentVersion\AeDebug": {"Auto": "1", "Debugger": r"C:\windows\system32\cmd.exe /c rem"}})
+        wine_registry.merge(draft / "user.reg", {
+            r"Software\Wine": {"Version": "win10"},
+            # A native program in place of a built-in one is used once it is named here.
+            r"Software\Wine\DllOverrides": dict.fromkeys(("schtasks.exe", "whoami.exe", "powershell.exe"), "native")})
+
+    return cache.folder(f"prefix-{cache.digest(version, inspect.getsource(_template))}", fill)
+
+
+def _seeded() -> Path:
+    """A data folder of the embedded database, filled once: mongod.exe takes seconds to start, and every node begins with the same data."""
+
+    def fill(draft: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=layout.CACHE, prefix=".seeding-", ignore_cleanup_errors=True) as temporary:
+            folder = Path(temporary)
+            _new_prefix(folder)
+            alteryx_install.put_database_programs(folder)
+            try:
+                alteryx_install.make_seed(folder, lambda *argv: subprocess.Popen(
+                    wine_command(folder, *argv), env=environment(folder), cwd=layout.drive(folder, "c"),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), draft)
+            finally:
+                power_off(folder)
+
+    return cache.folder(f"seed-{alteryx_install.seed_digest()}", fill)
