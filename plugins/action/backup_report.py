@@ -1,0 +1,50 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _manifest, _report
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+
+
+class ActionModule(NodeAction):
+    """Composes the outcome of a run from the results of its steps; publishes it on the control node."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/backup_report.yml."""
+        hosts = list(variables["ansible_play_hosts_all"])
+        results = {host: self._results(arguments["steps"], variables["hostvars"][host]) for host in hosts}
+        outcome = _report.compose(arguments["mode"], results, self.check_mode, utc_text())
+        log = _report.log_text(outcome, results)
+        result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "files": {}}
+        plan = _report.plan_of(results)
+        if plan:
+            result["files"] = {f"{_report.set_name(plan)}.set.json": _manifest.of_set(plan, outcome), outcome["log_name"]: log}
+        if arguments["state"] == "published":
+            result["directory"] = str(self._write(Path(arguments["directory"]).expanduser() / outcome["name"], outcome, log))
+            _display.display(_report.summary(outcome, result["directory"]))
+        return result
+
+    @staticmethod
+    def _results(steps: t.Mapping[str, str], hostvars: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+        registered = {step: hostvars[name] for step, name in steps.items() if name in hostvars}
+        # A skipped step did not happen.
+        return {step: result for step, result in registered.items() if not result.get("skipped")}
+
+    @staticmethod
+    def _write(folder: Path, outcome: dict[str, t.Any], log: str) -> Path:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in ((outcome["log_name"], log), ("outcome.json", _report.json_text(outcome))):
+                temporary = folder / f".{name}.new"
+                temporary.write_text(text, encoding="utf-8")
+                os.replace(temporary, folder / name)
+        except OSError as error:
+            raise StepFailed("unexpected", f"the report cannot be written to {folder}: {error}") from error
+        return folder

@@ -1,0 +1,89 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names, _recipients
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import (
+    NodeAction,
+    Result,
+    direct_child_groups,
+    refuse_unknown_variables,
+    utc_text,
+    warn,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+
+
+class ActionModule(NodeAction):
+    """Judges what is asked before any node is touched; gives the run its identity."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/backup_request.yml."""
+        hosts = list(variables["ansible_play_hosts_all"])
+        refuse_unknown_variables(variables, (variables["hostvars"][host] for host in hosts))
+        mode = arguments["mode"]
+        if mode not in _names.MODES:
+            raise StepFailed("invalid_mode", f"there is no mode {mode!r}; there are {', '.join(_names.MODES)}")
+        try:
+            name = _names.base_name(mode, "20260901_020000", arguments["name_pattern"])
+        except (KeyError, IndexError, ValueError) as error:
+            raise StepFailed("invalid_variable", f"the name pattern {arguments['name_pattern']!r} knows only {{mode}} and {{stamp}}") from error
+        if (problem := _names.windows_name_problem(name)) or "{stamp}" not in arguments["name_pattern"]:
+            raise StepFailed("invalid_variable", f"the name pattern {arguments['name_pattern']!r} makes no good name: {problem or 'it lacks {stamp}'}")
+        now = datetime.now(UTC)
+        recipients = self._recipients(arguments, mode, now)
+        request = {
+            "run_id": _names.run_id(mode, now, secrets.token_hex(2)),
+            "stamp": _names.stamp(now),
+            "started": utc_text(),
+            "mode": mode,
+            "fleet": self._fleet(hosts, variables),
+            "hosts": hosts,
+            "secrets": arguments["secrets"],
+            "recipients": recipients,
+            **{key: arguments[key] for key in ("service_name", "archive_directory", "staging_directory", "name_pattern", "space_factor")},
+        }
+        return {"changed": False, "request": request}
+
+    @staticmethod
+    def _fleet(hosts: list[str], variables: dict[str, t.Any]) -> str:
+        fleets = {name: members for name, members in direct_child_groups(variables, "alteryx").items() if members & set(hosts)}
+        if len(fleets) != 1:
+            which = ", ".join(sorted(fleets)) or "no child group of alteryx"
+            raise StepFailed("several_fleets", f"the hosts of this run belong to {which}")
+        name, members = next(iter(fleets.items()))
+        if stray := sorted(set(hosts) - members):
+            raise StepFailed("several_fleets", f"{', '.join(stray)} do not belong to the fleet {name}")
+        return name
+
+    @staticmethod
+    def _recipients(arguments: Result, mode: str, now: datetime) -> list[dict[str, str]]:
+        if mode == "database" or arguments["secrets"] == "skip":
+            return []
+        if not arguments["recipients"]:
+            raise StepFailed("no_recipient", "the secrets of the backup have no recipient")
+        found = []
+        for recipient in arguments["recipients"]:
+            text = recipient
+            label = "given as text"
+            if "-----BEGIN" not in recipient:
+                label = recipient
+                try:
+                    text = Path(recipient).expanduser().read_text(encoding="ascii")
+                except (OSError, UnicodeDecodeError) as error:
+                    raise StepFailed("recipient_invalid", f"the recipient {recipient} cannot be read: {error}") from error
+            try:
+                read = _recipients.read(label, text, now)
+            except _recipients.RecipientError as error:
+                raise StepFailed("recipient_invalid", str(error)) from error
+            if read.warning:
+                warn(read.warning)
+            found.append({"pem": read.pem, "sha256": read.sha256, "subject": read.subject, "warning": read.warning})
+        return found

@@ -1,0 +1,25 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+from datetime import UTC, datetime
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+
+
+class ActionModule(NodeAction):
+    """Reads an archive back and stores the verdict beside it."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/backup_verify.yml."""
+        if self.check_mode:
+            return {"changed": True}
+        now = _names.stamp(datetime.now(UTC))
+        spec = {"folder": arguments["folder"], "base_name": arguments["base_name"], "stamp": now}
+        job_id = f"{arguments['base_name']}-verify-{secrets.token_hex(2)}"
+        return {"changed": True, **self.run_job(job_id, spec, arguments["timeout"], arguments, variables)}

@@ -1,0 +1,37 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Clocks of a node: UTC text is for people, ages come from the monotonic clock, and a boot has an identity of its own.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function Get-UtcText {
+    <#
+    .SYNOPSIS
+    The time in UTC as ISO 8601 with milliseconds and zone, e.g. 2026-09-01T02:00:00.123Z. Without an argument: now.
+    #>
+    param([DateTime] $Time = [DateTime]::UtcNow)
+    $Time.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", [Globalization.CultureInfo]::InvariantCulture)
+}
+
+function Get-MonotonicSecond {
+    <#
+    .SYNOPSIS
+    Seconds since boot as a double. The same for all processes of one boot; setting the wall clock does not move it.
+    #>
+    [double][Diagnostics.Stopwatch]::GetTimestamp() / [double][Diagnostics.Stopwatch]::Frequency
+}
+
+function Get-BootIdentity {
+    <#
+    .SYNOPSIS
+    A text that differs after every boot: process id and creation time of services.exe, which lives exactly as long as the boot.
+    #>
+    $controlManager = @(Get-CimInstance -ClassName Win32_Process -Filter "Name='services.exe'")
+    if ($controlManager.Count -eq 0) { throw 'services.exe is not among the processes, so the boot has no identity' }
+    '{0}@{1}' -f $controlManager[0].ProcessId, (Get-UtcText -Time $controlManager[0].CreationDate)
+}
+
+Export-ModuleMember -Function Get-UtcText, Get-MonotonicSecond, Get-BootIdentity

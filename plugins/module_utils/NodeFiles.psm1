@@ -1,0 +1,177 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+
+# Files and folders of a node. Text is UTF-8 without a byte order mark, whatever the PowerShell; a text file is replaced whole or not at all.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$script:Utf8 = New-Object System.Text.UTF8Encoding $false
+# SYSTEM and Administrators only, inherited by everything below, nothing inherited from above.
+$script:ProtectedSddl = 'O:BAG:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
+
+function Get-StateFolder {
+    <# .SYNOPSIS
+    Where lease, jobs and logs of this collection live on a node. #>
+    Join-Path -Path ([Environment]::GetFolderPath('CommonApplicationData')) -ChildPath 'AlteryxOps'
+}
+
+function Get-CodeFolder {
+    <# .SYNOPSIS
+    Where the scripts that run without Ansible (guard, jobs) live on a node. #>
+    Join-Path -Path ([Environment]::GetFolderPath('ProgramFiles')) -ChildPath 'AlteryxOps'
+}
+
+function New-ProtectedFolder {
+    <#
+    .SYNOPSIS
+    Creates a folder that only SYSTEM and Administrators may touch, in one call, so that nobody gets in between. An existing folder is left as it is.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Path)
+    if ([IO.Directory]::Exists($Path)) { return }
+    $security = New-Object System.Security.AccessControl.DirectorySecurity
+    $security.SetSecurityDescriptorSddlForm($script:ProtectedSddl)
+    $folder = New-Object System.IO.DirectoryInfo $Path
+    # .NET Framework has the overload on DirectoryInfo itself, later .NET moved it to an extension class.
+    $extensions = 'System.IO.FileSystemAclExtensions' -as [type]
+    if ($null -ne $extensions) { $extensions::Create($folder, $security) }
+    else { $folder.Create($security) }
+}
+
+function Read-NodeText {
+    <# .SYNOPSIS
+    The text of a file that somebody else may be replacing. #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
+    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
+    try {
+        $reader = New-Object System.IO.StreamReader $stream, $script:Utf8, $true
+        $reader.ReadToEnd()
+    }
+    finally { $stream.Dispose() }
+}
+
+function Write-NodeText {
+    <#
+    .SYNOPSIS
+    Writes a text file so that a reader sees the old or the new content, never a part: temporary name, flush to disk, rename.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Path,
+        [Parameter(Mandatory = $true)][AllowEmptyString()][string] $Text
+    )
+    $temporary = '{0}.{1}.new' -f $Path, [Guid]::NewGuid().ToString('N')
+    $bytes = $script:Utf8.GetBytes($Text)
+    $stream = New-Object System.IO.FileStream $temporary, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write), ([IO.FileShare]::None)
+    try {
+        $stream.Write($bytes, 0, $bytes.Length)
+        $stream.Flush($true)
+    }
+    finally { $stream.Dispose() }
+    # A reader or a virus scanner may hold the old file for a moment.
+    for ($attempt = 1; ; $attempt++) {
+        try {
+            if ([IO.File]::Exists($Path)) { [IO.File]::Replace($temporary, $Path, [NullString]::Value) }
+            else { [IO.File]::Move($temporary, $Path) }
+            return
+        }
+        catch {
+            if ($attempt -ge 20) {
+                [IO.File]::Delete($temporary)
+                throw
+            }
+            Start-Sleep -Milliseconds 50
+        }
+    }
+}
+
+function Add-NodeText {
+    <# .SYNOPSIS
+    Appends text to a file, creating it. #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Path,
+        [Parameter(Mandatory = $true)][string] $Text
+    )
+    $bytes = $script:Utf8.GetBytes($Text)
+    $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
+    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Append), ([IO.FileAccess]::Write), $share
+    try { $stream.Write($bytes, 0, $bytes.Length) }
+    finally { $stream.Dispose() }
+}
+
+function Get-FileSha256 {
+    <# .SYNOPSIS
+    SHA-256 of a file as 64 lower-case hexadecimal digits. #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), ([IO.FileShare]::Read), 1048576
+    # The CSP class, because it also works where FIPS mode forbids managed implementations.
+    $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
+    try { ConvertTo-Hexadecimal -Bytes $algorithm.ComputeHash($stream) }
+    finally {
+        $algorithm.Dispose()
+        $stream.Dispose()
+    }
+}
+
+function ConvertTo-Hexadecimal {
+    <# .SYNOPSIS
+    Bytes as lower-case hexadecimal digits. #>
+    param([Parameter(Mandatory = $true)][AllowEmptyCollection()][byte[]] $Bytes)
+    [BitConverter]::ToString($Bytes).Replace('-', '').ToLowerInvariant()
+}
+
+function Get-FolderFile {
+    <#
+    .SYNOPSIS
+    Every file below a folder as objects with path (relative, with /), full_path, bytes and modified (UTC text), sorted by path.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    if (-not [IO.Directory]::Exists($Path)) { return }
+    $root = [IO.Path]::GetFullPath($Path).TrimEnd('\')
+    $names = [IO.Directory]::GetFiles($root, '*', [IO.SearchOption]::AllDirectories)
+    [Array]::Sort($names, [StringComparer]::Ordinal)
+    foreach ($name in $names) {
+        $file = New-Object System.IO.FileInfo $name
+        @{
+            path = $name.Substring($root.Length + 1).Replace('\', '/')
+            full_path = $name
+            bytes = [long]$file.Length
+            modified = Get-UtcText -Time $file.LastWriteTimeUtc
+        }
+    }
+}
+
+function Get-FolderByteCount {
+    <# .SYNOPSIS
+    Sum of the sizes of all files below a folder, 0 when it does not exist. Files that vanish meanwhile are left out. #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    [long] $total = 0
+    if ([IO.Directory]::Exists($Path)) {
+        foreach ($name in [IO.Directory]::GetFiles($Path, '*', [IO.SearchOption]::AllDirectories)) {
+            try { $total += (New-Object System.IO.FileInfo $name).Length }
+            catch [IO.FileNotFoundException] { continue }
+        }
+    }
+    $total
+}
+
+function Remove-NodeFolder {
+    <# .SYNOPSIS
+    Removes a folder with everything in it; an absent one is fine. Links in it are removed, not followed. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Path)
+    if ([IO.Directory]::Exists($Path)) { [IO.Directory]::Delete($Path, $true) }
+}
+
+function ConvertTo-NodeJson {
+    <# .SYNOPSIS
+    One line of JSON. #>
+    param([Parameter(Mandatory = $true)] $InputObject)
+    ConvertTo-Json -InputObject $InputObject -Depth 20 -Compress
+}
+
+Export-ModuleMember -Function Get-StateFolder, Get-CodeFolder, New-ProtectedFolder, Read-NodeText, Write-NodeText, Add-NodeText, Get-FileSha256,
+    ConvertTo-Hexadecimal, Get-FolderFile, Get-FolderByteCount, Remove-NodeFolder, ConvertTo-NodeJson

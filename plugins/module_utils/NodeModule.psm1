@@ -1,0 +1,32 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+
+# The frame of every module of this collection.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function Invoke-NodeModule {
+    <#
+    .SYNOPSIS
+    Runs the body of a module; a failure becomes a failed result with reason and detail.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][Ansible.Basic.AnsibleModule] $Module,
+        [Parameter(Mandatory = $true)][scriptblock] $Body
+    )
+    try {
+        & $Body
+    }
+    catch {
+        $failure = Get-NodeFailure -ErrorRecord $_
+        $Module.Result['reason'] = $failure.reason
+        $Module.Result['detail'] = $failure.detail
+        $Module.FailJson($failure.message)
+    }
+    $Module.ExitJson()
+}
+
+Export-ModuleMember -Function Invoke-NodeModule

@@ -1,0 +1,116 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The one way this collection runs a native program: no shell, both streams read to the end, a time limit that ends the whole process tree.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function ConvertTo-NativeArgument {
+    <#
+    .SYNOPSIS
+    Quotes one argument as CommandLineToArgvW undoes it (backslashes before a quote are doubled).
+    #>
+    param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Value)
+    if ($Value -match '^[^\s"]+$') { return $Value }
+    $escaped = [regex]::Replace($Value, '(\\*)"', '$1$1\"')
+    '"{0}"' -f [regex]::Replace($escaped, '(\\+)$', '$1$1')
+}
+
+function Get-ProcessBirth {
+    <#
+    .SYNOPSIS
+    When the process was created, in milliseconds since 0001-01-01 UTC; 0 when there is none. From CIM, which may look at every process.
+    #>
+    param([Parameter(Mandatory = $true)][int] $ProcessId)
+    $found = @(Get-CimInstance -ClassName Win32_Process -Filter "ProcessId=$ProcessId")
+    if ($found.Count -eq 0) { return [long]0 }
+    [long][Math]::Floor($found[0].CreationDate.ToUniversalTime().Ticks / 10000)
+}
+
+function Stop-NodeProcessTree {
+    <#
+    .SYNOPSIS
+    Ends a process and everything it started. A child is one whose parent is in the tree and which began after it, because process ids are used again.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][int] $ProcessId)
+    $all = @(Get-CimInstance -ClassName Win32_Process)
+    $root = @($all | Where-Object { $_.ProcessId -eq $ProcessId })
+    if ($root.Count -eq 0) { return }
+    $tree = New-Object System.Collections.ArrayList
+    $null = $tree.Add($root[0])
+    for ($index = 0; $index -lt $tree.Count; $index++) {
+        foreach ($candidate in $all) {
+            if ($candidate.ParentProcessId -eq $tree[$index].ProcessId -and $candidate.ProcessId -ne $tree[$index].ProcessId -and
+                $candidate.CreationDate -ge $tree[$index].CreationDate) { $null = $tree.Add($candidate) }
+        }
+    }
+    foreach ($member in $tree) {
+        try {
+            $process = [Diagnostics.Process]::GetProcessById([int]$member.ProcessId)
+            $process.Kill()
+            $null = $process.WaitForExit(10000)
+        }
+        catch [ArgumentException] { continue }
+        catch [InvalidOperationException] { continue }
+    }
+}
+
+function Invoke-NativeProcess {
+    <#
+    .SYNOPSIS
+    Runs a program and returns a hashtable: exit_code, stdout, stderr, timed_out, seconds. OnTick runs about every TickSeconds while it lives;
+    when it returns the text of a reason the process tree is ended and stopped_because holds it.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $FileName,
+        [string[]] $ArgumentList = @(),
+        [string] $RawArguments,
+        [int] $TimeoutSeconds = 60,
+        [scriptblock] $OnTick,
+        [double] $TickSeconds = 1
+    )
+    $start = New-Object System.Diagnostics.ProcessStartInfo
+    $start.FileName = $FileName
+    $start.Arguments = if ($RawArguments) { $RawArguments } else { (@($ArgumentList | ForEach-Object { ConvertTo-NativeArgument -Value $_ }) -join ' ') }
+    $start.UseShellExecute = $false
+    $start.CreateNoWindow = $true
+    $start.RedirectStandardInput = $true
+    $start.RedirectStandardOutput = $true
+    $start.RedirectStandardError = $true
+    $process = New-Object System.Diagnostics.Process
+    $process.StartInfo = $start
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $timedOut = $false
+    $stoppedBecause = ''
+    $null = $process.Start()
+    try {
+        $process.StandardInput.Close()
+        # Both streams are read while it runs, otherwise a full pipe would block the program.
+        $standardOutput = $process.StandardOutput.ReadToEndAsync()
+        $standardError = $process.StandardError.ReadToEndAsync()
+        while (-not $process.WaitForExit([int](1000 * $TickSeconds))) {
+            if ($OnTick) { $stoppedBecause = [string](& $OnTick) }
+            $timedOut = $watch.Elapsed.TotalSeconds -gt $TimeoutSeconds
+            if ($timedOut -or $stoppedBecause) {
+                Stop-NodeProcessTree -ProcessId $process.Id
+                break
+            }
+        }
+        # A grandchild that lives on keeps the pipe open, so the end of the text is waited for only so long.
+        $null = [Threading.Tasks.Task]::WaitAll([Threading.Tasks.Task[]]@($standardOutput, $standardError), 10000)
+        @{
+            exit_code = $(if ($process.HasExited) { $process.ExitCode } else { -1 })
+            stdout = $(if ($standardOutput.IsCompleted) { $standardOutput.Result } else { '' })
+            stderr = $(if ($standardError.IsCompleted) { $standardError.Result } else { '' })
+            timed_out = $timedOut
+            stopped_because = $stoppedBecause
+            seconds = $watch.Elapsed.TotalSeconds
+        }
+    }
+    finally { $process.Dispose() }
+}
+
+Export-ModuleMember -Function ConvertTo-NativeArgument, Get-ProcessBirth, Stop-NodeProcessTree, Invoke-NativeProcess

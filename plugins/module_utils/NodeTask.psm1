@@ -1,0 +1,112 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+
+# Scheduled tasks through schtasks.exe. Its texts are localised, so only exit codes and the XML it gives back are judged.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function Get-TaskExecutable {
+    Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath 'schtasks.exe'
+}
+
+function ConvertTo-ScriptCommand {
+    <#
+    .SYNOPSIS
+    Arguments for powershell.exe that run a script file in plain text. ReadAllText and a script block, because execution policy does not touch them.
+    Every argument becomes a single-quoted literal.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Path,
+        [string[]] $ArgumentList = @()
+    )
+    $literals = @(@($Path) + $ArgumentList | ForEach-Object { "'{0}'" -f $_.Replace("'", "''") })
+    $arguments = if ($literals.Count -gt 1) { ' ' + ($literals[1..($literals.Count - 1)] -join ' ') } else { '' }
+    '-NoProfile -NonInteractive -ExecutionPolicy Bypass -Command "& ([scriptblock]::Create([IO.File]::ReadAllText({0}))){1}"' -f $literals[0], $arguments
+}
+
+function Register-NodeTask {
+    <#
+    .SYNOPSIS
+    Registers a task that runs a script as SYSTEM; replaces nothing: an existing task of the name is an error.
+    Priority 4 is normal, 7 (Windows' default for tasks) is below normal. TimeLimit is an ISO 8601 duration, PT0S means none.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][string] $Description,
+        [Parameter(Mandatory = $true)][string] $Path,
+        [string[]] $ArgumentList = @(),
+        [int] $Priority = 7,
+        [string] $TimeLimit = 'PT0S',
+        [switch] $AtBootAndEveryMinute
+    )
+    $triggers = ''
+    if ($AtBootAndEveryMinute) {
+        $triggers = '<BootTrigger><Enabled>true</Enabled></BootTrigger><TimeTrigger><Repetition><Interval>PT1M</Interval></Repetition>' +
+        '<StartBoundary>2020-01-01T00:00:00</StartBoundary><Enabled>true</Enabled></TimeTrigger>'
+    }
+    $powershell = Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath 'WindowsPowerShell\v1.0\powershell.exe'
+    $escape = { param($Text) [Security.SecurityElement]::Escape($Text) }
+    $xml = '<?xml version="1.0" encoding="UTF-16"?>' +
+    '<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">' +
+    '<RegistrationInfo><Description>{0}</Description></RegistrationInfo><Triggers>{1}</Triggers>' +
+    '<Principals><Principal id="Author"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>' +
+    '<Settings><MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy><DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>' +
+    '<StopIfGoingOnBatteries>false</StopIfGoingOnBatteries><AllowHardTerminate>true</AllowHardTerminate><StartWhenAvailable>true</StartWhenAvailable>' +
+    '<RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable><Enabled>true</Enabled><Hidden>false</Hidden>' +
+    '<RunOnlyIfIdle>false</RunOnlyIfIdle><WakeToRun>false</WakeToRun><ExecutionTimeLimit>{2}</ExecutionTimeLimit><Priority>{3}</Priority></Settings>' +
+    '<Actions Context="Author"><Exec><Command>{4}</Command><Arguments>{5}</Arguments></Exec></Actions></Task>'
+    $xml = $xml -f (& $escape $Description), $triggers, $TimeLimit, $Priority, (& $escape $powershell),
+    (& $escape (ConvertTo-ScriptCommand -Path $Path -ArgumentList $ArgumentList))
+    $file = Join-Path -Path (Get-StateFolder) -ChildPath ('task-{0}.xml' -f [Guid]::NewGuid().ToString('N'))
+    # schtasks wants UTF-16 with a byte order mark, as the declaration says.
+    [IO.File]::WriteAllText($file, $xml, [Text.Encoding]::Unicode)
+    try { Invoke-TaskCommand -ArgumentList @('/Create', '/TN', $Name, '/XML', $file) -Doing "register the scheduled task $Name" }
+    finally { [IO.File]::Delete($file) }
+}
+
+function Invoke-TaskCommand {
+    param(
+        [Parameter(Mandatory = $true)][string[]] $ArgumentList,
+        [Parameter(Mandatory = $true)][string] $Doing
+    )
+    $answer = Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList $ArgumentList -TimeoutSeconds 60 -TickSeconds 0.1
+    if ($answer.exit_code -ne 0) {
+        $text = ('{0} {1}' -f $answer.stderr.Trim(), $answer.stdout.Trim()).Trim()
+        throw (New-NodeFailure -Reason 'task_refused' -Message ('The Task Scheduler refused to {0}: {1} (exit code {2})' -f $Doing, $text, $answer.exit_code))
+    }
+}
+
+function Start-NodeTask {
+    <# .SYNOPSIS
+    Runs a registered task now. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Name)
+    Invoke-TaskCommand -ArgumentList @('/Run', '/TN', $Name) -Doing "run the scheduled task $Name"
+}
+
+function Test-NodeTask {
+    <# .SYNOPSIS
+    Is a task of this name registered? #>
+    param([Parameter(Mandatory = $true)][string] $Name)
+    $answer = Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList @('/Query', '/TN', $Name, '/XML') -TimeoutSeconds 60 -TickSeconds 0.1
+    $answer.exit_code -eq 0
+}
+
+function Remove-NodeTask {
+    <# .SYNOPSIS
+    Deletes a task and checks that it is gone; an absent one is fine. A running instance is not ended by this. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Name)
+    if (-not (Test-NodeTask -Name $Name)) { return }
+    Invoke-TaskCommand -ArgumentList @('/Delete', '/TN', $Name, '/F') -Doing "delete the scheduled task $Name"
+    if (Test-NodeTask -Name $Name) {
+        throw (New-NodeFailure -Reason 'task_refused' -Message "The scheduled task $Name is still there after it was deleted")
+    }
+}
+
+Export-ModuleMember -Function ConvertTo-ScriptCommand, Register-NodeTask, Start-NodeTask, Test-NodeTask, Remove-NodeTask

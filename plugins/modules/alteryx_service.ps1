@@ -1,0 +1,59 @@
+#!powershell
+
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$spec = @{
+    options = @{
+        state = @{ type = 'str'; required = $true; choices = @('started', 'stopped', 'restored') }
+        run_id = @{ type = 'str'; required = $true }
+        service_name = @{ type = 'str'; default = 'AlteryxService' }
+        timeout = @{ type = 'int'; default = 7200 }
+        _wait_seconds = @{ type = 'float'; default = 0 }
+    }
+    supports_check_mode = $true
+}
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+
+Invoke-NodeModule -Module $module -Body {
+    $name = $module.Params.service_name
+    $before = Get-AlteryxService -Name $name
+    if (-not $before.exists) { throw (New-NodeFailure -Reason 'service_absent' -Message "There is no Windows service $name on this node") }
+    $goal = @{ started = 'Running'; stopped = 'Stopped' }[$module.Params.state]
+    if ($module.Params.state -eq 'restored') {
+        # What it was when this run took its lease; without a lease nothing was stopped by this run.
+        $lease = Read-NodeLease
+        $goal = if ($null -ne $lease -and [string]$lease.run_id -ceq $module.Params.run_id) { [string]$lease.prior_state } else { $before.state }
+    }
+    $module.Result['before'] = $before.state
+    $module.Result['changed'] = $before.state -ne $goal
+    $module.Result['goal'] = $goal
+    $module.Result['reached'] = -not $module.Result['changed']
+    $module.Result['states'] = @()
+    if ($goal -eq 'Stopped' -and $before.state -ne 'Stopped') { $null = Assert-NodeLease -RunId $module.Params.run_id -Service $name }
+    if ($module.Result['changed'] -and -not $module.CheckMode) {
+        if ($goal -eq 'Running') {
+            if ($before.state -eq 'StopPending') { $null = Wait-ServiceState -Name $name -State 'Stopped' -TimeoutSeconds $module.Params._wait_seconds }
+            Request-ServiceStart -Name $name
+        }
+        else { Request-ServiceStop -Name $name }
+        $wait = Wait-ServiceState -Name $name -State $goal -TimeoutSeconds $module.Params._wait_seconds
+        $module.Result['states'] = $wait.states
+        $module.Result['reached'] = $wait.reached
+    }
+    $module.Result['service'] = Get-AlteryxService -Name $name
+}

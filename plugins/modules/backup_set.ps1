@@ -1,0 +1,42 @@
+#!powershell
+
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$spec = @{
+    options = @{
+        folder = @{ type = 'str'; required = $true }
+        files = @{ type = 'dict'; required = $true }
+    }
+    supports_check_mode = $true
+}
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+
+Invoke-NodeModule -Module $module -Body {
+    $written = New-Object System.Collections.ArrayList
+    foreach ($name in @($module.Params.files.Keys)) {
+        $path = Join-Path -Path $module.Params.folder -ChildPath $name
+        $text = [string]$module.Params.files[$name]
+        if ([IO.File]::Exists($path)) {
+            if ((Read-NodeText -Path $path) -ceq $text) { continue }
+            throw (New-NodeFailure -Reason 'archive_exists' -Message "$path exists already with other content; nothing is overwritten")
+        }
+        $null = $written.Add($path)
+        $module.Result['changed'] = $true
+        if (-not $module.CheckMode) {
+            New-ProtectedFolder -Path $module.Params.folder
+            Write-NodeText -Path $path -Text $text
+        }
+    }
+    $module.Result['written'] = $written.ToArray()
+}

@@ -1,0 +1,61 @@
+#!powershell
+
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$spec = @{
+    options = @{
+        state = @{ type = 'str'; required = $true; choices = @('held', 'released') }
+        run_id = @{ type = 'str'; required = $true }
+        service_name = @{ type = 'str'; default = 'AlteryxService' }
+        hold_seconds = @{ type = 'int' }
+        guard_account = @{ type = 'str'; default = 'S-1-5-18' }
+        _code = @{ type = 'str'; no_log = $true }
+    }
+    required_if = @(, @('state', 'held', @(, 'hold_seconds')))
+    supports_check_mode = $true
+}
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+
+Invoke-NodeModule -Module $module -Body {
+    $lease = Read-NodeLease
+    if ($module.Params.state -eq 'held') {
+        if ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
+            throw (New-NodeFailure -Reason 'lease_taken' -Message ('The run {0} holds the lease of this node until {1}' -f $lease.run_id, $lease.deadline))
+        }
+        $module.Result['changed'] = $true
+        if (-not $module.CheckMode) {
+            $folder = Install-NodeCode -Code $module.Params._code
+            $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name -HoldSeconds $module.Params.hold_seconds `
+                -GuardScript (Join-Path -Path $folder -ChildPath 'Guard.ps1') -Account $module.Params.guard_account
+            $module.Result['lease'] = $taken
+        }
+    }
+    elseif ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
+        $module.Warn("The lease of this node belongs to the run $($lease.run_id); it is left alone")
+    }
+    elseif ($module.CheckMode) { $module.Result['changed'] = $null -ne $lease }
+    else {
+        # Only once the service is what it was: until then the guard is what brings it back.
+        if ($null -ne $lease -and $lease.prior_state -eq 'Running' -and (Get-ServiceStatus -Name $lease.service) -ne 'Running') {
+            throw (New-NodeFailure -Reason 'service_not_restored' -Message ('{0} is {1} and was Running before, so the lease is kept and the guard brings it back at {2}' -f
+                    $lease.service, (Get-ServiceStatus -Name $lease.service), $lease.deadline))
+        }
+        $module.Result['changed'] = Remove-NodeLease
+    }
+}

@@ -1,0 +1,146 @@
+#!powershell
+
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$spec = @{
+    options = @{
+        service_name = @{ type = 'str'; default = 'AlteryxService' }
+        folders = @{ type = 'list'; elements = 'str'; default = @() }
+    }
+    supports_check_mode = $true
+}
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+
+$maximumSettingsBytes = 10MB
+
+function Get-Settings {
+    # One settings file as section -> element -> text; secrets never leave the node. Decisions about the values are made on the control node.
+    param([string] $Path)
+    $answer = @{ path = $Path; exists = [IO.File]::Exists($Path); error = ''; sections = @{} }
+    if (-not $answer.exists) { return $answer }
+    $length = (New-Object System.IO.FileInfo $Path).Length
+    if ($length -gt $maximumSettingsBytes) {
+        $answer.error = "it has $length bytes, more than the $maximumSettingsBytes that are read"
+        return $answer
+    }
+    $settings = New-Object System.Xml.XmlReaderSettings
+    $settings.DtdProcessing = [Xml.DtdProcessing]::Prohibit
+    $settings.XmlResolver = $null
+    try {
+        $reader = [Xml.XmlReader]::Create($Path, $settings)
+        try {
+            $document = New-Object System.Xml.XmlDocument
+            $document.XmlResolver = $null
+            $document.Load($reader)
+        }
+        finally { $reader.Dispose() }
+        if ($document.DocumentElement.Name -cne 'SystemSettings') {
+            $answer.error = "its root element is $($document.DocumentElement.Name), not SystemSettings"
+            return $answer
+        }
+        foreach ($section in $document.DocumentElement.ChildNodes) {
+            if ($section.NodeType -ne 'Element') { continue }
+            if (-not $answer.sections.ContainsKey($section.Name)) { $answer.sections[$section.Name] = @{} }
+            foreach ($element in $section.ChildNodes) {
+                if ($element.NodeType -ne 'Element') { continue }
+                $value = [string]$element.InnerText
+                if ($element.Name -like '*Encrypted' -and $value) { $value = '(redacted)' }
+                # Connection strings may hold a password in clear text.
+                $value = [regex]::Replace($value, '(?<=://[^:/@\s]*:)[^@\s]+(?=@)', '(redacted)')
+                $answer.sections[$section.Name][$element.Name] = $value
+            }
+        }
+    }
+    catch {
+        $cause = $_.Exception
+        while ($null -ne $cause.InnerException) { $cause = $cause.InnerException }
+        $answer.error = $cause.Message
+    }
+    $answer
+}
+
+function Get-FolderFact {
+    # What is true of a folder somebody wants to write to; the nearest existing parent tells about rights of creation.
+    param([string] $Path)
+    $fact = @{ path = $Path; absolute = ($Path -match '^[A-Za-z]:\\'); drive_exists = $false; exists = $false; is_file = $false; free_bytes = [long]0 }
+    if ($fact.absolute) {
+        $drive = New-Object System.IO.DriveInfo $Path.Substring(0, 1)
+        $fact.drive_exists = $drive.IsReady
+        if ($drive.IsReady) { $fact.free_bytes = [long]$drive.AvailableFreeSpace }
+        $fact.exists = [IO.Directory]::Exists($Path)
+        $fact.is_file = [IO.File]::Exists($Path)
+    }
+    $fact
+}
+
+Invoke-NodeModule -Module $module -Body {
+    $programData = [Environment]::GetFolderPath('CommonApplicationData')
+    $service = Get-AlteryxService -Name $module.Params.service_name
+    $registry = @{ LastInstallDir = ''; LastVersion = '' }
+    $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('SOFTWARE\WOW6432Node\SRC\Alteryx')
+    if ($null -ne $key) {
+        foreach ($name in @($registry.Keys)) { $registry[$name] = [string]$key.GetValue($name, '') }
+        $key.Dispose()
+    }
+    # What the service manager starts is the installation; the registry only helps where there is no service.
+    $bin = if ($service.executable) { [IO.Path]::GetDirectoryName($service.executable) } else { $registry.LastInstallDir.TrimEnd('\') }
+    $executable = if ($bin) { Join-Path -Path $bin -ChildPath 'AlteryxService.exe' } else { '' }
+    $overrides = Get-Settings -Path (Join-Path -Path $programData -ChildPath 'Alteryx\RuntimeSettings.xml')
+    $defaults = if ($bin) { Get-Settings -Path (Join-Path -Path $bin -ChildPath 'RuntimeData\RuntimeSettings.xml') }
+    else { @{ path = ''; exists = $false; error = ''; sections = @{} } }
+
+    $databaseFolder = ''
+    foreach ($settings in @($overrides, $defaults)) {
+        if (-not $databaseFolder -and $settings.sections.ContainsKey('Controller') -and $settings.sections.Controller.ContainsKey('EmbeddedMongoDBRootPath')) {
+            $databaseFolder = [string]$settings.sections.Controller.EmbeddedMongoDBRootPath
+        }
+    }
+    $database = @{ folder = $databaseFolder; exists = $false; bytes = [long]0 }
+    if ($databaseFolder) {
+        $database.exists = [IO.Directory]::Exists($databaseFolder)
+        $database.bytes = Get-FolderByteCount -Path $databaseFolder
+    }
+
+    $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
+    $principal = New-Object System.Security.Principal.WindowsPrincipal $identity
+    $os = Get-CimInstance -ClassName Win32_OperatingSystem
+    $lease = Read-NodeLease
+
+    $module.Result['system'] = @{
+        computer = [Environment]::MachineName
+        utc = Get-UtcText
+        os_version = [string]$os.Version
+        powershell_version = [string]$PSVersionTable.PSVersion
+        program_data = $programData
+        state_folder = Get-StateFolder
+        user = [string]$identity.Name
+        is_administrator = $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)
+    }
+    $module.Result['alteryx'] = @{
+        bin_folder = [string]$bin
+        executable = $executable
+        executable_exists = [bool]($executable -and [IO.File]::Exists($executable))
+        version = $registry.LastVersion
+        processes = @(if ($bin) { Get-AlteryxProcess -BinFolder $bin })
+    }
+    $module.Result['service'] = $service
+    $module.Result['settings'] = @{ overrides = $overrides; defaults = $defaults }
+    $module.Result['database'] = $database
+    $module.Result['folders'] = @(foreach ($folder in $module.Params.folders) { Get-FolderFact -Path $folder })
+    $module.Result['lease'] = if ($null -ne $lease) { @{ run_id = [string]$lease.run_id; prior_state = [string]$lease.prior_state; deadline = [string]$lease.deadline } } else { $null }
+}

@@ -1,0 +1,192 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one file that adapts Ansible: what every action plugin of this collection has in common."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from . import _node_code, _node_job, _variables
+from ._outcome import StepFailed
+
+COLLECTION = "alteryx_ops.server_backup"
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+_display = Display()
+Result = dict[str, t.Any]
+
+
+class NodeAction(ActionBase):  # type: ignore[misc]
+    """Validates the arguments against the module's documentation, performs, and turns failures into results with reason, hint and node."""
+
+    _supports_async = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        """Runs the action; see perform for the part of each module."""
+        result: Result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        node = variables.get("inventory_hostname", "")
+        begun, started = time.monotonic(), utc_text()
+        secrets: set[str] = set()
+        try:
+            refuse_unknown_variables(variables)
+            result.update(self.perform(self._arguments(secrets), variables))
+        except Exception as error:
+            failure = error if isinstance(error, StepFailed) else self._connection_failure(error)
+            if failure is None:
+                raise
+            result.update(
+                failed=True,
+                msg=f"{failure.detail.get('node', node)}: {failure.message}. {failure.reason.hint}",
+                reason=failure.reason.name,
+                exit_code=failure.reason.exit_code,
+                message=failure.message,
+                hint=failure.reason.hint,
+                detail=failure.detail,
+            )
+            node = failure.detail.get("node", node)
+        result.update(node=node, started=started, finished=utc_text(), seconds=round(time.monotonic() - begun, 3))
+        return t.cast(Result, remove_values(result, list(secrets)))
+
+    def _connection_failure(self, error: Exception) -> StepFailed | None:
+        """A node that does not answer as a failure of the step: Ansible's "unreachable" would take the host out of the play and so past always."""
+        if not _is_connection_failure(error):
+            return None
+        return StepFailed("unreachable" if self.module_name == "node_info" else "connection_lost", " ".join(str(error).split()))
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """The action's own part. Returns the result; raises StepFailed."""
+        raise NotImplementedError
+
+    @property
+    def module_name(self) -> str:
+        """The module this action belongs to, e.g. node_info."""
+        return str(self._task.action).rsplit(".", maxsplit=1)[-1]
+
+    @property
+    def check_mode(self) -> bool:
+        """Predict only?"""
+        return bool(self._task.check_mode)
+
+    def _arguments(self, secrets: set[str]) -> Result:
+        validation = ArgumentSpecValidator(argument_spec(self.module_name)).validate(dict(self._task.args))
+        secrets.update(validation._no_log_values)
+        if validation.error_messages:
+            raise StepFailed("invalid_variable", f"{self.module_name}: {'; '.join(validation.error_messages)}")
+        return t.cast(Result, validation.validated_parameters)
+
+    def call_node(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """Runs the module's PowerShell on the node once; a failure it names becomes StepFailed. Connection failures pass (Ansible: unreachable)."""
+        result: Result = self._execute_module(module_name=f"{COLLECTION}.{self.module_name}", module_args=arguments, task_vars=variables)
+        if result.get("failed"):
+            raise StepFailed(result.get("reason", "unexpected"), str(result.get("msg", "the module failed without a message")), result.get("detail"))
+        return {key: value for key, value in result.items() if key not in ("invocation", "_ansible_parsed", "ansible_facts")}
+
+    def run_job(self, job_id: str, spec: Result, total_seconds: float, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """Runs the node job of this module to its end; see _node_job."""
+        node = variables.get("inventory_hostname", "")
+
+        def call(operation: str, parameters: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+            module_args = {**arguments, "_operation": operation, **parameters}
+            try:
+                return self.call_node(module_args, variables)
+            except StepFailed as failure:
+                # A failure without a reason of ours while polling is the transport's (a module that could not even begin).
+                if operation == "poll" and failure.reason.name == "unexpected":
+                    raise _node_job.ConnectionTrouble(failure.message) from failure
+                raise _node_job.JobFailed(failure.reason.name, failure.message, failure.detail) from failure
+            except Exception as error:
+                if operation != "poll" or not _is_connection_failure(error):
+                    raise
+                raise _node_job.ConnectionTrouble(" ".join(str(error).split())) from error
+
+        def say(line: str) -> None:
+            _display.display(f"{utc_text()} {node}: {line}")
+
+        limits = _node_job.Limits(total=total_seconds)
+        try:
+            return _node_job.run(call, job_id, spec, _node_code.scripts(), limits, say, time.monotonic, time.sleep)
+        except _node_job.JobFailed as failure:
+            raise StepFailed(failure.reason, failure.message, failure.detail) from failure
+
+
+def _is_connection_failure(error: BaseException | None) -> bool:
+    """Is it the transport that failed? winrm lets some exceptions of its libraries through as they are; they are known by their package."""
+    while error is not None:
+        if isinstance(error, AnsibleConnectionFailure) or type(error).__module__.partition(".")[0] in ("requests", "urllib3", "winrm", "pypsrp", "httpx"):
+            return True
+        error = error.__cause__
+    return False
+
+
+def argument_spec(module: str) -> dict[str, t.Any]:
+    """The argument spec of a module, read from its documentation (plugins/modules/NAME.yml): one source for both."""
+    documentation = yaml.safe_load((ROOT / "plugins" / "modules" / f"{module}.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
+    return _options(documentation.get("options", {}))
+
+
+def _options(documented: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    spec: dict[str, t.Any] = {}
+    for name, option in documented.items():
+        spec[name] = {key: option[key] for key in ("type", "required", "default", "choices", "elements") if key in option}
+        if "suboptions" in option:
+            spec[name]["options"] = _options(option["suboptions"])
+    return spec
+
+
+def refuse_unknown_variables(variables: t.Mapping[str, t.Any], others: t.Iterable[t.Mapping[str, t.Any]] = ()) -> None:
+    """Raises StepFailed for variables that look like ours and are none.
+
+    Args:
+        variables: what the task sees: inventory, play, -e and role call together.
+        others: the variables of further hosts.
+    """
+    known = _variables.read(ROOT / "roles")
+    names: set[str] = set(variables)
+    for other in others:
+        names.update(other)
+    wrong = _variables.unknown((str(name) for name in names), known)
+    if wrong:
+        listed = "; ".join(f"{name} (did you mean {near}?)" for name, near in wrong)
+        raise StepFailed("unknown_variable", f"no such variable: {listed}")
+
+
+def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[str, set[str]]:
+    """Name -> hosts of the groups directly below a group of the inventory."""
+    # The inventory's tree is in no variable; HostVars carries it.
+    inventory = variables["hostvars"]._inventory
+    group = inventory.groups.get(parent)
+    if group is None:
+        return {}
+    return {child.name: {host.name for host in child.get_hosts()} for child in group.child_groups}
+
+
+def utc_text() -> str:
+    """Now in UTC as ISO 8601 with milliseconds and zone."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def warn(message: str) -> None:
+    """A warning on the operator's screen."""
+    _display.warning(message)
+
+
+def version() -> str:
+    """The version of this collection."""
+    # Installed collections have MANIFEST.json, a checkout has galaxy.yml.
+    manifest = ROOT / "MANIFEST.json"
+    if manifest.exists():
+        return str(yaml.safe_load(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
+    return str(yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"])

@@ -1,0 +1,116 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control node's side of a node job: start, poll until it is over, collect. Lost connections are survived; the job goes on without us."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass
+
+POLL_SECONDS = 12.0
+"""A poll waits that long on the node for the end of the job; below WinRM's operation time-out of 20 s."""
+
+
+class ConnectionTrouble(Exception):
+    """The node could not be asked; nothing is known about what happened there."""
+
+
+class JobFailed(Exception):
+    """The job is over or lost without success: reason, message, detail (what it reported)."""
+
+    def __init__(self, reason: str, message: str, detail: t.Mapping[str, t.Any] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.detail = dict(detail or {})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """total: seconds after which the job is cancelled. lost: seconds without an answer after which we give the node up (the job may live on)."""
+
+    total: float
+    lost: float = 900.0
+    heartbeat: float = 20.0
+
+
+Call = t.Callable[[str, t.Mapping[str, t.Any]], t.Mapping[str, t.Any]]
+
+
+def run(
+    call: Call,
+    job_id: str,
+    spec: t.Mapping[str, t.Any],
+    code: str,
+    limits: Limits,
+    say: t.Callable[[str], None],
+    clock: t.Callable[[], float],
+    sleep: t.Callable[[float], None],
+) -> dict[str, t.Any]:
+    """Runs a job to its end and returns its result.
+
+    Args:
+        call: does one operation (start, poll, cancel, collect) on the node; raises ConnectionTrouble or JobFailed.
+        say: tells the operator one line.
+        clock: monotonic seconds.
+
+    Raises:
+        JobFailed: with the reason the job gave, job_timeout, or connection_lost.
+    """
+    begun = clock()
+    call("start", {"_job_id": job_id, "_spec": json.dumps(spec), "_code": code})
+    last_answer = last_said = clock()
+    last_phase, offset = "", 0
+    pause = 1.0
+    while True:
+        wait = min(POLL_SECONDS, max(0.0, limits.heartbeat))
+        try:
+            answer = call("poll", {"_job_id": job_id, "_wait_seconds": wait, "_log_offset": offset})
+        except ConnectionTrouble as trouble:
+            silent = clock() - last_answer
+            if silent > limits.lost:
+                raise JobFailed("connection_lost", f"no answer from the node for {silent:.0f} s ({trouble}); its job goes on there") from trouble
+            say(f"no answer ({trouble}); the job goes on there, asking again in {pause:.0f} s")
+            sleep(pause)
+            pause = min(pause * 2, 30.0)
+            continue
+        last_answer, pause = clock(), 1.0
+        offset += len(answer["log"])
+        status = answer["status"]
+        if status["state"] != "running":
+            break
+        if status["phase"] != last_phase or clock() - last_said >= limits.heartbeat:
+            last_phase, last_said = status["phase"], clock()
+            say(progress_line(status, clock() - begun))
+        if clock() - begun > limits.total:
+            call("cancel", {"_job_id": job_id})
+            raise JobFailed("job_timeout", f"not done within {limits.total:.0f} s, so it was ended during {status['phase']}")
+    result: dict[str, t.Any] = json.loads(call("collect", {"_job_id": job_id})["result"])
+    if result.pop("state") != "succeeded":
+        raise JobFailed(result.pop("reason", "unexpected"), result.pop("msg", "the job failed without a message"), result)
+    return result
+
+
+def progress_line(status: t.Mapping[str, t.Any], seconds: float) -> str:
+    """A heartbeat: phase, bytes, percent and time left where they are known."""
+    line = f"{status['phase']}, {seconds:.0f} s"
+    done, total = int(status["done_bytes"]), int(status["total_bytes"])
+    if done:
+        line += f", {size(done)}"
+        if total >= done:
+            line += f" of about {size(total)} ({100 * done // total} %)"
+            line += f", about {seconds * (total - done) / done:.0f} s left"
+    if status["message"]:
+        line += f", {status['message']}"
+    return line
+
+
+def size(count: float) -> str:
+    """Bytes for people: 12.3 MB (powers of ten)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

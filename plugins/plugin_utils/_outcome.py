@@ -1,0 +1,120 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reasons and exit codes: the one table of everything that can end a run (design: exit codes)."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+EXIT_CODES: dict[int, str] = {
+    0: "success",
+    1: "general failure",
+    2: "a service or workflow did not stop in time",
+    3: "validation: nothing was touched, or an archive did not verify",
+    4: "storage: the archive could not be written",
+    5: "MongoDB: the dump failed",
+    6: "invalid mode",
+    7: "a service was not brought back",
+    8: "another run holds the node",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something failed: its name, the exit code it leads to, and what the operator does next."""
+
+    name: str
+    exit_code: int
+    hint: str
+
+
+def _table(*rows: tuple[str, int, str]) -> dict[str, Reason]:
+    return {name: Reason(name, exit_code, hint) for name, exit_code, hint in rows}
+
+
+REASONS: dict[str, Reason] = _table(
+    # Preflight: nothing has been touched.
+    ("invalid_mode", 6, "Use full_backup.yml, database_backup.yml or config_backup.yml, or set alteryx_preflight_mode to full, database or config."),
+    ("no_hosts", 3, "Check the --limit and the inventory: the hosts of the fleet must be in a child group of the group alteryx."),
+    ("unreachable", 3, "Check that WinRM answers on the node and that the credentials of the inventory are right."),
+    ("several_fleets", 3, "A run handles exactly one fleet: limit it to one child group of alteryx, e.g. -l alteryx_prod."),
+    ("unknown_variable", 3, "Correct the name; the argument specs of the roles list every variable."),
+    ("invalid_variable", 3, "Correct the value; the argument specs of the roles say what is allowed."),
+    ("not_administrator", 3, "Connect as a member of the node's Administrators group, with full rights (no filtered token)."),
+    ("service_absent", 3, "Check that Alteryx Server is installed on this node and that alteryx_preflight_service_name is right."),
+    ("service_in_transition", 3, "Wait until the service is Running or Stopped, or bring it there, and run again."),
+    ("installation_incomplete", 3, "Check the Alteryx installation of this node."),
+    ("settings_missing", 3, "Check the Alteryx installation; System Settings writes this file when it is finished once."),
+    ("settings_malformed", 3, "Restore the file from the last backup, or correct it with System Settings, before you back up again."),
+    ("no_role", 3, "Check ControllerEnabled, WorkerEnabled and GalleryEnabled in the settings of this node."),
+    ("database_unsupported", 3, "Use config_backup.yml for this node and back up its database with the means of its database server."),
+    ("database_missing", 3, "Check EmbeddedMongoDBRootPath in the settings of this node."),
+    ("folder_invalid", 3, "Name a folder on a local drive of the node, e.g. D:\\AlteryxBackups."),
+    ("drive_missing", 3, "Name a folder on a drive that this node has."),
+    ("space_short", 3, "Free space on the drive, name a folder on another one, or lower alteryx_preflight_space_factor if you know the dump is smaller."),
+    ("no_recipient", 3, "Set alteryx_configuration_recipients to your document-encryption certificates, or alteryx_configuration_secrets: skip."),
+    ("recipient_invalid", 3, "Use an RSA certificate with the key usage for encryption and the extended usage Document Encryption."),
+    ("node_name_invalid", 3, "Rename the host in the inventory: its name becomes a folder name on Windows."),
+    ("lease_taken", 8, "Another run holds this node. Wait for its end; its guard brings the service back at the deadline."),
+    # The guard could not be proved: nothing has been stopped.
+    ("task_refused", 3, "Check that the account may create scheduled tasks and that no policy forbids it."),
+    ("drill_unanswered", 3, "Check that the Task Scheduler runs and that no policy or security software blocks PowerShell scripts run by SYSTEM."),
+    ("drill_wrong_account", 3, "Check what changes the account of scheduled tasks on this node."),
+    ("no_lease", 3, "A service is stopped only under a lease of the same run; take one with maintenance_lease first."),
+    # Window.
+    ("drain_timeout", 2, "Wait for the named workflows or cancel them, raise alteryx_window_drain_timeout, or set alteryx_window_force."),
+    ("stop_timeout", 2, "Look at the Alteryx service log for what holds the service; raise alteryx_window_stop_timeout if it only needs longer."),
+    ("processes_left", 2, "End or wait for the named processes; a database that is still open must not be dumped."),
+    ("service_moved", 5, "Find out who started the service during the backup and run again."),
+    ("staging_in_use", 4, "Remove the folder if no other run uses it, or set another alteryx_preflight_staging_directory."),
+    ("dump_failed", 5, "Read the output of emongodump in the log; the service is back. Run again once the cause is gone."),
+    ("dump_incomplete", 5, "The tool said nothing, the dump itself shows it. Check free space and the MongoDB log, then run again."),
+    ("dump_timeout", 5, "Raise alteryx_window_dump_timeout if the database only needs longer."),
+    ("service_started_during_dump", 5, "Find out who starts the service (monitoring, cluster, a person) and silence it during the window."),
+    ("service_not_restored", 7, "Start the service on this node now (sc start AlteryxService) and read the Alteryx service log."),
+    # Files, archive, verification.
+    ("critical_file_missing", 1, "Check the Alteryx installation of this node: this file must exist."),
+    ("secret_unreadable", 1, "Run the verb by hand in an elevated prompt on the node; set alteryx_configuration_secrets: skip to go on without secrets."),
+    ("file_changed", 4, "Find out what writes this file during the backup and run again."),
+    ("archive_exists", 4, "Nothing is overwritten. Move the existing file away or wait a second and run again."),
+    ("archive_failed", 4, "Check the free space and the rights of the archive directory."),
+    ("archive_incomplete", 3, "Do not rely on this archive; make a new backup."),
+    ("archive_bad", 3, "Do not rely on this archive; make a new backup and check the disk."),
+    # Jobs and connection.
+    ("job_exists", 1, "A job of this run is on the node already; wait for its end."),
+    ("job_not_started", 1, "Check the Task Scheduler's history on the node for why the task did not begin."),
+    ("job_died", 1, "Look for who ended the process on the node (reboot, security software, a person)."),
+    ("job_lost", 1, "Somebody removed the job's folder on the node; run again."),
+    ("job_timeout", 1, "Raise the time limit of this step if it only needs longer."),
+    ("connection_lost", 1, "Check the network and the node; what was stopped there is restored by the node itself."),
+    ("unexpected", 1, "Run again with -vvv; if it stays, report it with the log of the run."),
+)
+
+
+class StepFailed(Exception):
+    """A step failed for a named reason.
+
+    Args:
+        reason: a name of REASONS; an unknown one becomes "unexpected".
+        message: one line for the operator: what failed, with the values that matter.
+        detail: further facts for outcome.json, never secrets.
+    """
+
+    def __init__(self, reason: str, message: str, detail: t.Mapping[str, t.Any] | None = None) -> None:
+        super().__init__(message)
+        self.reason = REASONS.get(reason, REASONS["unexpected"])
+        self.message = message
+        self.detail = dict(detail or {})
+
+
+def overall_exit_code(codes: t.Sequence[int]) -> int:
+    """The exit code of a run from the codes of its failures in the order they happened.
+
+    7 (a service was not brought back) outranks all; otherwise the first failure is the cause and what follows is its consequence.
+    """
+    failures = [code for code in codes if code != 0]
+    if not failures:
+        return 0
+    return 7 if 7 in failures else failures[0]

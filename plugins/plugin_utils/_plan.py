@@ -1,0 +1,192 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a run: what every node is, what will be done to it, and why not. Pure: facts in, plan or failure out."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from . import _critical_files, _names, _runtime_settings
+from ._outcome import StepFailed
+
+Facts = t.Mapping[str, t.Any]
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the operator asked for, already validated on its own."""
+
+    run_id: str
+    stamp: str
+    mode: str
+    fleet: str
+    service_name: str
+    staging_directory: str
+    archive_directory: str
+    name_pattern: str
+    space_factor: float
+    secrets: str
+
+    @property
+    def stops_services(self) -> bool:
+        """Config mode leaves every service alone."""
+        return self.mode != "config"
+
+    @property
+    def exports_configuration(self) -> bool:
+        """Database mode takes no files."""
+        return self.mode != "database"
+
+
+@dataclass
+class NodePlan:
+    """What is known of one node and what will be done to it."""
+
+    name: str
+    roles: tuple[str, ...]
+    database_kind: str
+    version: str
+    service: dict[str, t.Any]
+    computer: str
+    bin_folder: str
+    executable: str
+    staging: str
+    dump_folder: str
+    archive_root: str
+    archive_folder: str
+    base_name: str
+    expected_bytes: int
+    files: list[dict[str, t.Any]] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def dumps(self) -> bool:
+        """Only a controller with the embedded MongoDB has something to dump on the node."""
+        return "controller" in self.roles and self.database_kind == "embedded"
+
+
+def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
+    """Judges one node.
+
+    Args:
+        name: inventory_hostname.
+        facts: the result of the module node_info.
+        request: what is asked.
+
+    Raises:
+        StepFailed: the node cannot be backed up; reason, message and hint say why. The first problem is raised, in the order an operator would fix them.
+    """
+    if problem := _names.windows_name_problem(name):
+        raise StepFailed("node_name_invalid", f"the host name {name!r} is no folder name on Windows: {problem}")
+    node, service, alteryx = facts["system"], facts["service"], facts["alteryx"]
+    if not node["is_administrator"]:
+        raise StepFailed("not_administrator", f"the account {node['user']} has no administrator rights on the node")
+    if not service["exists"]:
+        raise StepFailed("service_absent", f"there is no Windows service {service['name']}")
+    if not alteryx["executable_exists"]:
+        raise StepFailed("installation_incomplete", f"{alteryx['executable'] or 'AlteryxService.exe'} is absent")
+    settings = _read_settings(facts["settings"])
+    roles = _runtime_settings.roles(settings)
+    if not roles:
+        raise StepFailed("no_role", "by its settings the node is neither controller nor worker nor UI node")
+    kind = _runtime_settings.database_kind(settings) if "controller" in roles else ""
+    node_plan = NodePlan(
+        name=name,
+        roles=roles,
+        database_kind=kind,
+        version=alteryx["version"],
+        service=dict(service),
+        computer=node["computer"],
+        bin_folder=alteryx["bin_folder"],
+        executable=alteryx["executable"],
+        staging=f"{request.staging_directory}\\{request.run_id}",
+        dump_folder=f"{request.staging_directory}\\{request.run_id}\\files\\database",
+        archive_root=request.archive_directory,
+        archive_folder=f"{request.archive_directory}\\{name}",
+        base_name=_names.base_name(request.mode, request.stamp, request.name_pattern),
+        expected_bytes=int(facts["database"]["bytes"]),
+    )
+    if settings.fallback_used:
+        node_plan.warnings.append(
+            f"the defaults file {facts['settings']['defaults']['path']} could not be read; the known defaults of Alteryx Server are assumed"
+        )
+    if request.stops_services:
+        _check_service(node_plan, request)
+        _check_database(node_plan, facts, request)
+    _check_folders(node_plan, facts, request)
+    if request.exports_configuration:
+        node_plan.files = _critical_files.of_node(roles, node["program_data"], alteryx["bin_folder"])
+        if request.secrets == "encrypt" and "controller" in roles:
+            node_plan.secrets = ["controller_token"] + (["mongodb_passwords"] if kind == "embedded" else [])
+    return node_plan
+
+
+def _read_settings(facts: Facts) -> _runtime_settings.EffectiveSettings:
+    overrides, defaults = facts["overrides"], facts["defaults"]
+    if not overrides["exists"]:
+        raise StepFailed("settings_missing", f"{overrides['path']} is absent")
+    if overrides["error"]:
+        raise StepFailed("settings_malformed", f"{overrides['path']} cannot be read: {overrides['error']}")
+    usable = defaults["exists"] and not defaults["error"]
+    return _runtime_settings.effective(overrides["sections"], defaults["sections"] if usable else None)
+
+
+def _check_service(node_plan: NodePlan, request: Request) -> None:
+    state = node_plan.service["state"]
+    if state not in ("Running", "Stopped"):
+        raise StepFailed("service_in_transition", f"the service {request.service_name} is {state}")
+    if state == "Stopped":
+        node_plan.warnings.append(f"the service {request.service_name} is Stopped already and will be left Stopped")
+
+
+def _check_database(node_plan: NodePlan, facts: Facts, request: Request) -> None:
+    if "controller" not in node_plan.roles:
+        return
+    if node_plan.database_kind != "embedded":
+        what = {"mongodb": "a self-managed MongoDB", "sqlserver": "SQL Server"}.get(node_plan.database_kind, "a database this version cannot recognise")
+        raise StepFailed("database_unsupported", f"the controller keeps its data in {what}; {request.mode} mode dumps the embedded MongoDB only")
+    if not facts["database"]["exists"]:
+        raise StepFailed("database_missing", f"the folder of the embedded MongoDB, {facts['database']['folder'] or '(not set)'}, is absent")
+
+
+def _check_folders(node_plan: NodePlan, facts: Facts, request: Request) -> None:
+    by_path = {fact["path"]: fact for fact in facts["folders"]}
+    needs: dict[str, int] = {}
+    purpose = {request.staging_directory: "staging directory", request.archive_directory: "archive directory"}
+    for path, word in purpose.items():
+        fact = by_path[path]
+        if not fact["absolute"]:
+            raise StepFailed("folder_invalid", f"the {word} {path} is no absolute path on a local drive")
+        if not fact["drive_exists"]:
+            raise StepFailed("drive_missing", f"the {word} {path} is on the drive {path[:2]}, which the node does not have")
+        if fact["is_file"]:
+            raise StepFailed("folder_invalid", f"the {word} {path} is a file")
+    if not (request.stops_services and node_plan.dumps):
+        return
+    # WiredTiger files are compressed, a dump is not; the archive compresses it again to about what the data files have.
+    data = node_plan.expected_bytes
+    for path, need in ((request.staging_directory, int(data * request.space_factor)), (request.archive_directory, data)):
+        drive = path[:1].upper()
+        needs[drive] = needs.get(drive, 0) + need
+    for path, word in purpose.items():
+        need, have = needs[path[:1].upper()], int(by_path[path]["free_bytes"])
+        if have < need:
+            raise StepFailed("space_short", f"the drive {path[:2]} of the {word} has {have} bytes free, needed are {need} bytes")
+
+
+def controller_of(nodes: t.Sequence[NodePlan]) -> NodePlan | None:
+    """The one controller among the nodes; None when there is none.
+
+    Raises:
+        StepFailed: there is more than one.
+    """
+    controllers = [node for node in nodes if "controller" in node.roles]
+    if len(controllers) > 1:
+        names = ", ".join(node.name for node in controllers)
+        raise StepFailed("several_fleets", f"more than one node is a controller: {names}")
+    return controllers[0] if controllers else None

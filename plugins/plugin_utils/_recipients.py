@@ -1,0 +1,86 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The certificates that the secrets of a backup are encrypted for."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+# Protect-CmsMessage accepts only certificates with this extended key usage (Microsoft, "Protect-CmsMessage").
+DOCUMENT_ENCRYPTION = x509.ObjectIdentifier("1.3.6.1.4.1.311.80.1")
+EXPIRES_SOON = timedelta(days=30)
+
+
+class RecipientError(ValueError):
+    """A recipient cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """One certificate: pem (exactly one certificate), sha256 of the certificate, subject, warning ("" when there is nothing to say)."""
+
+    pem: str
+    sha256: str
+    subject: str
+    warning: str
+
+
+def read(name: str, text: str, now: datetime) -> Recipient:
+    """Reads one recipient.
+
+    Args:
+        name: what the operator calls it, for messages.
+        text: PEM text holding exactly one certificate.
+        now: with zone.
+
+    Raises:
+        RecipientError: no certificate, several, a private key beside it, no RSA, or the usage is missing.
+    """
+    if "PRIVATE KEY" in text:
+        raise RecipientError(f"the recipient {name} holds a private key; give the certificate alone, the key stays with you")
+    blocks = re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
+    if len(blocks) != 1:
+        raise RecipientError(f"the recipient {name} holds {len(blocks)} certificates in PEM form, expected one")
+    try:
+        certificate = x509.load_pem_x509_certificate(blocks[0].encode())
+        key = certificate.public_key()
+    except ValueError as error:
+        raise RecipientError(f"the recipient {name} is no certificate: {error}") from error
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise RecipientError(f"the recipient {name} has no RSA key")
+    _check_usage(name, certificate.extensions)
+    warning = ""
+    if certificate.not_valid_after_utc < now:
+        warning = f"the recipient {name} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}; the secrets are encrypted for it all the same"
+    elif certificate.not_valid_after_utc < now + EXPIRES_SOON:
+        warning = f"the recipient {name} expires on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return Recipient(
+        pem=certificate.public_bytes(Encoding.PEM).decode(),
+        sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+        subject=certificate.subject.rfc4514_string(),
+        warning=warning,
+    )
+
+
+def _check_usage(name: str, extensions: x509.Extensions) -> None:
+    try:
+        extended: t.Iterable[x509.ObjectIdentifier] = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        extended = ()
+    if DOCUMENT_ENCRYPTION not in extended:
+        raise RecipientError(f"the recipient {name} lacks the extended key usage Document Encryption (1.3.6.1.4.1.311.80.1)")
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound as error:
+        raise RecipientError(f"the recipient {name} lacks a key usage extension") from error
+    if not (usage.key_encipherment or usage.data_encipherment):
+        raise RecipientError(f"the recipient {name} lacks the key usage for encryption")

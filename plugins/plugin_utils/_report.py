@@ -1,0 +1,264 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator reads: outcome, summary and log of a run, composed from the registered results of its steps.
+
+A step's result is what Ansible registered for a task: the module's result, with failed or unreachable where they apply. A skipped step is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from datetime import datetime
+
+from . import _names
+from ._node_job import size
+from ._outcome import EXIT_CODES, REASONS, overall_exit_code
+
+SCHEMA = 1
+
+StepResult = t.Mapping[str, t.Any]
+Results = t.Mapping[str, t.Mapping[str, StepResult]]
+"""Host -> step (request, facts, plan, drain, lease, window, restore, release, configuration, archive, verify, set) -> result."""
+
+def plan_of(results: Results) -> t.Mapping[str, t.Any] | None:
+    """The plan of the run, None when it never came to one."""
+    for steps in results.values():
+        plan = steps.get("plan", {}).get("plan")
+        if plan:
+            return t.cast(t.Mapping[str, t.Any], plan)
+    return None
+
+
+def set_name(plan: t.Mapping[str, t.Any]) -> str:
+    """The name of the backup set: that of its archives."""
+    return _names.base_name(plan["mode"], plan["stamp"], plan["name_pattern"])
+
+
+def _failures(results: Results) -> list[dict[str, t.Any]]:
+    """Every failed step in the order of the sequence; what one node reports for all (run once) is said once."""
+    found: list[dict[str, t.Any]] = []
+    steps = list(dict.fromkeys(step for host in results.values() for step in host))
+    for step in steps:
+        for host, host_results in results.items():
+            result = host_results.get(step)
+            if result is None or not (result.get("failed") or result.get("unreachable")):
+                continue
+            failure = _failure(host, step, result, host_results)
+            if failure not in found:
+                found.append(failure)
+    return found
+
+
+def _failure(host: str, step: str, result: StepResult, host_results: t.Mapping[str, StepResult]) -> dict[str, t.Any]:
+    name = "connection_lost" if result.get("unreachable") else result.get("reason", "")
+    reason = REASONS.get(name, REASONS["unexpected"])
+    code = result.get("exit_code", reason.exit_code)
+    if reason.name == "connection_lost" and _was_stopped(host_results) and not _restored(host_results):
+        code = REASONS["service_not_restored"].exit_code
+    return {
+        "node": result.get("node") or host,
+        "step": step,
+        "reason": reason.name,
+        "exit_code": code,
+        "message": result.get("message") or _one_line(result.get("msg")),
+        "hint": reason.hint,
+    }
+
+
+def _one_line(text: t.Any) -> str:
+    return " ".join(str(text or "no message").split())
+
+
+def _ok(result: StepResult | None) -> bool:
+    return result is not None and not any(result.get(word) for word in ("failed", "unreachable"))
+
+
+def _was_stopped(host_results: t.Mapping[str, StepResult]) -> bool:
+    return "window" in host_results or "stop" in host_results
+
+
+def _restored(host_results: t.Mapping[str, StepResult]) -> bool:
+    return _ok(host_results.get("restore"))
+
+
+def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, str]]:
+    """What a good run must show and this one does not: (node, what). Nothing is good because nothing failed."""
+    lacking = []
+    for host, node in plan["nodes"].items():
+        steps = results.get(host, {})
+        if node["dumps"] and not steps.get("window", {}).get("restored"):
+            lacking.append((host, "no proof that the dump was made and the service restored"))
+        if plan["stops_services"] and not _restored(steps):
+            lacking.append((host, "no proof that the service is as it was before"))
+        if not (node["dumps"] or plan["exports_configuration"]):
+            continue
+        if not steps.get("archive", {}).get("archive_sha256"):
+            lacking.append((host, "no archive"))
+        elif steps.get("verify", {}).get("verdict") != "good":
+            lacking.append((host, "the archive was not verified"))
+    return lacking
+
+
+def compose(mode: str, results: Results, check_mode: bool, now: str) -> dict[str, t.Any]:
+    """The outcome of a run, JSON-able: schema, verdict (OK, FAILED, PREDICTED), exit_code, reason, message, hint, node, failures, nodes, downtime.
+
+    Args:
+        mode: what was asked for, also when the run failed before it had a plan.
+        now: UTC text, when the run ended.
+    """
+    plan = plan_of(results)
+    failures = _failures(results)
+    if plan and not failures and not check_mode:
+        unexpected = REASONS["unexpected"]
+        failures = [
+            {"node": node, "step": "report", "reason": unexpected.name, "exit_code": 1, "message": what, "hint": unexpected.hint}
+            for node, what in _lacking(plan, results)
+        ]
+    if plan is None and not failures:
+        failures = [{"node": "", "step": "report", "reason": "unexpected", "exit_code": 1, "message": "the run ended before it had a plan", "hint": REASONS["unexpected"].hint}]
+    code = overall_exit_code([failure["exit_code"] for failure in failures])
+    cause = next((failure for failure in failures if failure["exit_code"] == code), None)
+    request = _request_of(results)
+    run_id = request.get("run_id", "")
+    stamp = request.get("stamp") or _stamp_of(now)
+    name_mode = mode if mode in _names.MODES else "full"
+    nodes = {host: _node(host, steps, plan) for host, steps in results.items()}
+    downtimes = [node["downtime"] for node in nodes.values() if node["downtime"]["total"]]
+    return {
+        "schema": SCHEMA,
+        "name": run_id or f"{_names.MODES[name_mode]}_{stamp}",
+        "log_name": f"BackupLog_{_names.MODES[name_mode]}_{stamp}.log",
+        "run_id": run_id,
+        "mode": mode,
+        "fleet": request.get("fleet", ""),
+        "started": request.get("started", now),
+        "finished": now,
+        "verdict": "FAILED" if code else ("PREDICTED" if check_mode else "OK"),
+        "exit_code": code,
+        "exit_meaning": EXIT_CODES[code],
+        **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
+        "failures": failures,
+        "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
+        "warnings": _warnings(plan, request, nodes),
+        "nodes": nodes,
+    }
+
+
+def _request_of(results: Results) -> t.Mapping[str, t.Any]:
+    for steps in results.values():
+        request = steps.get("request", {}).get("request")
+        if request:
+            return t.cast(t.Mapping[str, t.Any], request)
+    return {}
+
+
+def _stamp_of(now: str) -> str:
+    return _names.stamp(datetime.fromisoformat(now.replace("Z", "+00:00")))
+
+
+def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    facts = steps.get("facts", {})
+    planned = plan["nodes"].get(host, {}) if plan else {}
+    window = steps.get("window", {})
+    seen = window if _ok(window) else window.get("detail", {})
+    archive, verify = steps.get("archive", {}), steps.get("verify", {})
+    after = steps.get("restore", {}).get("service") or {}
+    return {
+        "roles": list(planned.get("roles", [])),
+        "service_before": facts.get("service", {}).get("state", "unknown"),
+        "service_after": after.get("state") or ("not touched" if not _was_stopped(steps) else "not seen"),
+        "process_before": _process(facts.get("service", {})),
+        "process_after": _process(after),
+        "downtime": seen.get("downtime") or dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
+        "dump_bytes": window.get("dump_bytes", 0),
+        "archive": archive.get("archive", "") if _ok(archive) else "",
+        "archive_bytes": archive.get("archive_bytes", 0),
+        "archive_sha256": archive.get("archive_sha256", ""),
+        "file_count": archive.get("file_count", 0),
+        "secrets": bool(archive.get("secrets")),
+        "verdict": verify.get("verdict", "not verified") if _ok(verify) else ("bad" if verify.get("failed") else "not verified"),
+        "steps": {
+            step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result} for step, result in steps.items()
+        },
+    }
+
+
+def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {"process_id": service.get("process_id", 0), "started": service.get("started", "")}
+
+
+def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any], nodes: t.Mapping[str, t.Any]) -> list[str]:
+    warnings = [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
+    if plan:
+        warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
+        if plan["exports_configuration"] and plan["secrets"] == "skip":
+            warnings.append("the secrets (controller token, MongoDB passwords) are not in this backup")
+    return warnings
+
+
+def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
+    """The last lines of a run on the operator's screen."""
+    head = f"BACKUP {outcome['verdict']}  {outcome['fleet'] or '(no fleet)'}  mode={outcome['mode']}  id={outcome['run_id'] or '(none)'}"
+    lines = []
+    if outcome["exit_code"]:
+        lines.append(f"{head}  exit code {outcome['exit_code']} ({outcome['exit_meaning']})")
+        for failure in outcome["failures"]:
+            lines.append(f" {failure['node'] or 'control node'}, step {failure['step']}: {failure['message']} [{failure['reason']}]")
+        lines.append(f" next     {outcome['hint']}")
+    else:
+        lines.append(head)
+    down = outcome["downtime"]
+    if down["total"]:
+        lines.append(f" downtime {down['total']:.1f} s = stop {down['stop']:.1f} + dump {down['dump']:.1f} + start {down['start']:.1f} + rest {down['rest']:.1f}")
+    for host, node in outcome["nodes"].items():
+        lines.append(f" node     {host}  {', '.join(node['roles']) or 'roles unknown'}  service {node['service_before']} -> {node['service_after']}")
+        if node["archive"]:
+            what = f"dump {size(node['dump_bytes'])}, " if node["dump_bytes"] else ""
+            secret = "secrets encrypted beside it" if node["secrets"] else "no secrets file"
+            lines.append(f"          {node['archive']}")
+            if outcome["verdict"] == "PREDICTED":
+                continue
+            lines.append(
+                f"          {what}archive {size(node['archive_bytes'])}, {node['file_count']} files, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}"
+            )
+    lines += [f" warning  {text}" for text in outcome["warnings"]]
+    lines.append(f" report   {directory}")
+    return "\n".join(lines)
+
+
+def log_text(outcome: t.Mapping[str, t.Any], results: Results) -> str:
+    """The log of a run: one line an event, in the order of time: UTC time with zone, level, node, step, text."""
+    lines: list[tuple[str, str]] = []
+    for host, steps in results.items():
+        for step, result in steps.items():
+            if (result.get("node") or host) != host:
+                continue
+            started, finished = result.get("started", outcome["finished"]), result.get("finished", outcome["finished"])
+            lines.append((started, f"INFO {host} {step}: begun"))
+            lines += [(event["at"], f"{event['level']} {host} {step}: {event['text']}") for event in _events(result)]
+            if _ok(result):
+                lines.append((finished, f"INFO {host} {step}: done in {result.get('seconds', 0)} s"))
+            else:
+                lines.append((finished, f"ERROR {host} {step}: {result.get('message') or _one_line(result.get('msg'))}"))
+            if output := result.get("detail", {}).get("output"):
+                lines += [(finished, f"DEBUG {host} {step}: {line}") for line in output.splitlines() if line.strip()]
+    lines.sort(key=lambda line: line[0])
+    end = [(outcome["finished"], f"WARNING - report: {text}") for text in outcome["warnings"]]
+    level = {"OK": "SUCCESS", "PREDICTED": "SUCCESS"}.get(outcome["verdict"], "ERROR")
+    closing = f"{level} - report: {outcome['verdict']}, exit code {outcome['exit_code']} ({outcome['exit_meaning']})"
+    if outcome["hint"]:
+        closing += f"; next: {outcome['hint']}"
+    end.append((outcome["finished"], closing))
+    return "".join(f"{at} {text}\n" for at, text in [*lines, *end])
+
+
+def _events(result: StepResult) -> list[dict[str, str]]:
+    events = result.get("events") or result.get("detail", {}).get("events") or []
+    return [event for event in events if isinstance(event, t.Mapping)]
+
+
+def json_text(outcome: t.Mapping[str, t.Any]) -> str:
+    """outcome.json."""
+    return json.dumps(outcome, indent=2, ensure_ascii=False) + "\n"

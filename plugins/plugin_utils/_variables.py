@@ -1,0 +1,49 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables of our roles: which exist, and which name somebody probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+
+@dataclass(frozen=True)
+class KnownVariables:
+    """roles: names of the roles. public: variables of the argument specs. results: what the roles register for each other."""
+
+    roles: tuple[str, ...]
+    public: frozenset[str]
+    results: frozenset[str]
+
+
+def read(roles_folder: Path) -> KnownVariables:
+    """Reads the argument specs and the registered results of all roles below a folder."""
+    roles: list[str] = []
+    public: set[str] = set()
+    results: set[str] = set()
+    for specification in sorted(roles_folder.glob("*/meta/argument_specs.yml")):
+        role = specification.parent.parent
+        roles.append(role.name)
+        for entry in yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"].values():
+            public.update(entry.get("options", {}))
+        for tasks in role.glob("tasks/*.yml"):
+            results.update(re.findall(r"^\s*register:\s*(\w+)\s*$", tasks.read_text(encoding="utf-8"), re.MULTILINE))
+    return KnownVariables(tuple(roles), frozenset(public), frozenset(results))
+
+
+def unknown(names: t.Iterable[str], known: KnownVariables) -> list[tuple[str, str]]:
+    """Variables that begin with the name of a role and _ but exist in no argument spec, each with the nearest known name."""
+    prefixes = tuple(f"{role}_" for role in known.roles)
+    wrong = sorted(name for name in set(names) if name.startswith(prefixes) and name not in known.public and name not in known.results)
+    answer = []
+    for name in wrong:
+        near = difflib.get_close_matches(name, sorted(known.public), n=1, cutoff=0.0)
+        answer.append((name, near[0] if near else ""))
+    return answer
