@@ -16,6 +16,9 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome
 class ActionModule(NodeAction):
     """Composes the outcome of a run from the results of its steps; publishes it on the control node."""
 
+    # It tells of the refusal; the steps have refused.
+    refuses_unknown_variables = False
+
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_report.yml."""
         hosts = list(variables["ansible_play_hosts_all"])

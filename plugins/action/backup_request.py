@@ -21,12 +21,22 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
+# Options that belong to roles which need not be in the play of the preflight.
+_VARIABLES = {
+    "archive_directory": "alteryx_archive_directory",
+    "name_pattern": "alteryx_archive_name_pattern",
+    "secrets": "alteryx_configuration_secrets",
+    "recipients": "alteryx_configuration_recipients",
+}
+
+
 class ActionModule(NodeAction):
     """Judges what is asked before any node is touched; gives the run its identity."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_request.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
+        arguments = {name: variable_default(_VARIABLES[name]) if value is None and name in _VARIABLES else value for name, value in arguments.items()}
         refuse_unknown_variables(variables, (variables["hostvars"][host] for host in hosts))
         mode = arguments["mode"]
         if mode not in _names.MODES:

@@ -32,6 +32,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
 
     _supports_async = False
     _supports_check_mode = True
+    refuses_unknown_variables = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         """Runs the action; see perform for the part of each module."""
@@ -41,7 +42,8 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         begun, started = time.monotonic(), utc_text()
         secrets: set[str] = set()
         try:
-            refuse_unknown_variables(variables)
+            if self.refuses_unknown_variables:
+                refuse_unknown_variables(variables)
             result.update(self.perform(self._arguments(secrets), variables))
         except Exception as error:
             failure = error if isinstance(error, StepFailed) else self._connection_failure(error)
@@ -171,6 +173,11 @@ def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[s
     if group is None:
         return {}
     return {child.name: {host.name for host in child.get_hosts()} for child in group.child_groups}
+
+
+def variable_default(name: str) -> t.Any:
+    """The default of a role's variable, from its argument spec: a role that is not in the play has set none."""
+    return _variables.default(ROOT / "roles", name)
 
 
 def utc_text() -> str:

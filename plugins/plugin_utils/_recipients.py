@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -53,20 +54,22 @@ def read(name: str, text: str, now: datetime) -> Recipient:
     try:
         certificate = x509.load_pem_x509_certificate(blocks[0].encode())
         key = certificate.public_key()
-    except ValueError as error:
+        # cryptography reads these parts only when they are asked for.
+        extensions, subject, end = certificate.extensions, certificate.subject.rfc4514_string(), certificate.not_valid_after_utc
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise RecipientError(f"the recipient {name} is no certificate: {error}") from error
     if not isinstance(key, rsa.RSAPublicKey):
         raise RecipientError(f"the recipient {name} has no RSA key")
-    _check_usage(name, certificate.extensions)
+    _check_usage(name, extensions)
     warning = ""
-    if certificate.not_valid_after_utc < now:
-        warning = f"the recipient {name} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}; the secrets are encrypted for it all the same"
-    elif certificate.not_valid_after_utc < now + EXPIRES_SOON:
-        warning = f"the recipient {name} expires on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if end < now:
+        warning = f"the recipient {name} has expired on {end:%Y-%m-%d}; the secrets are encrypted for it all the same"
+    elif end < now + EXPIRES_SOON:
+        warning = f"the recipient {name} expires on {end:%Y-%m-%d}"
     return Recipient(
         pem=certificate.public_bytes(Encoding.PEM).decode(),
         sha256=certificate.fingerprint(hashes.SHA256()).hex(),
-        subject=certificate.subject.rfc4514_string(),
+        subject=subject,
         warning=warning,
     )
 

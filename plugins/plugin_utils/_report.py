@@ -22,6 +22,7 @@ StepResult = t.Mapping[str, t.Any]
 Results = t.Mapping[str, t.Mapping[str, StepResult]]
 """Host -> step (request, facts, plan, drain, lease, window, restore, release, configuration, archive, verify, set) -> result."""
 
+
 def plan_of(results: Results) -> t.Mapping[str, t.Any] | None:
     """The plan of the run, None when it never came to one."""
     for steps in results.values():
@@ -45,26 +46,27 @@ def _failures(results: Results) -> list[dict[str, t.Any]]:
             result = host_results.get(step)
             if result is None or not (result.get("failed") or result.get("unreachable")):
                 continue
-            failure = _failure(host, step, result, host_results)
+            failure = _failure(host, step, result)
             if failure not in found:
                 found.append(failure)
     return found
 
 
-def _failure(host: str, step: str, result: StepResult, host_results: t.Mapping[str, StepResult]) -> dict[str, t.Any]:
-    name = "connection_lost" if result.get("unreachable") else result.get("reason", "")
+def _failure(host: str, step: str, result: StepResult) -> dict[str, t.Any]:
+    name = result.get("reason", "")
+    if result.get("unreachable"):
+        # Until the facts are read nothing has been touched.
+        name = "unreachable" if step == "facts" else "connection_lost"
+    return _entry(result.get("node") or host, step, name, _message(result))
+
+
+def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
     reason = REASONS.get(name, REASONS["unexpected"])
-    code = result.get("exit_code", reason.exit_code)
-    if reason.name == "connection_lost" and _was_stopped(host_results) and not _restored(host_results):
-        code = REASONS["service_not_restored"].exit_code
-    return {
-        "node": result.get("node") or host,
-        "step": step,
-        "reason": reason.name,
-        "exit_code": code,
-        "message": result.get("message") or _one_line(result.get("msg")),
-        "hint": reason.hint,
-    }
+    return {"node": node, "step": step, "reason": reason.name, "exit_code": reason.exit_code, "message": message, "hint": reason.hint}
+
+
+def _message(result: StepResult) -> str:
+    return _one_line(result.get("message") or result.get("msg"))
 
 
 def _one_line(text: t.Any) -> str:
@@ -76,7 +78,20 @@ def _ok(result: StepResult | None) -> bool:
 
 
 def _was_stopped(host_results: t.Mapping[str, StepResult]) -> bool:
-    return "window" in host_results or "stop" in host_results
+    return "window" in host_results
+
+
+def _seen_back(host_results: t.Mapping[str, StepResult]) -> bool:
+    window = host_results.get("window", {})
+    return _restored(host_results) or bool(window.get("restored") or window.get("detail", {}).get("restored"))
+
+
+def _left_down(results: Results, failures: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """A failure for every node whose service may have been stopped and was not seen back, whatever the failed steps themselves say."""
+    name = "service_not_restored"
+    said = {failure["node"] for failure in failures if failure["reason"] == name}
+    down = [host for host, steps in results.items() if _was_stopped(steps) and not _seen_back(steps) and host not in said]
+    return [_entry(host, "restore", name, "nothing shows that the service is as it was before") for host in down]
 
 
 def _restored(host_results: t.Mapping[str, StepResult]) -> bool:
@@ -98,6 +113,10 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
             lacking.append((host, "no archive"))
         elif steps.get("verify", {}).get("verdict") != "good":
             lacking.append((host, "the archive was not verified"))
+        if plan["exports_configuration"] and not _ok(steps.get("configuration")):
+            lacking.append((host, "no proof that the critical files were taken"))
+        if node["secrets"] and not steps.get("archive", {}).get("secrets"):
+            lacking.append((host, "no secrets file"))
     return lacking
 
 
@@ -110,14 +129,12 @@ def compose(mode: str, results: Results, check_mode: bool, now: str) -> dict[str
     """
     plan = plan_of(results)
     failures = _failures(results)
+    if not check_mode:
+        failures += _left_down(results, failures)
     if plan and not failures and not check_mode:
-        unexpected = REASONS["unexpected"]
-        failures = [
-            {"node": node, "step": "report", "reason": unexpected.name, "exit_code": 1, "message": what, "hint": unexpected.hint}
-            for node, what in _lacking(plan, results)
-        ]
+        failures = [_entry(node, "report", "unexpected", what) for node, what in _lacking(plan, results)]
     if plan is None and not failures:
-        failures = [{"node": "", "step": "report", "reason": "unexpected", "exit_code": 1, "message": "the run ended before it had a plan", "hint": REASONS["unexpected"].hint}]
+        failures = [_entry("", "report", "unexpected", "the run ended before it had a plan")]
     code = overall_exit_code([failure["exit_code"] for failure in failures])
     cause = next((failure for failure in failures if failure["exit_code"] == code), None)
     request = _request_of(results)
@@ -141,7 +158,7 @@ def compose(mode: str, results: Results, check_mode: bool, now: str) -> dict[str
         **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
         "failures": failures,
         "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
-        "warnings": _warnings(plan, request, nodes),
+        "warnings": _warnings(plan, request),
         "nodes": nodes,
     }
 
@@ -155,7 +172,7 @@ def _request_of(results: Results) -> t.Mapping[str, t.Any]:
 
 
 def _stamp_of(now: str) -> str:
-    return _names.stamp(datetime.fromisoformat(now.replace("Z", "+00:00")))
+    return _names.stamp(datetime.fromisoformat(now))
 
 
 def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
@@ -164,7 +181,8 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
     window = steps.get("window", {})
     seen = window if _ok(window) else window.get("detail", {})
     archive, verify = steps.get("archive", {}), steps.get("verify", {})
-    after = steps.get("restore", {}).get("service") or {}
+    restore = steps.get("restore", {})
+    after = restore.get("service") or restore.get("detail", {}).get("service") or {}
     return {
         "roles": list(planned.get("roles", [])),
         "service_before": facts.get("service", {}).get("state", "unknown"),
@@ -178,18 +196,25 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         "archive_sha256": archive.get("archive_sha256", ""),
         "file_count": archive.get("file_count", 0),
         "secrets": bool(archive.get("secrets")),
-        "verdict": verify.get("verdict", "not verified") if _ok(verify) else ("bad" if verify.get("failed") else "not verified"),
+        "verdict": _verdict(verify),
         "steps": {
             step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result} for step, result in steps.items()
         },
     }
 
 
+def _verdict(verify: StepResult) -> str:
+    if _ok(verify):
+        return str(verify.get("verdict", "not verified"))
+    # A verification that could not be done says nothing about the archive.
+    return "bad" if verify.get("reason") in ("archive_bad", "archive_incomplete") else "not verified"
+
+
 def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {"process_id": service.get("process_id", 0), "started": service.get("started", "")}
 
 
-def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any], nodes: t.Mapping[str, t.Any]) -> list[str]:
+def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any]) -> list[str]:
     warnings = [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
     if plan:
         warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
@@ -211,7 +236,8 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
         lines.append(head)
     down = outcome["downtime"]
     if down["total"]:
-        lines.append(f" downtime {down['total']:.1f} s = stop {down['stop']:.1f} + dump {down['dump']:.1f} + start {down['start']:.1f} + rest {down['rest']:.1f}")
+        parts = " + ".join(f"{part} {down[part]:.1f}" for part in ("stop", "dump", "start", "rest"))
+        lines.append(f" downtime {down['total']:.1f} s = {parts}")
     for host, node in outcome["nodes"].items():
         lines.append(f" node     {host}  {', '.join(node['roles']) or 'roles unknown'}  service {node['service_before']} -> {node['service_after']}")
         if node["archive"]:
@@ -220,9 +246,8 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
             lines.append(f"          {node['archive']}")
             if outcome["verdict"] == "PREDICTED":
                 continue
-            lines.append(
-                f"          {what}archive {size(node['archive_bytes'])}, {node['file_count']} files, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}"
-            )
+            what += f"archive {size(node['archive_bytes'])}, {node['file_count']} files"
+            lines.append(f"          {what}, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}")
     lines += [f" warning  {text}" for text in outcome["warnings"]]
     lines.append(f" report   {directory}")
     return "\n".join(lines)
@@ -237,11 +262,11 @@ def log_text(outcome: t.Mapping[str, t.Any], results: Results) -> str:
                 continue
             started, finished = result.get("started", outcome["finished"]), result.get("finished", outcome["finished"])
             lines.append((started, f"INFO {host} {step}: begun"))
-            lines += [(event["at"], f"{event['level']} {host} {step}: {event['text']}") for event in _events(result)]
+            lines += [(event["at"], f"{event['level']} {host} {step}: {_one_line(event['text'])}") for event in _events(result)]
             if _ok(result):
                 lines.append((finished, f"INFO {host} {step}: done in {result.get('seconds', 0)} s"))
             else:
-                lines.append((finished, f"ERROR {host} {step}: {result.get('message') or _one_line(result.get('msg'))}"))
+                lines.append((finished, f"ERROR {host} {step}: {_message(result)}"))
             if output := result.get("detail", {}).get("output"):
                 lines += [(finished, f"DEBUG {host} {step}: {line}") for line in output.splitlines() if line.strip()]
     lines.sort(key=lambda line: line[0])
@@ -254,7 +279,7 @@ def log_text(outcome: t.Mapping[str, t.Any], results: Results) -> str:
     return "".join(f"{at} {text}\n" for at, text in [*lines, *end])
 
 
-def _events(result: StepResult) -> list[dict[str, str]]:
+def _events(result: StepResult) -> list[t.Mapping[str, t.Any]]:
     events = result.get("events") or result.get("detail", {}).get("events") or []
     return [event for event in events if isinstance(event, t.Mapping)]
 

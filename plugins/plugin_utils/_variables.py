@@ -38,6 +38,15 @@ def read(roles_folder: Path) -> KnownVariables:
     return KnownVariables(tuple(roles), frozenset(public), frozenset(results))
 
 
+def default(roles_folder: Path, name: str) -> t.Any:
+    """The default that the argument specs give a variable. Raises KeyError when none does."""
+    for specification in roles_folder.glob("*/meta/argument_specs.yml"):
+        for entry in yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"].values():
+            if "default" in entry.get("options", {}).get(name, {}):
+                return entry["options"][name]["default"]
+    raise KeyError(name)
+
+
 def unknown(names: t.Iterable[str], known: KnownVariables) -> list[tuple[str, str]]:
     """Variables that begin with the name of a role and _ but exist in no argument spec, each with the nearest known name."""
     prefixes = tuple(f"{role}_" for role in known.roles)
