@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class ActionModule(NodeAction):
             for name, text in ((outcome["log_name"], log), ("outcome.json", _report.json_text(outcome))):
                 temporary = folder / f".{name}.new"
                 temporary.write_text(text, encoding="utf-8")
-                os.replace(temporary, folder / name)
+                temporary.replace(folder / name)
         except OSError as error:
             raise StepFailed("unexpected", f"the report cannot be written to {folder}: {error}") from error
         return folder

@@ -16,10 +16,10 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action 
     direct_child_groups,
     refuse_unknown_variables,
     utc_text,
+    variable_default,
     warn,
 )
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
-
 
 # Options that belong to roles which need not be in the play of the preflight.
 _VARIABLES = {

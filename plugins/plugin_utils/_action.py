@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import typing as t
 from datetime import UTC, datetime
@@ -99,6 +100,8 @@ class NodeAction(ActionBase):  # type: ignore[misc]
     def run_job(self, job_id: str, spec: Result, total_seconds: float, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """Runs the node job of this module to its end; see _node_job."""
         node = variables.get("inventory_hostname", "")
+        # Names of jobs are names of folders and tasks; the node takes only these characters.
+        job_id = re.sub(r"[^A-Za-z0-9._-]", "_", job_id)
 
         def call(operation: str, parameters: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
             module_args = {**arguments, "_operation": operation, **parameters}

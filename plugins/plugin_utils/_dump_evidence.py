@@ -68,5 +68,5 @@ def judge(files: t.Mapping[str, int], output: str, exit_code: int) -> DumpEviden
         database, _, collection = namespace.partition(".")
         path = f"{database}/{collection}.bson"
         if counts[namespace] and not bson.get(path):
-            problems.append(f"the tool reported {counts[namespace]} documents of {namespace}, but {path} is empty or absent")
+            problems.append(f"{counts[namespace]} documents of {namespace} were reported, but {path} is empty or absent")
     return DumpEvidence(tuple(problems), tuple(databases), counts, sum(files.values()))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import string
 from datetime import UTC, datetime
 
 MODES: dict[str, str] = {"full": "Full", "database": "DB", "config": "Config"}
@@ -23,7 +24,17 @@ def stamp(moment: datetime) -> str:
 
 
 def base_name(mode: str, run_stamp: str, pattern: str = "ServerBackup_{mode}_{stamp}") -> str:
-    """The name of an archive without its ending, e.g. ServerBackup_Full_20260901_020000."""
+    """The name of an archive without its ending, e.g. ServerBackup_Full_20260901_020000.
+
+    Raises:
+        KeyError: the pattern has another field than {mode} and {stamp}, or one with attributes.
+        ValueError: the pattern has a single brace, or braces that stand for themselves.
+    """
+    for literal, field, _, _ in string.Formatter().parse(pattern):
+        if "{" in literal or "}" in literal:
+            raise ValueError(f"a brace stands for itself in {pattern!r}")
+        if field not in (None, "mode", "stamp"):
+            raise KeyError(field)
     return pattern.format(mode=MODES[mode], stamp=run_stamp)
 
 

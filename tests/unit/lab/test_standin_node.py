@@ -146,7 +146,7 @@ def test_a_killed_command_is_over(standin: Standin) -> None:
 
 
 def test_the_service_state_outside_observers_read(standin: Standin) -> None:
-    assert standin.node.service().state == "Absent"
+    assert standin.node.service().state == "Stopped"
     standin_node.boot(standin.node)
     first = standin.node.service()
     assert first.state == "Running"

@@ -1,0 +1,132 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked is judged before any node is touched."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_request import ActionModule
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names
+from tests.lab import certificates
+from tests.unit.plugins.action import harness
+
+FLEETS = """
+all:
+  children:
+    alteryx:
+      children:
+        alteryx_prod:
+          children:
+            prod_controllers: {hosts: {node1: {}}}
+            prod_workers: {hosts: {node2: {}}}
+        alteryx_lab: {hosts: {node3: {}}}
+    others: {hosts: {node4: {}}}
+"""
+ARGUMENTS: dict[str, t.Any] = {"mode": "full", "staging_directory": "D:\\s", "archive_directory": "E:\\a", "secrets": "skip"}
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificates.write_operator(tmp_path_factory.mktemp("operator"), "operator").certificate
+
+
+def asked(folder: Path, hosts: list[str] | None = None, text: str = FLEETS, variables: dict[str, t.Any] | None = None, **changes: t.Any) -> dict[str, t.Any]:
+    """The result of judging a request over these hosts; no node is called."""
+    play = {**harness.inventory(folder, text), "ansible_play_hosts_all": hosts or ["node1", "node2"], **(variables or {})}
+    return harness.run(ActionModule, {**ARGUMENTS, **changes}, variables=play)
+
+
+@pytest.mark.parametrize(("mode", "word"), [("full", "Full"), ("database", "DB"), ("config", "Config")])
+def test_a_good_request_gets_an_identity(tmp_path: Path, mode: str, word: str) -> None:
+    request = asked(tmp_path, mode=mode)["request"]
+    assert request["run_id"].startswith(f"{word}_{request['stamp']}_")
+    assert _names.windows_name_problem(request["run_id"]) is None
+    assert (request["mode"], request["fleet"], request["hosts"], request["recipients"]) == (mode, "alteryx_prod", ["node1", "node2"], [])
+    assert request["space_factor"] == 2.0
+
+
+def test_two_runs_of_one_second_differ(tmp_path: Path) -> None:
+    assert len({asked(tmp_path)["request"]["run_id"] for _ in range(3)}) == 3
+
+
+@pytest.mark.parametrize("mode", ["fulll", "Full", "", "restore"])
+def test_another_mode_is_6(tmp_path: Path, mode: str) -> None:
+    result = asked(tmp_path, mode=mode)
+    assert (result["failed"], result["reason"], result["exit_code"]) == (True, "invalid_mode", 6)
+
+
+@pytest.mark.parametrize(("hosts", "said"), [(["node1", "node3"], "alteryx_lab, alteryx_prod"), (["node1", "node4"], "node4"), (["node4"], "no child group")])
+def test_a_run_is_over_exactly_one_fleet(tmp_path: Path, hosts: list[str], said: str) -> None:
+    result = asked(tmp_path, hosts)
+    assert (result["reason"], result["exit_code"]) == ("several_fleets", 3)
+    assert said in result["message"]
+
+
+def test_an_inventory_without_our_group_is_refused(tmp_path: Path) -> None:
+    assert asked(tmp_path, ["node1"], "all: {hosts: {node1: {}}}")["reason"] == "several_fleets"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{mode}", "x", "{stamp}/{mode}", "{stamp}:", "CON.{stamp}", "{stamp}{other}", "{stamp}{", "{stamp}}", "{stamp}{0}", "{stamp}{}", "{stamp}.",
+        "{{stamp}}", "{stamp}{mode.x}", "{stamp}{mode[0]}", "",
+    ],
+)  # fmt: skip
+def test_a_name_pattern_that_makes_no_good_name_is_refused(tmp_path: Path, pattern: str) -> None:
+    result = asked(tmp_path, name_pattern=pattern)
+    assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
+    assert repr(pattern) in result["message"]
+
+
+def test_an_argument_of_the_wrong_kind_is_refused_by_name(tmp_path: Path) -> None:
+    result = asked(tmp_path, space_factor="much")
+    assert result["reason"] == "invalid_variable"
+    assert "space_factor" in result["message"]
+
+
+def test_a_misspelled_variable_of_any_host_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    text = FLEETS.replace("node2: {}", "node2: {alteryx_archive_directry: x}")
+    result = asked(tmp_path, text=text)
+    assert (result["reason"], result["exit_code"]) == ("unknown_variable", 3)
+    assert "alteryx_archive_directry (did you mean alteryx_archive_directory?)" in result["message"]
+
+
+def test_a_misspelled_variable_of_the_play_is_refused(tmp_path: Path) -> None:
+    assert asked(tmp_path, variables={"alteryx_window_fource": True})["reason"] == "unknown_variable"
+
+
+@pytest.mark.parametrize("mode", ["full", "config"])
+def test_secrets_without_a_recipient_are_refused(tmp_path: Path, mode: str) -> None:
+    assert asked(tmp_path, mode=mode, secrets="encrypt")["reason"] == "no_recipient"
+
+
+def test_database_mode_takes_no_secrets_and_needs_no_recipient(tmp_path: Path) -> None:
+    assert asked(tmp_path, mode="database", secrets="encrypt")["request"]["recipients"] == []
+
+
+def test_recipients_are_read_from_files_and_from_text(tmp_path: Path, operator: Path) -> None:
+    request = asked(tmp_path, secrets="encrypt", recipients=[str(operator), operator.read_text()])["request"]
+    one, other = request["recipients"]
+    assert one == other
+    assert one["pem"].startswith("-----BEGIN CERTIFICATE-----")
+
+
+@pytest.mark.parametrize("name", ["absent.pem", "operator.key", "binary"])
+def test_a_recipient_that_is_none_is_refused_by_name(tmp_path: Path, operator: Path, name: str) -> None:
+    (operator.parent / "binary").write_bytes(b"\xff\xfe\x00")
+    result = asked(tmp_path, secrets="encrypt", recipients=[str(operator.parent / name)])
+    assert (result["reason"], result["exit_code"]) == ("recipient_invalid", 3)
+    assert name in result["message"]
+
+
+def test_an_expired_recipient_is_a_loud_warning_and_no_refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expired = certificates.write_operator(tmp_path, "expired", valid_from=-30, valid_days=29).certificate
+    request = asked(tmp_path, secrets="encrypt", recipients=[str(expired)])["request"]
+    assert "has expired" in request["recipients"][0]["warning"]
+    assert "has expired" in " ".join("".join(capsys.readouterr()).split())

@@ -1,0 +1,131 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The window seen from the control node: what it asks for, how it judges the dump, how it counts downtime."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.alteryx_ops.server_backup.plugins.action.database_window import ActionModule, downtime
+from tests.unit.plugins import samples
+from tests.unit.plugins.action import harness
+
+ARGUMENTS = {"run_id": samples.RUN_ID, "executable": samples.EXECUTABLE, "staging_directory": samples.STAGING, "expected_megabytes": 3}
+MARKS = {"stop_requested": 1.0, "stopped": 4.0, "dump_started": 4.5, "dump_ended": 34.5, "start_requested": 34.75, "running": 42.5}
+FILES = {
+    "AlteryxGallery/users.bson": 100, "AlteryxGallery/users.metadata.json": 10, "AlteryxService/AS_Queue.bson": 50, "AlteryxService/AS_Queue.metadata.json": 10,
+}  # fmt: skip
+
+
+def report(**changes: t.Any) -> dict[str, t.Any]:
+    """What the job reports when all went well."""
+    return {
+        "state": "succeeded", "prior_state": "Running", "restored": True, "states": [{"state": "Stopped", "at": "x"}], "marks": MARKS,
+        "dump_folder": "x", "files": [{"path": path, "bytes": size} for path, size in FILES.items()], "exit_code": 0,
+        "output": "done dumping AlteryxGallery.users (3 documents)", "events": [], **changes,
+    }  # fmt: skip
+
+
+class Controller:
+    """A node whose window job ends at once with this report."""
+
+    def __init__(self, ended: dict[str, t.Any]) -> None:
+        self.ended = ended
+        self.calls: list[dict[str, t.Any]] = []
+
+    def __call__(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        self.calls.append(arguments)
+        status = {"state": self.ended["state"], "phase": "end", "done_bytes": 0, "total_bytes": 0, "message": ""}
+        return {"start": {"changed": True}, "poll": {"status": status, "log": ""}, "collect": {"result": json.dumps(self.ended)}}[arguments["_operation"]]
+
+
+def test_a_good_window_returns_downtime_and_evidence() -> None:
+    result = harness.run(ActionModule, ARGUMENTS, Controller(report()))
+    assert not result.get("failed")
+    assert result["changed"] is result["restored"] is True
+    assert result["dump_bytes"] == 170
+    assert result["databases"] == ["AlteryxGallery", "AlteryxService"]
+    assert result["documents"] == {"AlteryxGallery.users": 3}
+    assert result["downtime"] == {"total": 41.5, "stop": 3.0, "dump": 30.0, "start": 7.75, "rest": 0.75}
+    assert "files" not in result
+
+
+def test_the_job_gets_all_it_needs_to_work_alone() -> None:
+    controller = Controller(report())
+    harness.run(ActionModule, {**ARGUMENTS, "service_name": "AyxSvc", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30}, controller)
+    assert controller.calls[0]["_operation"] == "start"
+    assert controller.calls[0]["_job_id"] == f"{samples.RUN_ID}-window"
+    assert json.loads(controller.calls[0]["_spec"]) == {
+        "run_id": samples.RUN_ID, "service": "AyxSvc", "executable": samples.EXECUTABLE, "bin_folder": samples.BIN, "staging_directory": samples.STAGING,
+        "dump_folder": rf"{samples.STAGING}\{samples.RUN_ID}\files\database", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30,
+        "expected_bytes": 3_000_000,
+    }  # fmt: skip
+
+
+def test_check_mode_touches_no_node() -> None:
+    result = harness.run(ActionModule, ARGUMENTS, check_mode=True)
+    assert (result["changed"], result.get("failed")) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"output": "EMongoDump failed"}, "dump_failed"),
+        ({"exit_code": 1}, "dump_failed"),
+        ({"files": []}, "dump_incomplete"),
+        ({"output": "done dumping AlteryxGallery.other (3 documents)"}, "dump_incomplete"),
+    ],
+)
+def test_a_dump_that_does_not_count_fails_although_the_job_was_content(changes: dict[str, t.Any], reason: str) -> None:
+    result = harness.run(ActionModule, ARGUMENTS, Controller(report(**changes)))
+    assert (result["failed"], result["reason"], result["exit_code"]) == (True, reason, 5)
+    assert result["detail"]["restored"] is True
+    assert result["detail"]["downtime"]["total"] == 41.5
+
+
+def test_the_end_of_the_output_goes_along_with_a_failed_dump() -> None:
+    result = harness.run(ActionModule, ARGUMENTS, Controller(report(output="x" * 5000 + "\nEMongoDump failed")))
+    assert result["detail"]["output"].endswith("EMongoDump failed")
+    assert len(result["detail"]["output"]) == 2000
+
+
+def test_a_failed_job_keeps_its_reason_and_tells_its_downtime() -> None:
+    ended = report(state="failed", reason="stop_timeout", msg="it was not Stopped", marks={"stop_requested": 0.0, "start_requested": 5.0, "running": 9.0})
+    result = harness.run(ActionModule, ARGUMENTS, Controller(ended))
+    assert (result["reason"], result["exit_code"], result["message"]) == ("stop_timeout", 2, "it was not Stopped")
+    assert result["detail"]["downtime"] == {"total": 9.0, "stop": 5.0, "dump": 0.0, "start": 4.0, "rest": 0.0}
+    assert "files" not in result["detail"]
+
+
+def test_a_failure_before_any_mark_has_no_downtime() -> None:
+    def refuses(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        return {"failed": True, "reason": "job_exists", "msg": "a job is there already"}
+
+    result = harness.run(ActionModule, ARGUMENTS, refuses)
+    assert result["reason"] == "job_exists"
+    assert set(result["detail"]["downtime"].values()) == {0.0}
+
+
+ORDER = ("stop_requested", "stopped", "dump_started", "dump_ended", "start_requested", "running")
+
+
+@given(st.lists(st.floats(0, 10**6), min_size=6, max_size=6).map(sorted), st.booleans(), st.integers(1, 4))
+def test_the_parts_of_the_downtime_are_its_whole_wherever_the_window_broke(times: list[float], whole: bool, reached: int) -> None:
+    marks = dict(zip(ORDER, times, strict=True))
+    if not whole:
+        # It broke after so many marks, and the service was started again.
+        marks = {name: moment for name, moment in marks.items() if name in ORDER[:reached] or name in ORDER[4:]}
+    parts = downtime(marks)
+    assert parts["total"] == pytest.approx(marks["running"] - marks["stop_requested"], abs=0.001)
+    assert sum(parts[name] for name in ("stop", "dump", "start", "rest")) == pytest.approx(parts["total"], abs=0.003)
+    assert all(seconds >= 0 for seconds in parts.values())
+
+
+def test_a_service_that_was_stopped_before_has_no_downtime() -> None:
+    assert downtime({"dump_started": 1.0, "dump_ended": 5.0}) == {"total": 0.0, "stop": 0.0, "dump": 0.0, "start": 0.0, "rest": 0.0}

@@ -1,0 +1,137 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The exit code that the caller of ansible-playbook sees."""
+
+from __future__ import annotations
+
+import typing as t
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.alteryx_ops.server_backup.plugins.callback.exit_code import CallbackModule
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import EXIT_CODES
+
+
+def task_result(**fields: t.Any) -> SimpleNamespace:
+    """What ansible-core hands to a callback, as far as this one looks at it."""
+    return SimpleNamespace(result=fields, _result=fields)
+
+
+def reported(code: int) -> SimpleNamespace:
+    return task_result(outcome={"verdict": "FAILED" if code else "OK", "exit_code": code})
+
+
+def ended(callback: CallbackModule) -> int | None:
+    """The code the run ends with; None when Ansible's own stays."""
+    try:
+        callback.v2_playbook_on_stats(None)
+    except SystemExit as end:
+        return t.cast(int, end.code)
+    return None
+
+
+def test_a_run_without_failures_keeps_ansibles_own_code() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_ok(task_result(changed=True))
+    assert ended(callback) is None
+
+
+def test_a_good_report_ends_green() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_ok(reported(0))
+    assert ended(callback) is None
+
+
+@pytest.mark.parametrize("code", sorted(set(EXIT_CODES) - {0}))
+def test_the_code_of_the_report_reaches_the_caller(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(msg="something that came before"))
+    callback.v2_runner_on_ok(reported(code))
+    assert ended(callback) == code
+    # Said on standard error; the last line of standard output belongs to others.
+    assert f"exit code {code}: {EXIT_CODES[code]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", sorted(set(EXIT_CODES) - {0}))
+def test_a_failed_task_of_ours_carries_its_code_also_without_a_report(code: int) -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(exit_code=code, reason="x"))
+    assert ended(callback) == code
+
+
+def test_a_failed_task_of_others_is_general() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(msg="no"))
+    assert ended(callback) == 1
+
+
+def test_an_ignored_failure_does_not_count() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(exit_code=5), ignore_errors=True)
+    assert ended(callback) is None
+
+
+def test_an_unreachable_node_is_3_unless_the_report_knows_better() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_unreachable(task_result(msg="no route"))
+    assert ended(callback) == 3
+    callback.v2_runner_on_ok(reported(7))
+    assert ended(callback) == 7
+
+
+def test_no_hosts_matched_does_not_end_green(capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CallbackModule()
+    callback.v2_playbook_on_no_hosts_matched()
+    assert ended(callback) == 3
+    assert "--limit" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_failure_after_a_good_report_counts() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_ok(reported(0))
+    callback.v2_runner_on_failed(task_result(exit_code=4))
+    assert ended(callback) == 4
+
+
+def test_the_last_report_is_the_one_that_counts() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_ok(reported(0))
+    callback.v2_runner_on_ok(reported(4))
+    assert ended(callback) == 4
+
+
+def test_results_of_ansible_core_without_the_public_field_are_read_too() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(SimpleNamespace(_result={"exit_code": 8}))
+    assert ended(callback) == 8
+
+
+EVENTS = st.lists(st.tuples(st.sampled_from(["failed", "ignored", "report", "unreachable"]), st.sampled_from(sorted(EXIT_CODES))))
+
+
+@given(EVENTS)
+def test_a_7_anywhere_is_a_7_at_the_end(events: list[tuple[str, int]]) -> None:
+    callback = CallbackModule()
+    for kind, code in events:
+        if kind == "report":
+            callback.v2_runner_on_ok(reported(code))
+        elif kind == "unreachable":
+            callback.v2_runner_on_unreachable(task_result())
+        else:
+            callback.v2_runner_on_failed(task_result(exit_code=code), ignore_errors=kind == "ignored")
+    reports = [code for kind, code in events if kind == "report"]
+    counted = [code for kind, code in events if kind == "failed"] + reports[-1:]
+    end = ended(callback)
+    assert (end == 7) is (7 in counted)
+    assert (end is None) is not (any(counted) or any(kind == "unreachable" for kind, _ in events))
+
+
+def test_arguments_that_a_role_refuses_are_validation_and_the_nearest_name_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(argument_errors=["Unsupported parameters: alteryx_archive_directry"], msg="Validation of arguments failed"))
+    assert ended(callback) == 3
+    assert "did you mean alteryx_archive_directory?" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,208 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is decided about a node before anything is touched."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from tests.unit.plugins import samples
+
+MODES = ("full", "database", "config")
+
+
+def planned(letter: str = "a", mode: str = "full", name: str = "node1", asked: dict[str, t.Any] | None = None, **changes: t.Any) -> _plan.NodePlan:
+    return _plan.plan_node(name, samples.facts(letter, **changes), samples.request(mode, **(asked or {})))
+
+
+def refused(*arguments: t.Any, **changes: t.Any) -> StepFailed:
+    with pytest.raises(StepFailed) as failure:
+        planned(*arguments, **changes)
+    return failure.value
+
+
+def test_a_single_node_is_planned_with_every_path() -> None:
+    node = planned()
+    assert (node.roles, node.database_kind, node.version, node.computer) == (("controller", "worker", "ui"), "embedded", "2024.2.1.14", "AYX01")
+    assert node.staging == rf"D:\AlteryxStaging\{samples.RUN_ID}"
+    assert node.dump_folder == rf"{node.staging}\files\database"
+    assert node.archive_root == samples.ARCHIVES
+    assert node.archive_folder == rf"{samples.ARCHIVES}\node1"
+    assert node.base_name == "ServerBackup_Full_20260901_020000"
+    assert node.expected_bytes == 100_000_000
+    assert node.dumps
+    assert node.warnings == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_leave_out_what_they_do_not_take(mode: str) -> None:
+    node = planned(mode=mode)
+    assert bool(node.files) is bool(node.secrets) is (mode != "database")
+    assert samples.request(mode).stops_services is (mode != "config")
+
+
+@pytest.mark.parametrize(
+    ("letter", "secrets"),
+    [("a", ["controller_token", "mongodb_passwords"]), ("b", ["controller_token", "mongodb_passwords"]), ("c", []), ("d", []), ("e", ["controller_token"])],
+)
+def test_secrets_are_taken_where_they_live(letter: str, secrets: list[str]) -> None:
+    assert planned(letter, "config").secrets == secrets
+    assert planned(letter, "config", asked={"secrets": "skip"}).secrets == []
+
+
+@pytest.mark.parametrize(("letter", "dumps"), [("a", True), ("b", True), ("c", False), ("d", False), ("e", False)])
+def test_only_a_controller_with_the_embedded_database_dumps(letter: str, dumps: bool) -> None:
+    assert planned(letter, "config").dumps is dumps
+
+
+NO_SETTINGS = {"path": r"C:\s.xml", "exists": False, "error": "", "sections": {}}
+BROKEN_SETTINGS = {"path": r"C:\s.xml", "exists": True, "error": "unexpected end of file", "sections": {}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("changes", "reason", "names"),
+    [
+        ({"name": "con"}, "node_name_invalid", "con"),
+        ({"system__is_administrator": False}, "not_administrator", r"EXAMPLE\backup"),
+        ({"service__exists": False}, "service_absent", "AlteryxService"),
+        ({"alteryx__executable_exists": False}, "installation_incomplete", samples.EXECUTABLE),
+        ({"alteryx__executable_exists": False, "alteryx__executable": ""}, "installation_incomplete", "AlteryxService.exe"),
+        ({"settings__overrides": NO_SETTINGS}, "settings_missing", r"C:\s.xml"),
+        ({"settings__overrides": BROKEN_SETTINGS}, "settings_malformed", "unexpected end of file"),
+    ],
+)
+def test_a_node_that_cannot_be_backed_up_is_refused_in_every_mode(mode: str, changes: dict[str, t.Any], reason: str, names: str) -> None:
+    failure = refused(mode=mode, **changes)
+    assert failure.reason.name == reason
+    assert failure.reason.exit_code == 3
+    assert names in failure.message
+
+
+@pytest.mark.parametrize("state", ["StartPending", "StopPending", "Paused", "ContinuePending", "PausePending"])
+def test_a_service_on_its_way_is_refused_only_where_it_would_be_stopped(state: str) -> None:
+    for mode in ("full", "database"):
+        failure = refused(mode=mode, service__state=state)
+        assert failure.reason.name == "service_in_transition"
+        assert state in failure.message
+    assert planned(mode="config", service__state=state).warnings == []
+
+
+def test_a_service_that_is_stopped_already_is_said() -> None:
+    (warning,) = planned(service__state="Stopped").warnings
+    assert "will be left Stopped" in warning
+
+
+def test_a_database_we_cannot_dump_is_refused_by_its_name_but_its_configuration_is_taken() -> None:
+    failure = refused("e")
+    assert failure.reason.name == "database_unsupported"
+    assert "self-managed MongoDB" in failure.message
+    assert planned("e", "config").files
+
+
+@pytest.mark.parametrize(("element", "what"), [("InventedSqlConnection", "SQL Server"), ("Other", "cannot recognise")])
+def test_other_databases_are_named(element: str, what: str) -> None:
+    overrides = {"path": "x", "exists": True, "error": "", "sections": {"Controller": {element: "db"}}}
+    failure = refused(settings__overrides=overrides)
+    assert failure.reason.name == "database_unsupported"
+    assert what in failure.message
+
+
+def test_a_database_folder_that_is_absent_is_named() -> None:
+    failure = refused(database__exists=False)
+    assert failure.reason.name == "database_missing"
+    assert r"D:\Alteryx\Service\Persistence\MongoDB" in failure.message
+    assert "(not set)" in refused(database__exists=False, database__folder="").message
+
+
+def test_a_node_without_any_role_is_refused() -> None:
+    nothing = {"Controller": {"ControllerEnabled": "False"}, "Environment": {"WorkerEnabled": "False"}}
+    assert refused(settings__overrides={"path": "x", "exists": True, "error": "", "sections": nothing}).reason.name == "no_role"
+
+
+@pytest.mark.parametrize("defaults", [{**NO_SETTINGS}, {**BROKEN_SETTINGS, "sections": {"Controller": {"GalleryEnabled": "True"}}}])
+def test_an_unreadable_defaults_file_is_a_warning_and_not_trusted(defaults: dict[str, t.Any]) -> None:
+    node = planned("b", settings__defaults=defaults)
+    assert node.roles == ("controller",)
+    (warning,) = node.warnings
+    assert defaults["path"] in warning
+
+
+def folders(**changes: t.Any) -> list[dict[str, t.Any]]:
+    """Facts of both folders; changes apply to the archive directory."""
+    answer = samples.facts()["folders"]
+    answer[1].update(changes)
+    return t.cast(list[dict[str, t.Any]], answer)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({"absolute": False}, "folder_invalid"), ({"drive_exists": False}, "drive_missing"), ({"is_file": True}, "folder_invalid")]
+)
+def test_a_folder_that_cannot_be_written_is_refused_by_its_purpose(mode: str, changes: dict[str, t.Any], reason: str) -> None:
+    facts = {**samples.facts(), "folders": folders(**changes)}
+    with pytest.raises(StepFailed) as failure:
+        _plan.plan_node("node1", facts, samples.request(mode))
+    assert failure.value.reason.name == reason
+    assert f"archive directory {samples.ARCHIVES}" in failure.value.message
+
+
+@given(
+    data=st.integers(0, 10**13), factor=st.floats(0.1, 20), staging_free=st.integers(0, 10**14), archive_free=st.integers(0, 10**14), same_drive=st.booleans()
+)
+def test_space_is_judged_a_drive_at_a_time(data: int, factor: float, staging_free: int, archive_free: int, same_drive: bool) -> None:
+    facts = samples.facts(database__bytes=data)
+    staging, archive = r"D:\s", r"d:\a" if same_drive else r"E:\a"
+    free = {staging: staging_free, archive: staging_free if same_drive else archive_free}
+    facts["folders"] = [{**fact, "path": path, "free_bytes": free[path]} for path, fact in zip(free, facts["folders"], strict=True)]
+    asked = samples.request(staging_directory=staging, archive_directory=archive, space_factor=factor)
+    dump = int(data * factor)
+    enough = staging_free >= dump + data if same_drive else staging_free >= dump and archive_free >= data
+    if enough:
+        assert _plan.plan_node("node1", facts, asked).expected_bytes == data
+        return
+    with pytest.raises(StepFailed) as failure:
+        _plan.plan_node("node1", facts, asked)
+    assert failure.value.reason.name == "space_short"
+    # Need and have, in bytes.
+    assert str(dump + data if same_drive else dump) in failure.value.message or str(data) in failure.value.message
+    assert "bytes free" in failure.value.message
+
+
+def test_one_folder_for_both_purposes_needs_room_for_both() -> None:
+    facts = samples.facts(database__bytes=100)
+    facts["folders"] = [{**facts["folders"][0], "path": r"D:\both", "free_bytes": 299}]
+    asked = samples.request(staging_directory=r"D:\both", archive_directory=r"D:\both")
+    with pytest.raises(StepFailed, match="needed are 300 bytes"):
+        _plan.plan_node("node1", facts, asked)
+    facts["folders"][0]["free_bytes"] = 300
+    assert _plan.plan_node("node1", facts, asked).dumps
+
+
+def test_configuration_mode_needs_no_room_for_a_dump() -> None:
+    facts = samples.facts()
+    for fact in facts["folders"]:
+        fact["free_bytes"] = 0
+    assert _plan.plan_node("node1", facts, samples.request("config")).files
+
+
+def test_the_controller_of_a_fleet_is_found() -> None:
+    nodes = [planned("c", "config", "worker1"), planned("b", "config", "controller1"), planned("d", "config", "ui1")]
+    controller = _plan.controller_of(nodes)
+    assert controller is not None
+    assert controller.name == "controller1"
+    assert _plan.controller_of(nodes[:1]) is None
+
+
+def test_two_controllers_are_two_fleets() -> None:
+    with pytest.raises(StepFailed) as failure:
+        _plan.controller_of([planned("a", name="one"), planned("b", name="two")])
+    assert failure.value.reason.name == "several_fleets"
+    assert "one, two" in failure.value.message

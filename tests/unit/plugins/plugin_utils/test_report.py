@@ -1,0 +1,347 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run says about itself in the end: never better than its evidence, and always what to do next."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _report
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import EXIT_CODES, REASONS
+from tests.unit.plugins import samples
+
+NOW = "2026-09-01T02:05:00.000Z"
+MODES = ("full", "database", "config")
+Steps = dict[str, dict[str, t.Any]]
+
+
+def outcome(steps: Steps, mode: str = "full", check_mode: bool = False) -> dict[str, t.Any]:
+    """The outcome of a run over one node."""
+    composed = _report.compose(mode, {"node1": steps}, check_mode, NOW)
+    json.loads(_report.json_text(composed))  # it can be written whatever happened
+    assert _report.summary(composed, "runs/x")
+    assert _report.log_text(composed, {"node1": steps}).endswith("\n")
+    return composed
+
+
+def broken(step: str, failure: dict[str, t.Any], mode: str = "full") -> Steps:
+    """A run that failed at a step: what comes before went well, restore and release ran all the same, the rest never did."""
+    answer: Steps = {}
+    seen = False
+    for name, result in samples.steps(mode).items():
+        if name == step:
+            seen = True
+            answer[name] = failure
+        elif not seen or (name in ("restore", "release") and step in ("drain", "lease", "window")):
+            answer[name] = result
+    assert seen
+    return answer
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_with_all_its_evidence_is_ok(mode: str) -> None:
+    composed = outcome(samples.steps(mode), mode)
+    assert (composed["verdict"], composed["exit_code"], composed["failures"], composed["hint"]) == ("OK", 0, [], "")
+    assert composed["fleet"] == "alteryx_prod"
+    assert composed["run_id"] == composed["name"] == samples.RUN_ID
+    assert composed["nodes"]["node1"]["verdict"] == "good"
+    assert composed["downtime"] == (samples.DOWNTIME if mode != "config" else dict.fromkeys(samples.DOWNTIME, 0.0))
+
+
+def test_skipped_secrets_are_good_but_said() -> None:
+    composed = outcome(samples.steps(secrets="skip", recipients=[]))
+    assert composed["verdict"] == "OK"
+    assert any("not in this backup" in warning for warning in composed["warnings"])
+
+
+EVIDENCE = {
+    "full": ["window", "window.restored", "restore", "configuration", "archive", "archive.archive_sha256", "archive.secrets", "verify", "verify.verdict"],
+    "database": ["window", "window.restored", "restore", "archive", "archive.archive_sha256", "verify", "verify.verdict"],
+    "config": ["configuration", "archive", "archive.archive_sha256", "archive.secrets", "verify", "verify.verdict"],
+}
+
+
+def without(steps: Steps, evidence: str) -> None:
+    step, _, key = evidence.partition(".")
+    if key:
+        steps.get(step, {}).pop(key, None)
+    else:
+        steps.pop(step, None)
+
+
+@pytest.mark.parametrize(("mode", "evidence"), [(mode, evidence) for mode in MODES for evidence in EVIDENCE[mode]])
+def test_a_run_that_lacks_evidence_is_never_ok_although_nothing_failed(mode: str, evidence: str) -> None:
+    steps = samples.steps(mode)
+    without(steps, evidence)
+    composed = outcome(steps, mode)
+    assert composed["verdict"] == "FAILED"
+    assert composed["exit_code"] != 0
+    assert composed["node"] == "node1"
+
+
+@given(st.sampled_from(MODES).flatmap(lambda mode: st.tuples(st.just(mode), st.sets(st.sampled_from(EVIDENCE[mode]), min_size=1))))
+def test_the_more_evidence_is_missing_the_less_it_is_ok(lost: tuple[str, set[str]]) -> None:
+    mode, evidence = lost
+    steps = samples.steps(mode)
+    for one in sorted(evidence):
+        without(steps, one)
+    assert outcome(steps, mode)["verdict"] == "FAILED"
+
+
+@pytest.mark.parametrize("verdict", ["bad", "", None, "GOOD", "unknown"])
+def test_only_a_good_verdict_is_good(verdict: str | None) -> None:
+    steps = samples.steps()
+    steps["verify"]["verdict"] = verdict
+    assert outcome(steps)["verdict"] == "FAILED"
+
+
+def test_a_service_nobody_saw_again_is_7_even_if_every_step_was_content() -> None:
+    steps = samples.steps()
+    del steps["restore"]
+    steps["window"]["restored"] = False
+    composed = outcome(steps)
+    assert (composed["exit_code"], composed["reason"], composed["step"]) == (7, "service_not_restored", "restore")
+    assert "Start the service" in composed["hint"]
+
+
+STEPS = {mode: [step for step in samples.steps(mode) if step != "set"] for mode in MODES}
+ANY_STEP = st.sampled_from([(mode, step) for mode in MODES for step in STEPS[mode]])
+
+
+@given(ANY_STEP, st.sampled_from(sorted(REASONS)))
+def test_every_kind_of_failure_at_every_step_gives_its_code_and_hint(place: tuple[str, str], name: str) -> None:
+    mode, step = place
+    reason = REASONS[name]
+    composed = outcome(broken(step, samples.failed(name, reason.exit_code, "what happened", detail={"restored": True}), mode), mode)
+    assert composed["verdict"] == "FAILED"
+    assert composed["exit_meaning"] == EXIT_CODES[composed["exit_code"]]
+    assert composed["failures"][0] == {
+        "node": "node1", "step": step, "reason": name, "exit_code": reason.exit_code, "message": "what happened", "hint": reason.hint,
+    }  # fmt: skip
+    if step != "restore" and name != "service_not_restored":
+        assert (composed["exit_code"], composed["reason"], composed["step"], composed["hint"]) == (reason.exit_code, name, step, reason.hint)
+    assert composed["message"] in _report.summary(composed, "x")
+
+
+@given(ANY_STEP, st.dictionaries(st.sampled_from(["reason", "message", "exit_code", "node"]), st.none()), st.booleans())
+def test_failures_of_other_making_are_unexpected_and_keep_their_words(place: tuple[str, str], extra: dict[str, None], unreachable: bool) -> None:
+    mode, step = place
+    result: dict[str, t.Any] = {"unreachable" if unreachable else "failed": True, "msg": "Traceback:\n  line two", "changed": False}
+    result.update(extra)
+    composed = outcome(broken(step, result, mode), mode)
+    assert composed["verdict"] == "FAILED"
+    first = composed["failures"][0]
+    assert first["message"] == "Traceback: line two"
+    assert first["exit_code"] in EXIT_CODES
+    assert first["exit_code"] != 0
+    assert first["node"] == "node1"
+
+
+@given(st.sampled_from(["window", "restore"]), st.sampled_from(sorted(REASONS)), st.sampled_from(sorted(REASONS)))
+def test_whatever_breaks_the_window_a_service_not_seen_back_is_7(step: str, first: str, second: str) -> None:
+    steps = broken("window", samples.failed(first, REASONS[first].exit_code, detail={"restored": False}))
+    steps["restore"] = samples.failed(second, REASONS[second].exit_code, "the start failed")
+    if step == "restore":
+        del steps["restore"]
+    composed = outcome(steps)
+    assert composed["exit_code"] == 7
+    assert composed["reason"] == "service_not_restored"
+    assert sum(failure["reason"] == "service_not_restored" for failure in composed["failures"]) <= 2
+
+
+@pytest.mark.parametrize("lost", [samples.failed("connection_lost", 1), {"unreachable": True, "msg": "timed out"}])
+def test_a_node_lost_in_the_window_is_1_when_its_service_was_seen_back_and_7_when_not(lost: dict[str, t.Any]) -> None:
+    steps = broken("window", lost)
+    assert (outcome(steps)["exit_code"], outcome(steps)["reason"]) == (1, "connection_lost")
+    steps["restore"] = lost
+    del steps["release"]
+    composed = outcome(steps)
+    assert (composed["exit_code"], composed["reason"]) == (7, "service_not_restored")
+    assert [failure["reason"] for failure in composed["failures"]] == ["connection_lost", "connection_lost", "service_not_restored"]
+
+
+def test_a_window_that_saw_its_service_back_is_believed_when_the_node_is_lost_afterwards() -> None:
+    steps = samples.steps()
+    steps["restore"] = samples.failed("connection_lost", 1)
+    assert outcome(steps)["exit_code"] == 1
+
+
+def test_a_node_that_never_answered_is_3() -> None:
+    steps = broken("facts", {"unreachable": True, "msg": "no route"})
+    assert (outcome(steps)["exit_code"], outcome(steps)["reason"]) == (3, "unreachable")
+
+
+def test_before_the_window_a_lost_node_is_no_7() -> None:
+    for step in ("drain", "lease"):
+        steps = broken(step, samples.failed("connection_lost", 1))
+        steps["restore"] = samples.failed("connection_lost", 1)
+        assert outcome(steps)["exit_code"] == 1
+
+
+def test_7_outranks_the_first_cause_and_both_are_said() -> None:
+    steps = broken("window", samples.failed("dump_failed", 5, "the tool said no"))
+    steps["restore"] = samples.failed("service_not_restored", 7, "AlteryxService is Stopped", detail={"service": {"state": "Stopped"}})
+    composed = outcome(steps)
+    assert (composed["exit_code"], composed["reason"]) == (7, "service_not_restored")
+    assert [failure["reason"] for failure in composed["failures"]] == ["dump_failed", "service_not_restored"]
+    assert composed["nodes"]["node1"]["service_after"] == "Stopped"
+    text = _report.summary(composed, "x")
+    assert "the tool said no" in text
+    assert "Start the service" in text
+
+
+def test_the_first_failure_is_the_cause_of_what_follows() -> None:
+    steps = broken("window", samples.failed("dump_failed", 5))
+    steps["release"] = samples.failed("unexpected", 1)
+    assert outcome(steps)["reason"] == "dump_failed"
+
+
+def test_what_one_node_reports_for_all_is_said_once() -> None:
+    failure = samples.failed("several_fleets", 3)
+    composed = _report.compose("full", {host: {"request": failure} for host in ("node1", "node2", "node3")}, False, NOW)
+    assert len(composed["failures"]) == 1
+    log = _report.log_text(composed, {host: {"request": failure} for host in ("node1", "node2")})
+    assert log.count("it went wrong") == 1
+
+
+def test_failures_come_in_the_order_of_the_sequence_whatever_the_node() -> None:
+    one = broken("verify", samples.failed("archive_bad", 3, "verify one"))
+    two = broken("archive", samples.failed("archive_failed", 4, "archive two", node="node2"))
+    composed = _report.compose("full", {"node1": one, "node2": two}, False, NOW)
+    assert [failure["message"] for failure in composed["failures"]] == ["archive two", "verify one"]
+    assert composed["exit_code"] == 4
+
+
+@pytest.mark.parametrize("mode", [*MODES, "fulll", ""])
+@pytest.mark.parametrize("results", [{}, {"node1": {}}])
+def test_a_run_without_a_plan_is_never_ok(mode: str, results: dict[str, Steps]) -> None:
+    composed = _report.compose(mode, results, False, NOW)
+    assert (composed["verdict"], composed["exit_code"]) == ("FAILED", 1)
+    assert "before it had a plan" in composed["message"]
+    assert composed["name"].endswith("20260901_020500")
+    assert composed["mode"] == mode
+    assert "control node" in _report.summary(composed, "x")
+
+
+def test_a_failure_before_the_plan_keeps_its_own_code() -> None:
+    composed = outcome({"request": samples.failed("invalid_mode", 6)}, "fulll")
+    assert composed["exit_code"] == 6
+    assert composed["nodes"]["node1"]["service_after"] == "not touched"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_check_mode_predicts_and_claims_no_backup(mode: str) -> None:
+    steps = samples.steps(mode)
+    steps.pop("window", None)
+    steps["archive"] = {"changed": True, "archive": r"E:\x.zip"}
+    steps["verify"] = {"changed": True}
+    composed = outcome(steps, mode, check_mode=True)
+    assert (composed["verdict"], composed["exit_code"]) == ("PREDICTED", 0)
+    assert composed["nodes"]["node1"]["verdict"] == "not verified"
+
+
+def test_check_mode_stops_nothing_so_nothing_can_be_left_down() -> None:
+    steps = samples.steps()
+    steps["window"] = {"changed": True}
+    steps["restore"] = samples.failed("connection_lost", 1)
+    assert outcome(steps, check_mode=True)["exit_code"] == 1
+
+
+def test_a_node_from_which_nothing_is_taken_needs_no_archive() -> None:
+    results = {"node1": samples.steps("database"), "worker1": {"restore": {"service": {"state": "Running"}}}}
+    plan = results["node1"]["plan"]["plan"]
+    plan["nodes"]["worker1"] = {**plan["nodes"]["node1"], "roles": ["worker"], "dumps": False, "secrets": []}
+    composed = _report.compose("database", results, False, NOW)
+    assert composed["failures"] == []
+    assert composed["verdict"] == "OK"
+
+
+def test_a_planned_node_without_any_result_is_missed() -> None:
+    results = {"node1": samples.steps()}
+    plan = results["node1"]["plan"]["plan"]
+    plan["nodes"]["worker1"] = {**plan["nodes"]["node1"], "dumps": False}
+    composed = _report.compose("full", results, False, NOW)
+    assert {failure["node"] for failure in composed["failures"]} == {"worker1"}
+
+
+@pytest.mark.parametrize(
+    ("failure", "verdict"),
+    [
+        (samples.failed("archive_bad", 3), "bad"), (samples.failed("archive_incomplete", 3), "bad"), (samples.failed("connection_lost", 1), "not verified"),
+        (samples.failed("job_died", 1), "not verified"), ({"unreachable": True, "msg": "x"}, "not verified"),
+    ],
+)  # fmt: skip
+def test_an_archive_is_called_bad_only_by_a_verification_that_read_it(failure: dict[str, t.Any], verdict: str) -> None:
+    assert outcome(broken("verify", failure))["nodes"]["node1"]["verdict"] == verdict
+
+
+def test_processes_before_and_after_are_told() -> None:
+    node = outcome(samples.steps())["nodes"]["node1"]
+    assert (node["service_before"], node["service_after"]) == ("Running", "Running")
+    assert (node["process_before"]["process_id"], node["process_after"]["process_id"]) == (4711, 4812)
+    assert outcome(samples.steps("config"), "config")["nodes"]["node1"]["service_after"] == "not touched"
+
+
+def test_the_downtime_of_a_failed_window_is_told() -> None:
+    composed = outcome(broken("window", samples.failed("dump_failed", 5, detail={"downtime": samples.DOWNTIME, "restored": True})))
+    assert composed["downtime"] == samples.DOWNTIME
+
+
+def test_warnings_of_certificates_and_nodes_reach_the_operator() -> None:
+    steps = samples.steps(recipients=[{"pem": "P", "sha256": "s", "subject": "CN=x", "warning": "it expires soon"}])
+    steps["plan"]["plan"]["nodes"]["node1"]["warnings"] = ["the service is Stopped already"]
+    composed = outcome(steps)
+    assert composed["warnings"] == ["it expires soon", "node1: the service is Stopped already"]
+    assert "it expires soon" in _report.summary(composed, "x")
+    assert "WARNING - report: it expires soon" in _report.log_text(composed, {"node1": steps})
+
+
+def test_the_summary_of_a_good_run_says_verdict_downtime_sizes_place_and_state() -> None:
+    text = _report.summary(outcome(samples.steps()), "/runs/x")
+    for piece in (
+        f"BACKUP OK  alteryx_prod  mode=full  id={samples.RUN_ID}", "downtime 41.0 s = stop 3.0 + dump 30.0 + start 7.8 + rest 0.2", "Running -> Running",
+        rf"{samples.ARCHIVES}\node1\ServerBackup_Full_{samples.STAMP}.zip", "dump 12.8 MB", "archive 5.1 MB", "45 files", "9c1e9c1e9c1e...", "good",
+        "secrets encrypted beside it", "/runs/x",
+    ):  # fmt: skip
+        assert piece in text
+    assert "next" not in text
+
+
+def test_the_log_is_one_line_an_event_in_the_order_of_time() -> None:
+    steps = samples.steps()
+    steps["window"]["events"].append({"at": "2026-09-01T02:00:05.600Z", "level": "ERROR", "text": "two\r\nlines"})
+    steps["verify"] = samples.failed("archive_bad", 3, "bad\nnews", detail={"output": "said\r\n\r\nmore"})
+    lines = _report.log_text(outcome(steps), {"node1": steps}).splitlines()
+    for line in lines:
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR|SUCCESS) (node1|-) \w+: \S", line), line
+    times = [line.split(" ")[0] for line in lines]
+    assert times == sorted(times)
+    assert any("window: two lines" in line for line in lines)
+    assert any("ERROR node1 verify: bad news" in line for line in lines)
+    assert sum("DEBUG node1 verify" in line for line in lines) == 2
+    assert lines[-1].startswith(f"{NOW} ERROR - report: FAILED, exit code 3")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_log_of_a_good_run_ends_in_success(mode: str) -> None:
+    steps = samples.steps(mode)
+    assert _report.log_text(outcome(steps, mode), {"node1": steps}).splitlines()[-1] == f"{NOW} SUCCESS - report: OK, exit code 0 (success)"
+
+
+def test_composing_changes_nothing_it_was_given() -> None:
+    steps = samples.steps()
+    before = copy.deepcopy(steps)
+    outcome(steps)
+    assert steps == before
+
+
+def test_the_set_is_named_like_its_archives() -> None:
+    assert _report.set_name(samples.plan("database")) == f"ServerBackup_DB_{samples.STAMP}"

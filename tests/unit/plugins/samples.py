@@ -1,0 +1,227 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What nodes and runs look like, as the code under test receives it: settings files, facts, plans, results of steps."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+from xml.etree import ElementTree as ET
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _plan
+
+STAMP = "20260901_020000"
+RUN_ID = f"Full_{STAMP}_7f3a"
+STAGING = r"D:\AlteryxStaging"
+ARCHIVES = r"E:\AlteryxBackups"
+BIN = r"C:\Program Files\Alteryx\bin"
+EXECUTABLE = rf"{BIN}\AlteryxService.exe"
+
+# The synthetic settings files of the facts pages, by their letters; every value is invented.
+SETTINGS = {
+    "a single node, embedded": r"""
+<SystemSettings>
+  <Controller>
+    <EmbeddedMongoDBEnabled>True</EmbeddedMongoDBEnabled><GalleryEnabled>True</GalleryEnabled>
+    <EmbeddedMongoDBPasswordEncrypted>00SYNTHETIC01</EmbeddedMongoDBPasswordEncrypted>
+    <EmbeddedMongoDBRootPath>D:\Alteryx\Service\Persistence\MongoDB</EmbeddedMongoDBRootPath>
+    <LoggingEnabled>True</LoggingEnabled><LoggingPath>D:\Alteryx\Service\AlteryxServiceLog.log</LoggingPath>
+    <ServerSecretEncrypted>00SYNTHETIC02</ServerSecretEncrypted><StorageKeysEncrypted>00SYNTHETIC03</StorageKeysEncrypted>
+    <WebInterfaceStagingPath>D:\Alteryx\Service\Staging</WebInterfaceStagingPath>
+  </Controller>
+  <Environment><Configured>True</Configured><WorkingPath>D:\Alteryx</WorkingPath></Environment>
+  <Gallery>
+    <BaseAddress>https://alteryx.example.test/gallery/</BaseAddress><SslEnabled>True</SslEnabled>
+    <LoggingPath>D:\Alteryx\Gallery\Logs</LoggingPath>
+    <SmtpServerName>mail.example.test</SmtpServerName><SmtpPasswordEncrypted>00SYNTHETIC04</SmtpPasswordEncrypted>
+  </Gallery>
+  <Worker>
+    <ExecuteDomain>EXAMPLE</ExecuteDomain><ExecuteUserName>svc-ayx-run</ExecuteUserName>
+    <ExecutePasswordEncrypted>00SYNTHETIC05</ExecutePasswordEncrypted><StagingPath>D:\Alteryx\Staging</StagingPath>
+  </Worker>
+</SystemSettings>""",
+    "b controller, embedded": r"""
+<SystemSettings>
+  <Controller>
+    <EmbeddedMongoDBEnabled>True</EmbeddedMongoDBEnabled>
+    <EmbeddedMongoDBPasswordEncrypted>00SYNTHETIC11</EmbeddedMongoDBPasswordEncrypted>
+    <EmbeddedMongoDBPort>27020</EmbeddedMongoDBPort><EmbeddedMongoDBRootPath>E:\AyxMongo</EmbeddedMongoDBRootPath>
+    <ServerSecretEncrypted>00SYNTHETIC12</ServerSecretEncrypted><StorageKeysEncrypted>00SYNTHETIC13</StorageKeysEncrypted>
+  </Controller>
+  <Environment><Configured>True</Configured><WorkerEnabled>False</WorkerEnabled></Environment>
+</SystemSettings>""",
+    "c worker": """
+<SystemSettings>
+  <Controller><ControllerEnabled>False</ControllerEnabled></Controller>
+  <Environment><Configured>True</Configured></Environment>
+  <Worker>
+    <ServerName>ayx-ctl.example.test:80</ServerName><ServerSecretEncrypted>00SYNTHETIC22</ServerSecretEncrypted>
+    <ThreadCount>4</ThreadCount><UseLocalServer>False</UseLocalServer>
+  </Worker>
+</SystemSettings>""",
+    "d UI": """
+<SystemSettings>
+  <Controller><ControllerEnabled>False</ControllerEnabled><GalleryEnabled>True</GalleryEnabled></Controller>
+  <Environment><Configured>True</Configured><WorkerEnabled>False</WorkerEnabled></Environment>
+  <Gallery><AuthenticationType>Windows</AuthenticationType><BaseAddress>http://ayx-ui.example.test/gallery/</BaseAddress></Gallery>
+  <Worker>
+    <ServerName>ayx-ctl.example.test:80</ServerName><ServerSecretEncrypted>00SYNTHETIC32</ServerSecretEncrypted><UseLocalServer>False</UseLocalServer>
+  </Worker>
+</SystemSettings>""",
+    "e controller and UI, self-managed MongoDB": """
+<SystemSettings>
+  <Controller>
+    <GalleryEnabled>True</GalleryEnabled>
+    <MongoDBDatabaseName>AlteryxService</MongoDBDatabaseName><MongoDBEnabled>True</MongoDBEnabled>
+    <MongoDBServerName>db1.example.test:27017</MongoDBServerName><MongoDBUserName>ayx_service</MongoDBUserName>
+    <MongoDBPasswordEncrypted>00SYNTHETIC41</MongoDBPasswordEncrypted>
+    <ServerSecretEncrypted>00SYNTHETIC42</ServerSecretEncrypted><StorageKeysEncrypted>00SYNTHETIC43</StorageKeysEncrypted>
+  </Controller>
+  <Environment><Configured>True</Configured><WorkerEnabled>False</WorkerEnabled></Environment>
+  <Gallery>
+    <MongoDBWebOverride>True</MongoDBWebOverride>
+    <MongoDBWebConnection>mongodb://ayx_ui:P%40ss@db1.example.test:27017/AlteryxGallery?replicaSet=rs0&amp;ssl=true</MongoDBWebConnection>
+    <MongoDBSearchOverride>True</MongoDBSearchOverride>
+    <MongoDBSearchConnection>mongodb://ayx_ui:P%40ss@db1.example.test:27017/AlteryxGallery_Lucene?replicaSet=rs0&amp;ssl=true</MongoDBSearchConnection>
+  </Gallery>
+</SystemSettings>""",
+}
+
+# A defaults file of our own, after the table of elements in the facts pages.
+DEFAULTS = """
+<SystemSettings>
+  <Controller>
+    <ControllerEnabled>True</ControllerEnabled><GalleryEnabled>False</GalleryEnabled>
+    <EmbeddedMongoDBEnabled>False</EmbeddedMongoDBEnabled><EmbeddedMongoDBPort>27018</EmbeddedMongoDBPort>
+    <EmbeddedMongoDBRootPath></EmbeddedMongoDBRootPath><MongoDBEnabled>False</MongoDBEnabled>
+    <SQLitePath>C:\\ProgramData\\Alteryx\\Service\\Persistence\\SQLite</SQLitePath><ServicePort>80</ServicePort>
+  </Controller>
+  <Environment><Configured>False</Configured><SetupType>SchedulerOnly</SetupType><WorkerEnabled>True</WorkerEnabled></Environment>
+  <Gallery><AuthenticationType>BuiltIn</AuthenticationType><MongoDBWebDatabaseName>AlteryxGallery</MongoDBWebDatabaseName></Gallery>
+  <Worker><QueueWorkerEnabled>True</QueueWorkerEnabled><RenderWorkerEnabled>True</RenderWorkerEnabled><UseLocalServer>True</UseLocalServer></Worker>
+</SystemSettings>"""
+
+
+def sections(xml: str) -> dict[str, dict[str, str]]:
+    """A settings file as node_info reports it."""
+    root = ET.fromstring(xml.strip())  # noqa: S314 - our own text
+    return {section.tag: {element.tag: element.text or "" for element in section} for section in root}
+
+
+def settings_named(letter: str) -> dict[str, dict[str, str]]:
+    """The sample whose name begins with this letter."""
+    return sections(next(xml for name, xml in SETTINGS.items() if name.startswith(letter)))
+
+
+def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
+    """The result of node_info of a healthy node with one of the sample settings.
+
+    Args:
+        letter: which settings.
+        changes: group__key=value changes one value, e.g. service__state="Stopped".
+    """
+    service = {
+        "exists": True, "name": "AlteryxService", "state": "Running", "start_type": "Automatic", "account": "LocalSystem", "process_id": 4711,
+        "started": "2026-08-01T06:00:00.000Z", "executable": EXECUTABLE, "dependants": [],
+    }  # fmt: skip
+    folder = {"absolute": True, "drive_exists": True, "exists": False, "is_file": False, "free_bytes": 500_000_000}
+    answer: dict[str, t.Any] = {
+        "changed": False,
+        "system": {"computer": "AYX01", "program_data": r"C:\ProgramData", "user": r"EXAMPLE\backup", "is_administrator": True},
+        "alteryx": {"bin_folder": BIN, "executable": EXECUTABLE, "executable_exists": True, "version": "2024.2.1.14", "processes": []},
+        "service": service,
+        "settings": {
+            "overrides": {"path": r"C:\ProgramData\Alteryx\RuntimeSettings.xml", "exists": True, "error": "", "sections": settings_named(letter)},
+            "defaults": {"path": rf"{BIN}\RuntimeData\RuntimeSettings.xml", "exists": True, "error": "", "sections": sections(DEFAULTS)},
+        },
+        "database": {"folder": r"D:\Alteryx\Service\Persistence\MongoDB", "exists": True, "bytes": 100_000_000},
+        "folders": [{"path": path, **folder} for path in (STAGING, ARCHIVES)],
+        "lease": None,
+    }
+    for key, value in changes.items():
+        group, _, name = key.partition("__")
+        answer[group][name] = value
+    return answer
+
+
+def request_fields(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
+    """The result "request" of backup_request."""
+    return {
+        "run_id": RUN_ID, "stamp": STAMP, "started": "2026-09-01T02:00:00.000Z", "mode": mode, "fleet": "alteryx_prod", "hosts": ["node1"],
+        "secrets": "encrypt", "recipients": [{"pem": "PEM", "sha256": "ab" * 32, "subject": "CN=ops", "warning": ""}],
+        "service_name": "AlteryxService", "archive_directory": ARCHIVES, "staging_directory": STAGING,
+        "name_pattern": "ServerBackup_{mode}_{stamp}", "space_factor": 2.0, **changes,
+    }  # fmt: skip
+
+
+def request(mode: str = "full", **changes: t.Any) -> _plan.Request:
+    """What the operator asked for."""
+    fields = request_fields(mode, **changes)
+    return _plan.Request(**{name: fields[name] for name in _plan.Request.__dataclass_fields__})
+
+
+def plan(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
+    """The result "plan" of backup_plan for one single-node fleet."""
+    asked = request(mode, **changes)
+    node = _plan.plan_node("node1", facts(), asked)
+    return {
+        **request_fields(mode, **changes),
+        "stops_services": asked.stops_services,
+        "exports_configuration": asked.exports_configuration,
+        "controller": "node1",
+        "nodes": {"node1": {**vars(node), "dumps": node.dumps and asked.stops_services}},
+    }
+
+
+DOWNTIME = {"total": 41.0, "stop": 3.0, "dump": 30.0, "start": 7.8, "rest": 0.2}
+
+
+def steps(mode: str = "full", **changes: t.Any) -> dict[str, dict[str, t.Any]]:
+    """The results of every step of a run that went well, in the order of the sequence.
+
+    Args:
+        mode: of the run.
+        changes: further fields of the request.
+    """
+    the_plan = plan(mode, **changes)
+    service = facts()["service"]
+    answer: dict[str, dict[str, t.Any]] = {
+        "request": {"request": request_fields(mode, **changes)},
+        "facts": facts(),
+        "plan": {"plan": the_plan},
+    }
+    if the_plan["stops_services"]:
+        answer["drain"] = {"found": [], "running": [], "forced": False}
+        answer["lease"] = {"changed": True, "lease": {"run_id": RUN_ID}}
+        answer["window"] = {
+            "changed": True, "prior_state": "Running", "restored": True, "states": [], "downtime": DOWNTIME, "dump_bytes": 12_800_000,
+            "databases": ["AlteryxGallery", "AlteryxService"], "documents": {"AlteryxGallery.users": 120},
+            "events": [{"at": "2026-09-01T02:00:05.500Z", "level": "INFO", "text": "AlteryxService is Stopped"}],
+        }  # fmt: skip
+        answer["restore"] = {"changed": False, "before": "Running", "goal": "Running", "service": {**service, "process_id": 4812}}
+        answer["release"] = {"changed": True}
+    if the_plan["exports_configuration"]:
+        answer["configuration"] = {
+            "changed": True,
+            "files": [{"id": "keys", "source": r"C:\Keys", "present": True, "files": 2, "bytes": 300}],
+            "secrets": the_plan["nodes"]["node1"]["secrets"],
+            "secrets_file": r"D:\AlteryxStaging\secrets.pem" if the_plan["nodes"]["node1"]["secrets"] else "",
+        }
+    answer["archive"] = {
+        "changed": True, "archive": rf"{ARCHIVES}\node1\ServerBackup_Full_{STAMP}.zip", "archive_bytes": 5_100_000, "archive_sha256": "9c1e" * 16,
+        "file_count": 45, "file_bytes": 12_900_000, "secrets": bool(answer.get("configuration", {}).get("secrets_file")),
+    }  # fmt: skip
+    answer["verify"] = {"changed": True, "verdict": "good"}
+    answer["set"] = {"changed": True}
+    for second, result in enumerate(answer.values()):
+        result.update(node="node1", started=f"2026-09-01T02:00:{second:02}.000Z", finished=f"2026-09-01T02:00:{second:02}.900Z", seconds=0.9)
+    return copy.deepcopy(answer)
+
+
+def failed(reason: str, exit_code: int, message: str = "it went wrong", **more: t.Any) -> dict[str, t.Any]:
+    """What a step of ours registers when it fails."""
+    return {
+        "failed": True, "msg": f"node1: {message}. Do something", "reason": reason, "exit_code": exit_code, "message": message, "hint": "Do something",
+        "detail": {}, "node": "node1", "started": "2026-09-01T02:00:20.000Z", "finished": "2026-09-01T02:00:21.000Z", "seconds": 1.0, **more,
+    }  # fmt: skip
