@@ -22,6 +22,7 @@ class ActionModule(NodeAction):
         if self.check_mode:
             return {"changed": True, "archive": archive}
         spec = {
+            "run_id": run["run_id"],
             "source": f"{node['staging']}\\files",
             "staging": node["staging"],
             "folder": node["archive_folder"],
@@ -34,4 +35,4 @@ class ActionModule(NodeAction):
         }
         job_id = f"{run['run_id']}-archive"
         # The node needs the job's own parameters only, not the plan once more.
-        return {"changed": True, **self.run_job(job_id, spec, arguments["timeout"], {"plan": {}}, variables)}
+        return {"changed": True, **self.run_job(job_id, spec, arguments["timeout"], {"plan": {}, "_run_id": run["run_id"]}, variables)}

@@ -47,6 +47,8 @@ class ActionModule(NodeAction):
             raise StepFailed("invalid_variable", f"the name pattern {arguments['name_pattern']!r} knows only {{mode}} and {{stamp}}") from error
         if (problem := _names.windows_name_problem(name)) or "{stamp}" not in arguments["name_pattern"]:
             raise StepFailed("invalid_variable", f"the name pattern {arguments['name_pattern']!r} makes no good name: {problem or 'it lacks {stamp}'}")
+        if arguments["space_factor"] <= 0:
+            raise StepFailed("invalid_variable", f"alteryx_preflight_space_factor is {arguments['space_factor']}; it must be above 0")
         now = datetime.now(UTC)
         recipients = self._recipients(arguments, mode, now)
         request = {
@@ -58,7 +60,7 @@ class ActionModule(NodeAction):
             "hosts": hosts,
             "secrets": arguments["secrets"],
             "recipients": recipients,
-            **{key: arguments[key] for key in ("service_name", "archive_directory", "staging_directory", "name_pattern", "space_factor")},
+            **{key: arguments[key] for key in ("service_name", "archive_directory", "staging_directory", "name_pattern", "space_factor", "folder_trust")},
         }
         return {"changed": False, "request": request}
 

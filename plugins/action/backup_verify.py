@@ -20,6 +20,6 @@ class ActionModule(NodeAction):
         if self.check_mode:
             return {"changed": True}
         now = _names.stamp(datetime.now(UTC))
-        spec = {"folder": arguments["folder"], "base_name": arguments["base_name"], "stamp": now}
+        spec = {"run_id": arguments["run_id"], "folder": arguments["folder"], "base_name": arguments["base_name"], "stamp": now}
         job_id = f"{arguments['base_name']}-verify-{secrets.token_hex(2)}"
         return {"changed": True, **self.run_job(job_id, spec, arguments["timeout"], arguments, variables)}

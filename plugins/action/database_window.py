@@ -16,24 +16,31 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/database_window.yml."""
+        attach = arguments["attach"]
+        job_id = f"{attach or arguments['run_id']}-window"
+        if arguments["state"] == "cancelled":
+            return {"changed": False} if self.check_mode else self.call_node({**arguments, "_operation": "cancel", "_job_id": job_id}, variables)
         dump_folder = f"{arguments['staging_directory']}\\{arguments['run_id']}\\files\\database"
         if self.check_mode:
             return {"changed": True, "dump_folder": dump_folder}
         spec = {
-            **{key: arguments[key] for key in ("run_id", "executable", "staging_directory", "stop_timeout", "dump_timeout", "start_timeout")},
+            **{key: arguments[key] for key in ("run_id", "executable", "staging_directory", "stop_timeout", "dump_timeout", "start_timeout", "max_downtime")},
             "service": arguments["service_name"],
             "bin_folder": arguments["executable"].rpartition("\\")[0],
             "dump_folder": dump_folder,
             "expected_bytes": arguments["expected_megabytes"] * 1000000,
+            "space_reserve": arguments["space_reserve"] * 1000000,
         }
         total = arguments["stop_timeout"] + arguments["dump_timeout"] + arguments["start_timeout"] + 300
         try:
-            report = self.run_job(f"{arguments['run_id']}-window", spec, total, arguments, variables)
+            report = self.run_job(job_id, spec, total, arguments, variables, attach=bool(attach))
         except StepFailed as failure:
             failure.detail["downtime"] = downtime(failure.detail.get("marks", {}))
             # The full list belongs to the dump, which has failed.
             failure.detail.pop("files", None)
             raise
+        if attach:
+            self.call_node({**arguments, "_operation": "adopt"}, variables)
         files = {entry["path"]: int(entry["bytes"]) for entry in report["files"]}
         evidence = _dump_evidence.judge(files, report["output"], report["exit_code"])
         result = {

@@ -9,6 +9,9 @@ import typing as t
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _node_code
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
 
+# A lease that is not released keeps a guard on the node until its deadline.
+_PATIENCE_SECONDS = 60.0
+
 
 class ActionModule(NodeAction):
     """Takes or releases the permission to stop the service."""
@@ -16,4 +19,5 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/maintenance_lease.yml."""
         code = {"_code": _node_code.scripts()} if arguments["state"] == "held" else {}
-        return self.call_node({**arguments, **code}, variables)
+        patience = _PATIENCE_SECONDS if arguments["state"] == "released" else 0.0
+        return self.call_node({**arguments, **code}, variables, patience)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
 
@@ -14,4 +15,10 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/node_info.yml."""
-        return {**self.call_node(arguments, variables), "changed": False}
+        asked = datetime.now(UTC)
+        result = self.call_node(arguments, variables)
+        answered = datetime.now(UTC)
+        node = datetime.fromisoformat(result["system"]["utc"])
+        # The node looked at its clock at some moment in between; only what is outside counts.
+        off = (node - asked).total_seconds() if node < asked else max(0.0, (node - answered).total_seconds())
+        return {**result, "clock_off": round(off, 3), "changed": False}

@@ -23,7 +23,7 @@ class ActionModule(NodeAction):
         first: list[dict[str, t.Any]] | None = None
         while True:
             left = max(0.0, deadline - time.monotonic())
-            wait = 0.0 if first is None or self.check_mode else min(_WAIT_SECONDS, left)
+            wait = 0.0 if first is None else min(_WAIT_SECONDS, left)
             running = self.call_node({**arguments, "_wait_seconds": wait}, variables)["running"]
             first = running if first is None else first
             result = {"changed": False, "found": first, "running": running, "forced": False}

@@ -88,6 +88,58 @@ function Wait-ServiceState {
     }
 }
 
+function Start-ServiceSurely {
+    <#
+    .SYNOPSIS
+    Asks for a start until the service is Running and stays so for two seconds, at most TimeoutSeconds. One refused start proves nothing: directly after a
+    stop, while the old process still ends, the service manager answers with errors that are gone a second later, and a service may fall back.
+    Returns reached, states (each with state and at), running_after (seconds until it was first seen Running for good) and problem (the last refusal).
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][double] $TimeoutSeconds,
+        [scriptblock] $OnTick
+    )
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $states = New-Object System.Collections.ArrayList
+    $answer = @{ reached = $false; states = @(); running_after = 0.0; problem = '' }
+    $last = ''
+    $nextRequest = 0.0
+    $pause = 1.0
+    while ($true) {
+        $seconds = $watch.Elapsed.TotalSeconds
+        $now = Get-ServiceStatus -Name $Name
+        if ($now -ne $last) {
+            $null = $states.Add(@{ state = $now; at = Get-UtcText })
+            if ($now -eq 'Running') { $answer.running_after = $seconds }
+            $last = $now
+        }
+        if ($now -eq 'Running' -and $seconds - $answer.running_after -ge 2) {
+            $answer.reached = $true
+            break
+        }
+        if ($now -ne 'Running' -and $seconds -gt $TimeoutSeconds) { break }
+        if ($now -eq 'Stopped' -and $seconds -ge $nextRequest) {
+            try { Request-ServiceStart -Name $Name }
+            catch { $answer.problem = Get-InnermostMessage -Exception $_.Exception }
+            $nextRequest = $watch.Elapsed.TotalSeconds + $pause
+            $pause = [Math]::Min($pause * 2, 30)
+        }
+        if ($OnTick) { & $OnTick }
+        Start-Sleep -Milliseconds 200
+    }
+    $answer.states = $states.ToArray()
+    $answer
+}
+
+function Get-InnermostMessage {
+    # What .NET wraps around a refusal of the service manager says nothing; the cause is inside.
+    param([Exception] $Exception)
+    while ($null -ne $Exception.InnerException) { $Exception = $Exception.InnerException }
+    $Exception.Message
+}
+
 function Request-ServiceStart {
     <# .SYNOPSIS
     Asks the service manager to start the service; does not wait. A service that is starting or running already is fine. #>
@@ -129,4 +181,4 @@ function Get-AlteryxProcess {
     }
 }
 
-Export-ModuleMember -Function Get-AlteryxService, Get-ServiceStatus, Wait-ServiceState, Request-ServiceStart, Request-ServiceStop, Get-AlteryxProcess
+Export-ModuleMember -Function Get-AlteryxService, Get-ServiceStatus, Wait-ServiceState, Start-ServiceSurely, Request-ServiceStop, Get-AlteryxProcess

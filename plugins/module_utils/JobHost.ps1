@@ -18,8 +18,13 @@ foreach ($file in [IO.Directory]::GetFiles($CodeFolder, '*.psm1')) {
     New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $script | Import-Module -Global
 }
 
+$specPath = Join-Path -Path $Folder -ChildPath 'spec.json'
+# No spec: whoever started this has given up in the meantime.
+if (-not [IO.File]::Exists($specPath)) { return }
+$spec = ConvertFrom-Json -InputObject (Read-NodeText -Path $specPath)
+
 $jobStatus = @{
-    state = 'running'; phase = 'start'; done_bytes = [long]0; total_bytes = [long]0; message = ''
+    run_id = [string]$spec.run_id; state = 'running'; phase = 'start'; done_bytes = [long]0; total_bytes = [long]0; message = ''
     process_id = $PID; process_birth = Get-ProcessBirth -ProcessId $PID; job = $Job
 }
 $jobStatusPath = Join-Path -Path $Folder -ChildPath 'status.json'
@@ -49,10 +54,6 @@ function Write-JobLog {
     Add-NodeText -Path $jobLogPath -Text ("{0} {1} {2}`r`n" -f $at, $Level, $Text)
 }
 
-$specPath = Join-Path -Path $Folder -ChildPath 'spec.json'
-# No spec: whoever started this has given up in the meantime.
-if (-not [IO.File]::Exists($specPath)) { return }
-$spec = ConvertFrom-Json -InputObject (Read-NodeText -Path $specPath)
 Write-JobStatus -Phase 'begin'
 
 $outcome = @{}

@@ -10,7 +10,7 @@
 # Work that outlives the WinRM shell: a folder, a detached scheduled task, a status file that is replaced by rename.
 #
 #   <state>\jobs\<id>\spec.json     what to do, written before the start
-#                    \status.json   state (running, succeeded, failed), phase, done_bytes, total_bytes, message, process_id, at
+#                    \status.json   run_id, job, state (running, succeeded, failed), phase, done_bytes, total_bytes, message, process_id, at
 #                    \job.log       one line an event: UTC time, level, text
 #                    \result.json   what came out, written before the last status
 
@@ -95,7 +95,8 @@ function Start-NodeJob {
 function Get-NodeJobStatus {
     <#
     .SYNOPSIS
-    Waits until the job is over, at most WaitSeconds, and returns status (hashtable) and log (text from LogOffset on, in characters).
+    Waits until the job is over, at most WaitSeconds, and returns status, log (text from LogOffset on), log_offset (for the next call) and, once it is over,
+    result (JSON text).
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Id,
@@ -122,13 +123,16 @@ function Get-NodeJobStatus {
         if ($status.state -ne 'running' -or $watch.Elapsed.TotalSeconds -ge $WaitSeconds) { break }
         Start-Sleep -Milliseconds 200
     }
-    $log = ''
+    $answer = @{ status = $status; log = ''; log_offset = $LogOffset; result = '' }
     $logPath = Join-Path -Path $folder -ChildPath 'job.log'
     if ([IO.File]::Exists($logPath)) {
         $log = Read-NodeText -Path $logPath
-        $log = $log.Substring([Math]::Min($LogOffset, $log.Length))
+        $answer.log = $log.Substring([Math]::Min($LogOffset, $log.Length))
+        $answer.log_offset = $log.Length
     }
-    @{ status = $status; log = $log }
+    # The text, not the object: what the job wrote reaches the control node as it is. The folder stays until the control node has it.
+    if ($status.state -ne 'running') { $answer.result = Read-NodeText -Path (Join-Path -Path $folder -ChildPath 'result.json') }
+    $answer
 }
 
 function Test-JobProcess {
@@ -150,20 +154,10 @@ function Stop-NodeJob {
     $true
 }
 
-function Receive-NodeJob {
-    <# .SYNOPSIS
-    The result of an ended job as an object; the job's folder is removed. #>
-    param([Parameter(Mandatory = $true)][string] $Id)
-    $folder = Get-JobFolder -Id $Id
-    $result = Read-NodeText -Path (Join-Path -Path $folder -ChildPath 'result.json')
-    Remove-NodeFolder -Path $folder
-    $result
-}
-
 function Invoke-NodeJobOperation {
     <#
     .SYNOPSIS
-    The hidden operations start, poll, cancel and collect of a module that has a job. Fills the result of the module.
+    The hidden operations start, poll, cancel and discard of a module that has a job. Fills the result of the module.
     #>
     param(
         [Parameter(Mandatory = $true)] $Module,
@@ -178,13 +172,41 @@ function Invoke-NodeJobOperation {
         }
         'poll' {
             $answer = Get-NodeJobStatus -Id $parameters['_job_id'] -WaitSeconds $parameters['_wait_seconds'] -LogOffset $parameters['_log_offset']
-            $Module.Result['status'] = $answer.status
-            $Module.Result['log'] = $answer.log
+            foreach ($name in @($answer.Keys)) { $Module.Result[$name] = $answer[$name] }
         }
         'cancel' { $Module.Result['changed'] = Stop-NodeJob -Id $parameters['_job_id'] }
-        # The text, not the object: what the job wrote reaches the control node as it is.
-        'collect' { $Module.Result['result'] = Receive-NodeJob -Id $parameters['_job_id'] }
+        'discard' { Remove-NodeFolder -Path (Get-JobFolder -Id $parameters['_job_id']) }
     }
 }
 
-Export-ModuleMember -Function Install-NodeCode, Start-NodeJob, Get-NodeJobStatus, Stop-NodeJob, Receive-NodeJob, Invoke-NodeJobOperation
+function Get-NodeJob {
+    <# .SYNOPSIS
+    All jobs on the node: id, run_id, job, phase, process_id, alive. A folder without a readable status is a job that has not begun or is nobody's. #>
+    $root = Join-Path -Path (Get-StateFolder) -ChildPath 'jobs'
+    if (-not [IO.Directory]::Exists($root)) { return }
+    foreach ($folder in [IO.Directory]::GetDirectories($root)) {
+        $answer = @{ id = [IO.Path]::GetFileName($folder); run_id = ''; job = ''; phase = ''; process_id = 0; alive = $false }
+        try {
+            $status = ConvertFrom-Json -InputObject (Read-NodeText -Path (Join-Path -Path $folder -ChildPath 'status.json'))
+            $answer.run_id = [string]$status.run_id
+            $answer.job = [string]$status.job
+            $answer.phase = [string]$status.phase
+            $answer.process_id = [int]$status.process_id
+            $answer.alive = $status.state -eq 'running' -and (Test-JobProcess -Status $status)
+        }
+        catch { Write-Verbose -Message "$folder has no readable status: $_" }
+        $answer
+    }
+}
+
+function Remove-NodeJob {
+    <# .SYNOPSIS
+    Removes what a job that is not alive has left: its task, should it still be registered, and its folder. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Id)
+    Remove-NodeTask -Name "\AlteryxOps\$Id"
+    Remove-NodeFolder -Path (Get-JobFolder -Id $Id)
+}
+
+Export-ModuleMember -Function Install-NodeCode, Start-NodeJob, Get-NodeJobStatus, Stop-NodeJob, Get-NodeJob, Remove-NodeJob,
+    Invoke-NodeJobOperation

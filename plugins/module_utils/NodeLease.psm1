@@ -9,10 +9,15 @@
 
 # The lease: permission to stop the service, held only while the node itself is able to bring it back.
 #
-#   <state>\lease.json          run_id, service, prior_state, boot, taken_monotonic, deadline_monotonic, deadline (for people)
+#   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic, deadline (for people), heartbeat_stale
+#   <state>\heartbeat.json      controller only, written by the taking and then by the window job: monotonic, process_id, process_birth, stop_requested, finished
 #   <state>\drill-request.txt   a word the guard has to answer
 #   <state>\drill-answer.json   what it answered: word, account (security identifier)
+#   <state>\HOLD                put there by a person: job, guard and playbook leave the service down
+#   <state>\STATUS.txt, restore-service.cmd   for the person at 3 a.m., while a stop is on
 #   \AlteryxOps\Guard           the task: at boot and every minute, and on demand for the drill
+#
+# lease.json is written by who takes the lease and, once it acts, by the guard; heartbeat.json by the window job alone. So no writer undoes another's word.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -20,28 +25,94 @@ $ErrorActionPreference = 'Stop'
 $script:GuardTask = '\AlteryxOps\Guard'
 $script:DrillSeconds = 30
 
-function Get-LeasePath { Join-Path -Path (Get-StateFolder) -ChildPath 'lease.json' }
+function Get-StatePath {
+    param([string] $Name)
+    Join-Path -Path (Get-StateFolder) -ChildPath $Name
+}
+
+function Read-StateFile {
+    # A JSON file of the state folder as an object; nothing when it is absent or cannot be read. Replacing a file takes more than one step inside
+    # Windows, so what fails is tried again for a moment.
+    param([string] $Name)
+    $path = Get-StatePath -Name $Name
+    for ($attempt = 1; $attempt -le 3; $attempt++) {
+        try { if ([IO.File]::Exists($path)) { return ConvertFrom-Json -InputObject (Read-NodeText -Path $path) } }
+        catch { Write-Verbose -Message "$Name cannot be read: $_" }
+        if ($attempt -lt 3) { Start-Sleep -Milliseconds 100 }
+    }
+}
 
 function Read-NodeLease {
     <# .SYNOPSIS
     The lease as an object; nothing when there is none or it cannot be read. #>
-    $path = Get-LeasePath
-    if (-not [IO.File]::Exists($path)) { return }
-    try { ConvertFrom-Json -InputObject (Read-NodeText -Path $path) }
-    catch { Write-Verbose -Message "the lease cannot be read: $_" }
+    Read-StateFile -Name 'lease.json'
+}
+
+function Read-LeaseHeartbeat {
+    <# .SYNOPSIS
+    The heartbeat of the window job as an object; nothing when there is none. #>
+    Read-StateFile -Name 'heartbeat.json'
+}
+
+function Test-NodeHold {
+    <# .SYNOPSIS
+    Does a person want the service to stay down? #>
+    [IO.File]::Exists((Get-StatePath -Name 'HOLD'))
+}
+
+function Test-LeaseRemains {
+    <# .SYNOPSIS
+    Is there a lease, readable or not, or a guard without one? #>
+    [IO.File]::Exists((Get-StatePath -Name 'lease.json')) -or (Test-NodeTask -Name $script:GuardTask)
+}
+
+function Write-LeaseHeartbeat {
+    <#
+    .SYNOPSIS
+    Says that the window lives. ProcessId 0 is the taking of the lease, before a job has registered itself.
+    #>
+    param([int] $ProcessId = 0, [long] $ProcessBirth = 0, [switch] $StopRequested, [switch] $Finished)
+    Write-NodeText -Path (Get-StatePath -Name 'heartbeat.json') -Text (ConvertTo-NodeJson -InputObject @{
+            monotonic = Get-MonotonicSecond
+            process_id = $ProcessId
+            process_birth = $ProcessBirth
+            stop_requested = [bool]$StopRequested
+            finished = [bool]$Finished
+        })
+}
+
+function Write-NodeNotice {
+    <#
+    .SYNOPSIS
+    Leaves word for a person who finds the service down: why, back by when, and how to start it now.
+    #>
+    param([Parameter(Mandatory = $true)] $Lease)
+    $text = @(
+        "The Windows service $($Lease.service) is stopped on purpose by a backup (alteryx_ops.server_backup)."
+        "Run:       $($Lease.run_id)"
+        "Since:     $(Get-UtcText)"
+        "Back by:   $($Lease.deadline) at the latest; the scheduled task $script:GuardTask sees to that, also after a reboot."
+        "Start now: run restore-service.cmd in this folder. The backup that is running then fails and says so."
+        "Keep down: create a file named HOLD in this folder; remove it and run restore-service.cmd to end that."
+    )
+    Write-NodeText -Path (Get-StatePath -Name 'STATUS.txt') -Text (($text -join "`r`n") + "`r`n")
+    $command = "@echo off`r`nrem Starts the Alteryx service now, whatever a backup is doing.`r`ndel ""%~dp0HOLD"" 2>nul`r`nsc.exe start ""$($Lease.service)""`r`n"
+    Write-NodeText -Path (Get-StatePath -Name 'restore-service.cmd') -Text $command
 }
 
 function New-NodeLease {
     <#
     .SYNOPSIS
     Takes the lease and proves it: writes it, registers the guard, lets it answer. Throws and leaves nothing behind when any of that fails.
-    HoldSeconds is the time after which the guard restores the service. Returns the lease with the account that answered.
+    HoldSeconds is the time after which the guard restores the service whatever else is true; HeartbeatStale, on a controller, the age in seconds at which
+    the window job counts as dead (0: this node has no window job). Returns the lease with the account that answered.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
         [Parameter(Mandatory = $true)][string] $Service,
         [Parameter(Mandatory = $true)][int] $HoldSeconds,
+        [int] $HeartbeatStale = 0,
         [Parameter(Mandatory = $true)][string] $GuardScript,
         [Parameter(Mandatory = $true)][string] $Account
     )
@@ -49,28 +120,36 @@ function New-NodeLease {
     if (@('Running', 'Stopped') -notcontains $found.state) {
         throw (New-NodeFailure -Reason 'service_in_transition' -Message ('The service {0} is {1}; a lease is taken only when it is Running or Stopped' -f $Service, $found.state))
     }
+    if (Test-NodeHold) {
+        throw (New-NodeFailure -Reason 'held_by_operator' -Message ('The file {0} is there: nothing is stopped or started on this node' -f (Get-StatePath -Name 'HOLD')))
+    }
     New-ProtectedFolder -Path (Get-StateFolder)
     $now = Get-MonotonicSecond
     $lease = @{
         run_id = $RunId
+        generation = 1
         service = $Service
         prior_state = $found.state
         start_type = $found.start_type
         boot = Get-BootIdentity
-        taken_monotonic = $now
         deadline_monotonic = $now + $HoldSeconds
         # For people; written so that no JSON reader takes it for a date of its own.
         deadline = [DateTime]::UtcNow.AddSeconds($HoldSeconds).ToString("yyyy-MM-dd HH:mm:ss 'UTC'", [Globalization.CultureInfo]::InvariantCulture)
+        heartbeat_stale = $HeartbeatStale
+        drilled = $false
     }
-    # The lease first: a guard that fires without one would act.
-    Write-NodeText -Path (Get-LeasePath) -Text (ConvertTo-NodeJson -InputObject $lease)
     try {
         Remove-NodeTask -Name $script:GuardTask
+        [IO.File]::Delete((Get-StatePath -Name 'guard-state.json'))
+        # Heartbeat and lease before the task: a guard that fires without them would act.
+        if ($HeartbeatStale -gt 0) { Write-LeaseHeartbeat }
+        else { [IO.File]::Delete((Get-StatePath -Name 'heartbeat.json')) }
+        Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
         Register-NodeTask -Name $script:GuardTask -Description 'alteryx_ops.server_backup: brings the Alteryx service back if a backup cannot' `
-            -Path $GuardScript -ArgumentList @($Service, $found.state) -Priority 4 -TimeLimit 'PT5M' -AtBootAndEveryMinute
+            -Path $GuardScript -ArgumentList @($Service, $found.state, [IO.Path]::GetDirectoryName($found.executable)) -Priority 4 -TimeLimit 'PT5M' -AtBootAndEveryMinute
         $lease['guard_account'] = Invoke-GuardDrill -Account $Account
         $lease['drilled'] = $true
-        Write-NodeText -Path (Get-LeasePath) -Text (ConvertTo-NodeJson -InputObject $lease)
+        Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
     }
     catch {
         $failure = $_
@@ -113,39 +192,65 @@ function Invoke-GuardDrill {
     [string]$answer.account
 }
 
-function Assert-NodeLease {
+function Set-LeaseRun {
+    <# .SYNOPSIS
+    Gives the lease of a dead run to this one. Everything else in it stays. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $RunId)
+    $lease = Read-NodeLease
+    $lease.run_id = $RunId
+    Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
+}
+
+function Get-LeaseLack {
     <#
     .SYNOPSIS
-    Throws unless this run holds a lease for the service that was drilled, belongs to this boot, has time left and whose guard task is registered.
+    What the lease of this run lacks to permit a stop; empty when it permits one.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
         [Parameter(Mandatory = $true)][string] $Service
     )
     $lease = Read-NodeLease
-    $lacks = $null
-    if ($null -eq $lease) { $lacks = 'there is none' }
-    elseif ([string]$lease.run_id -cne $RunId) { $lacks = 'it belongs to the run {0}' -f $lease.run_id }
-    elseif ([string]$lease.service -ne $Service) { $lacks = 'it is for the service {0}' -f $lease.service }
-    elseif ($lease.PSObject.Properties.Name -notcontains 'drilled' -or -not $lease.drilled) { $lacks = 'its guard has not answered a drill' }
-    elseif ([string]$lease.boot -cne (Get-BootIdentity)) { $lacks = 'it is from before the last boot' }
-    elseif ((Get-MonotonicSecond) -ge [double]$lease.deadline_monotonic) { $lacks = 'its deadline has passed' }
-    elseif (-not (Test-NodeTask -Name $script:GuardTask)) { $lacks = 'its guard task is not registered' }
-    if ($lacks) {
-        throw (New-NodeFailure -Reason 'no_lease' -Message "The service $Service is not stopped without a lease of this run on this node: $lacks")
+    if ($null -eq $lease) { return 'there is none' }
+    if ([string]$lease.run_id -cne $RunId) { return 'it belongs to the run {0}' -f $lease.run_id }
+    if ([string]$lease.service -ne $Service) { return 'it is for the service {0}' -f $lease.service }
+    if (-not $lease.drilled) { return 'its guard has not answered a drill' }
+    if ([int]$lease.generation -ne 1) { return 'its guard has acted already' }
+    if ([string]$lease.boot -cne (Get-BootIdentity)) { return 'it is from before the last boot' }
+    if ((Get-MonotonicSecond) -ge [double]$lease.deadline_monotonic) { return 'its deadline has passed' }
+    if (-not (Test-NodeTask -Name $script:GuardTask)) { return 'its guard task is not registered' }
+    ''
+}
+
+function Assert-NodeLease {
+    <#
+    .SYNOPSIS
+    Returns the lease; throws unless this run holds one for the service that was drilled, belongs to this boot, has time left and whose guard is registered.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $RunId,
+        [Parameter(Mandatory = $true)][string] $Service
+    )
+    $lack = Get-LeaseLack -RunId $RunId -Service $Service
+    if ($lack) {
+        throw (New-NodeFailure -Reason 'no_lease' -Message "The service $Service is not stopped without a lease of this run on this node: $lack")
     }
-    $lease
+    Read-NodeLease
 }
 
 function Remove-NodeLease {
     <# .SYNOPSIS
-    Releases the lease: the guard task first, checked, then the file. Returns whether there was anything to release. #>
+    Releases the lease: the guard task first, checked, then the files. Returns whether there was anything to release. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param()
-    $had = [IO.File]::Exists((Get-LeasePath)) -or (Test-NodeTask -Name $script:GuardTask)
+    $had = Test-LeaseRemains
     Remove-NodeTask -Name $script:GuardTask
-    [IO.File]::Delete((Get-LeasePath))
+    foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'STATUS.txt', 'restore-service.cmd')) {
+        [IO.File]::Delete((Get-StatePath -Name $name))
+    }
     $had
 }
 
-Export-ModuleMember -Function Read-NodeLease, New-NodeLease, Assert-NodeLease, Remove-NodeLease
+Export-ModuleMember -Function Read-NodeLease, Read-LeaseHeartbeat, Test-NodeHold, Test-LeaseRemains, Write-LeaseHeartbeat, Write-NodeNotice, New-NodeLease,
+    Set-LeaseRun, Get-LeaseLack, Assert-NodeLease, Remove-NodeLease

@@ -2,6 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
 
 # The frame of every module of this collection.
 
@@ -11,13 +14,16 @@ $ErrorActionPreference = 'Stop'
 function Invoke-NodeModule {
     <#
     .SYNOPSIS
-    Runs the body of a module; a failure becomes a failed result with reason and detail.
+    Runs the body of a module; a failure becomes a failed result with reason and detail. Every call is a sign of life of its run.
     #>
     param(
         [Parameter(Mandatory = $true)][Ansible.Basic.AnsibleModule] $Module,
         [Parameter(Mandatory = $true)][scriptblock] $Body
     )
     try {
+        foreach ($name in @('run_id', '_run_id')) {
+            if ($Module.Params.ContainsKey($name) -and -not $Module.CheckMode) { Update-RunLock -RunId $Module.Params[$name] }
+        }
         & $Body
     }
     catch {

@@ -10,10 +10,15 @@ param([Parameter(Mandatory = $true)] $Spec)
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
+$heartbeatSeconds = 10
+
 $lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service
 $wasRunning = $lease.prior_state -eq 'Running'
+$ownBirth = Get-ProcessBirth -ProcessId $PID
+$stagingDrive = New-Object System.IO.DriveInfo $Spec.dump_folder.Substring(0, 1)
 $watch = [Diagnostics.Stopwatch]::StartNew()
 $mark = @{}
+$beat = @{ next = 0.0 }
 $states = New-Object System.Collections.ArrayList
 $dump = $null
 $failure = $null
@@ -28,19 +33,53 @@ function Write-Mark {
     $mark[$Name] = $watch.Elapsed.TotalSeconds
 }
 
+function Write-Beat {
+    # The guard takes a window without a fresh heartbeat for dead.
+    param([switch] $Now, [switch] $Finished)
+    if (-not $Now -and $watch.Elapsed.TotalSeconds -lt $beat.next) { return }
+    $beat.next = $watch.Elapsed.TotalSeconds + $heartbeatSeconds
+    Write-LeaseHeartbeat -ProcessId $PID -ProcessBirth $ownBirth -StopRequested -Finished:$Finished
+}
+
+function Get-ReasonToEnd {
+    # Looked at once a second while the dump runs: name of the reason to end it, empty to go on.
+    Write-Beat
+    if ((Get-ServiceStatus -Name $Spec.service) -ne 'Stopped') { return 'service_started_during_dump' }
+    $now = Read-NodeLease
+    if ($null -eq $now -or [int]$now.generation -ne [int]$lease.generation) { return 'lease_lost' }
+    if ($stagingDrive.AvailableFreeSpace -lt $Spec.space_reserve) { return 'space_reserve' }
+    if ($wasRunning -and $watch.Elapsed.TotalSeconds - $mark.stop_requested -gt $Spec.max_downtime) { return 'downtime_limit' }
+    Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Spec.dump_folder) -TotalBytes $Spec.expected_bytes
+    ''
+}
+
+$messages = @{
+    service_started_during_dump = "$($Spec.service) did not stay Stopped during the dump: somebody else started it"
+    lease_lost = 'the lease changed during the dump: the guard has taken over'
+    space_reserve = "less than $($Spec.space_reserve) bytes are free on the drive of $($Spec.dump_folder), so the dump was ended"
+    downtime_limit = "the service was down for more than $($Spec.max_downtime) s, so the dump was ended"
+    dump_timeout = "emongodump was ended because it was not done within $($Spec.dump_timeout) s"
+}
+
 if ([IO.Directory]::Exists($Spec.dump_folder)) {
     throw (New-NodeFailure -Reason 'staging_in_use' -Message "The dump folder $($Spec.dump_folder) exists already")
 }
 $null = New-RunStaging -Root $Spec.staging_directory -RunId $Spec.run_id
 $null = [IO.Directory]::CreateDirectory($Spec.dump_folder)
+Write-NodeNotice -Lease $lease
 
 try {
     if ($wasRunning) {
         Write-JobStatus -Phase 'stop'
         Write-JobLog -Text "stopping $($Spec.service)"
+        # From here on the guard acts when this job does not.
+        Write-Beat -Now
         Write-Mark -Name 'stop_requested'
         Request-ServiceStop -Name $Spec.service
-        $wait = Wait-ServiceState -Name $Spec.service -State 'Stopped' -TimeoutSeconds $Spec.stop_timeout -OnTick { Write-JobStatus -Message 'waiting for Stopped' }
+        $wait = Wait-ServiceState -Name $Spec.service -State 'Stopped' -TimeoutSeconds ([Math]::Min($Spec.stop_timeout, $Spec.max_downtime)) -OnTick {
+            Write-Beat
+            Write-JobStatus -Message 'waiting for Stopped'
+        }
         $states.AddRange([object[]]@($wait.states))
         if (-not $wait.reached) {
             throw (New-NodeFailure -Reason 'stop_timeout' -Message ('{0} was not Stopped within {1} s (last state {2})' -f $Spec.service, $Spec.stop_timeout, $wait.states[-1].state))
@@ -66,38 +105,30 @@ try {
     Write-JobLog -Text "dumping to $($Spec.dump_folder)"
     $argument = if ($Spec.dump_folder -match '\s') { 'emongodump="{0}"' -f $Spec.dump_folder } else { 'emongodump={0}' -f $Spec.dump_folder }
     Write-Mark -Name 'dump_started'
-    $onTick = {
-        if ((Get-ServiceStatus -Name $Spec.service) -ne 'Stopped') { return 'service_started' }
-        Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Spec.dump_folder) -TotalBytes $Spec.expected_bytes
-    }
-    $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -TimeoutSeconds $Spec.dump_timeout -OnTick $onTick
+    $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -TimeoutSeconds $Spec.dump_timeout -OnTick { Get-ReasonToEnd }
     Write-Mark -Name 'dump_ended'
-    if ($dump.stopped_because) {
-        throw (New-NodeFailure -Reason 'service_started_during_dump' -Message "$($Spec.service) did not stay Stopped during the dump: somebody else started it")
-    }
-    if ($dump.timed_out) {
-        throw (New-NodeFailure -Reason 'dump_timeout' -Message ('emongodump was ended because it was not done within {0} s' -f $Spec.dump_timeout))
-    }
+    $ended = if ($dump.stopped_because) { $dump.stopped_because } elseif ($dump.timed_out) { 'dump_timeout' } else { Get-ReasonToEnd }
+    if ($ended) { throw (New-NodeFailure -Reason $ended -Message $messages[$ended]) }
 }
 catch { $failure = Get-NodeFailure -ErrorRecord $_ }
 finally {
-    # Whatever happened above, and before anything else: the prior state.
+    # Whatever happened above, and before anything else: the prior state. A guard that has acted in the meantime does the same; both only ask for it.
     $restored = -not $wasRunning
-    if ($wasRunning) {
+    $held = Test-NodeHold
+    if ($wasRunning -and $held) { Write-JobLog -Level 'WARNING' -Text 'the file HOLD is there, so the service is left down' }
+    elseif ($wasRunning) {
         Write-Mark -Name 'start_requested'
         try {
-            if ((Get-ServiceStatus -Name $Spec.service) -eq 'StopPending') {
-                # A start request is refused until the stop is over.
-                $null = Wait-ServiceState -Name $Spec.service -State 'Stopped' -TimeoutSeconds 60
-            }
-            Request-ServiceStart -Name $Spec.service
-            $wait = Wait-ServiceState -Name $Spec.service -State 'Running' -TimeoutSeconds $Spec.start_timeout
-            $states.AddRange([object[]]@($wait.states))
-            $restored = $wait.reached
+            # StopPending included: the start is asked for again until it is Running.
+            $start = Start-ServiceSurely -Name $Spec.service -TimeoutSeconds $Spec.start_timeout -OnTick { Write-Beat }
+            $states.AddRange([object[]]@($start.states))
+            $restored = $start.reached
+            $mark['running'] = $mark.start_requested + $start.running_after
+            if ($start.problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $($start.problem)" }
         }
-        catch { $failure = Get-NodeFailure -ErrorRecord $_ }
-        Write-Mark -Name 'running'
+        catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
     }
+    if ($restored) { Write-Beat -Now -Finished }
 }
 Write-JobStatus -Phase 'collect'
 
@@ -113,8 +144,11 @@ if ($null -ne $dump) {
     $detail['exit_code'] = $dump.exit_code
     $detail['output'] = $dump.stdout + $dump.stderr
 }
+$first = if ($null -ne $failure) { " (before that: $($failure.message))" } else { '' }
+if (-not $restored -and $held) {
+    throw (New-NodeFailure -Reason 'held_by_operator' -Detail $detail -Message "$($Spec.service) is left down because the file HOLD is in the state folder$first")
+}
 if (-not $restored) {
-    $first = if ($null -ne $failure) { " (before that: $($failure.message))" } else { '' }
     throw (New-NodeFailure -Reason 'service_not_restored' -Detail $detail -Message "$($Spec.service) is not Running again$first")
 }
 if ($null -ne $failure) { throw (New-NodeFailure -Reason $failure.reason -Detail $detail -Message $failure.message) }

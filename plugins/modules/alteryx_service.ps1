@@ -13,6 +13,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -47,11 +48,22 @@ Invoke-NodeModule -Module $module -Body {
     if ($goal -eq 'Stopped' -and $before.state -ne 'Stopped') { $null = Assert-NodeLease -RunId $module.Params.run_id -Service $name }
     if ($module.Result['changed'] -and -not $module.CheckMode) {
         if ($goal -eq 'Running') {
-            if ($before.state -eq 'StopPending') { $null = Wait-ServiceState -Name $name -State 'Stopped' -TimeoutSeconds $module.Params._wait_seconds }
-            Request-ServiceStart -Name $name
+            # A start into a dump would spoil it; the window job itself brings the service back.
+            foreach ($job in @(Get-NodeJob | Where-Object { $_.alive -and $_.job -eq 'WindowJob' })) {
+                throw (New-NodeFailure -Reason 'window_job_alive' -Message ('The window job of the run {0} lives ({1}, process {2}); it restores {3} itself' -f
+                        $job.run_id, $job.phase, $job.process_id, $name))
+            }
+            if (Test-NodeHold) {
+                throw (New-NodeFailure -Reason 'held_by_operator' -Message "$name is $($before.state) and is left so, because the file HOLD is in the state folder")
+            }
+            $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
+            $module.Result['problem'] = $wait.problem
         }
-        else { Request-ServiceStop -Name $name }
-        $wait = Wait-ServiceState -Name $name -State $goal -TimeoutSeconds $module.Params._wait_seconds
+        else {
+            Write-NodeNotice -Lease (Read-NodeLease)
+            Request-ServiceStop -Name $name
+            $wait = Wait-ServiceState -Name $name -State $goal -TimeoutSeconds $module.Params._wait_seconds
+        }
         $module.Result['states'] = $wait.states
         $module.Result['reached'] = $wait.reached
     }

@@ -25,7 +25,8 @@ $spec = @{
         stored_extensions = @{ type = 'list'; elements = 'str'; default = @('.gz', '.zip', '.yxzp', '.7z', '.png', '.jpg') }
         keep_staging = @{ type = 'bool'; default = $false }
         timeout = @{ type = 'int'; default = 86400 }
-        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'collect') }
+        _run_id = @{ type = 'str' }
+        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
         _job_id = @{ type = 'str' }
         _spec = @{ type = 'str'; no_log = $true }
         _code = @{ type = 'str'; no_log = $true }

@@ -18,10 +18,11 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        run_id = @{ type = 'str'; default = '' }
         folder = @{ type = 'str'; required = $true }
         base_name = @{ type = 'str'; required = $true }
         timeout = @{ type = 'int'; default = 86400 }
-        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'collect') }
+        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
         _job_id = @{ type = 'str' }
         _spec = @{ type = 'str'; no_log = $true }
         _code = @{ type = 'str'; no_log = $true }

@@ -12,31 +12,46 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        state = @{ type = 'str'; choices = @('done', 'cancelled'); default = 'done' }
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
-        executable = @{ type = 'str'; required = $true }
-        staging_directory = @{ type = 'str'; required = $true }
+        executable = @{ type = 'str' }
+        staging_directory = @{ type = 'str' }
+        max_downtime = @{ type = 'int'; default = 23400 }
+        space_reserve = @{ type = 'int'; default = 2000 }
+        attach = @{ type = 'str'; default = '' }
         stop_timeout = @{ type = 'int'; default = 7200 }
         dump_timeout = @{ type = 'int'; default = 14400 }
         start_timeout = @{ type = 'int'; default = 1800 }
         expected_megabytes = @{ type = 'int'; default = 0 }
-        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'collect') }
+        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'adopt') }
         _job_id = @{ type = 'str' }
         _spec = @{ type = 'str'; no_log = $true }
         _code = @{ type = 'str'; no_log = $true }
         _wait_seconds = @{ type = 'float'; default = 0 }
         _log_offset = @{ type = 'int'; default = 0 }
     }
+    required_if = @(, @('state', 'done', @('executable', 'staging_directory')))
     supports_check_mode = $true
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 Invoke-NodeModule -Module $module -Body {
+    if ($module.Params._operation -eq 'adopt') {
+        # The dump of the run that was taken over moves to where this run expects its own; on one drive that is a rename.
+        $from = Join-Path -Path (Join-Path -Path $module.Params.staging_directory -ChildPath $module.Params.attach) -ChildPath 'files\database'
+        $to = Join-Path -Path (Join-Path -Path $module.Params.staging_directory -ChildPath $module.Params.run_id) -ChildPath 'files'
+        New-ProtectedFolder -Path ([IO.Path]::GetDirectoryName($to))
+        $null = [IO.Directory]::CreateDirectory($to)
+        [IO.Directory]::Move($from, (Join-Path -Path $to -ChildPath 'database'))
+        return
+    }
     Invoke-NodeJobOperation -Module $module -Job 'WindowJob' -Priority 4
 }

@@ -24,6 +24,7 @@ $spec = @{
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         hold_seconds = @{ type = 'int' }
+        heartbeat_stale = @{ type = 'int'; default = 0 }
         guard_account = @{ type = 'str'; default = 'S-1-5-18' }
         _code = @{ type = 'str'; no_log = $true }
     }
@@ -42,6 +43,7 @@ Invoke-NodeModule -Module $module -Body {
         if (-not $module.CheckMode) {
             $folder = Install-NodeCode -Code $module.Params._code
             $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name -HoldSeconds $module.Params.hold_seconds `
+                -HeartbeatStale $module.Params.heartbeat_stale `
                 -GuardScript (Join-Path -Path $folder -ChildPath 'Guard.ps1') -Account $module.Params.guard_account
             $module.Result['lease'] = $taken
         }
@@ -49,12 +51,13 @@ Invoke-NodeModule -Module $module -Body {
     elseif ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
         $module.Warn("The lease of this node belongs to the run $($lease.run_id); it is left alone")
     }
-    elseif ($module.CheckMode) { $module.Result['changed'] = $null -ne $lease }
+    elseif ($module.CheckMode) { $module.Result['changed'] = Test-LeaseRemains }
     else {
         # Only once the service is what it was: until then the guard is what brings it back.
         if ($null -ne $lease -and $lease.prior_state -eq 'Running' -and (Get-ServiceStatus -Name $lease.service) -ne 'Running') {
-            throw (New-NodeFailure -Reason 'service_not_restored' -Message ('{0} is {1} and was Running before, so the lease is kept and the guard brings it back at {2}' -f
-                    $lease.service, (Get-ServiceStatus -Name $lease.service), $lease.deadline))
+            $reason = if (Test-NodeHold) { 'held_by_operator' } else { 'service_not_restored' }
+            throw (New-NodeFailure -Reason $reason -Message ('{0} is {1} and was Running before, so the lease is kept and the guard goes on trying' -f
+                    $lease.service, (Get-ServiceStatus -Name $lease.service)))
         }
         $module.Result['changed'] = Remove-NodeLease
     }

@@ -13,6 +13,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -88,6 +89,64 @@ function Get-FolderFact {
     $fact
 }
 
+function Get-FolderTrust {
+    # What decides who may write into a folder of ours: owner and entries as SDDL text, and whether a part of the path is a link to somewhere else.
+    param([string] $Path)
+    $trust = @{ path = $Path; exists = [IO.Directory]::Exists($Path); sddl = ''; link = '' }
+    for ($part = $Path; $part; $part = [IO.Path]::GetDirectoryName($part)) {
+        if ([IO.Directory]::Exists($part) -and ([IO.File]::GetAttributes($part) -band [IO.FileAttributes]::ReparsePoint)) { $trust.link = $part }
+    }
+    if ($trust.exists) {
+        $security = New-Object System.Security.AccessControl.DirectorySecurity $Path, ([Security.AccessControl.AccessControlSections]'Owner, Access')
+        $trust.sddl = $security.GetSecurityDescriptorSddlForm([Security.AccessControl.AccessControlSections]'Owner, Access')
+    }
+    $trust
+}
+
+function Get-RebootSign {
+    # Why Windows wants a reboot; texts for people.
+    $local = [Microsoft.Win32.Registry]::LocalMachine
+    $keys = @{
+        'SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending' = 'Windows servicing'
+        'SOFTWARE\Microsoft\Windows\CurrentVersion\WindowsUpdate\Auto Update\RebootRequired' = 'Windows Update'
+    }
+    foreach ($name in $keys.Keys) {
+        $key = $local.OpenSubKey($name)
+        if ($null -ne $key) {
+            $key.Dispose()
+            $keys[$name]
+        }
+    }
+    $session = $local.OpenSubKey('SYSTEM\CurrentControlSet\Control\Session Manager')
+    if ($null -ne $session) {
+        if ($null -ne $session.GetValue('PendingFileRenameOperations')) { 'files that are replaced at the next start' }
+        $session.Dispose()
+    }
+}
+
+function Get-ClusterResource {
+    # The name of the failover cluster resource that owns the service; empty when there is none. The hive is only there while the node is in a cluster.
+    param([string] $Service)
+    $resources = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('Cluster\Resources')
+    if ($null -eq $resources) { return '' }
+    try {
+        foreach ($id in $resources.GetSubKeyNames()) {
+            $parameters = $resources.OpenSubKey("$id\Parameters")
+            if ($null -eq $parameters) { continue }
+            try {
+                if ([string]$parameters.GetValue('ServiceName', '') -eq $Service) {
+                    $resource = $resources.OpenSubKey($id)
+                    try { return [string]$resource.GetValue('Name', $id) }
+                    finally { $resource.Dispose() }
+                }
+            }
+            finally { $parameters.Dispose() }
+        }
+        ''
+    }
+    finally { $resources.Dispose() }
+}
+
 Invoke-NodeModule -Module $module -Body {
     $programData = [Environment]::GetFolderPath('CommonApplicationData')
     $service = Get-AlteryxService -Name $module.Params.service_name
@@ -142,5 +201,10 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['settings'] = @{ overrides = $overrides; defaults = $defaults }
     $module.Result['database'] = $database
     $module.Result['folders'] = @(foreach ($folder in $module.Params.folders) { Get-FolderFact -Path $folder })
+    $module.Result['lock'] = Read-RunLock
+    $module.Result['hold'] = Test-NodeHold
+    $module.Result['cluster_resource'] = [string](Get-ClusterResource -Service $module.Params.service_name)
+    $module.Result['reboot_pending'] = @(Get-RebootSign)
+    $module.Result['trust'] = @((Get-FolderTrust -Path (Get-StateFolder)), (Get-FolderTrust -Path (Get-CodeFolder)))
     $module.Result['lease'] = if ($null -ne $lease) { @{ run_id = [string]$lease.run_id; prior_state = [string]$lease.prior_state; deadline = [string]$lease.deadline } } else { $null }
 }

@@ -17,6 +17,7 @@ $ErrorActionPreference = 'Stop'
 $spec = @{
     options = @{
         bin_folder = @{ type = 'str'; required = $true }
+        run_id = @{ type = 'str' }
         timeout = @{ type = 'int'; default = 3600 }
         force = @{ type = 'bool'; default = $false }
         _wait_seconds = @{ type = 'float'; default = 0 }

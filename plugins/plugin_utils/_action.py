@@ -11,7 +11,6 @@ import typing as t
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
@@ -20,6 +19,7 @@ from ansible.utils.display import Display
 
 from . import _node_code, _node_job, _variables
 from ._outcome import StepFailed
+from ._variables import load_yaml
 
 COLLECTION = "alteryx_ops.server_backup"
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -90,14 +90,28 @@ class NodeAction(ActionBase):  # type: ignore[misc]
             raise StepFailed("invalid_variable", f"{self.module_name}: {'; '.join(validation.error_messages)}")
         return t.cast(Result, validation.validated_parameters)
 
-    def call_node(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
-        """Runs the module's PowerShell on the node once; a failure it names becomes StepFailed. Connection failures pass (Ansible: unreachable)."""
-        result: Result = self._execute_module(module_name=f"{COLLECTION}.{self.module_name}", module_args=arguments, task_vars=variables)
+    def call_node(self, arguments: Result, variables: dict[str, t.Any], patience: float = 0.0) -> Result:
+        """Runs the module's PowerShell on the node once; a failure it names becomes StepFailed.
+
+        Args:
+            patience: seconds for which a lost connection is tried again. Only for calls that may safely happen twice.
+        """
+        deadline, pause = time.monotonic() + patience, 1.0
+        while True:
+            try:
+                result: Result = self._execute_module(module_name=f"{COLLECTION}.{self.module_name}", module_args=arguments, task_vars=variables)
+                break
+            except Exception as error:
+                if not _is_connection_failure(error) or time.monotonic() + pause > deadline:
+                    raise
+                _display.display(f"{utc_text()} {variables.get('inventory_hostname', '')}: no answer, asking again in {pause:.0f} s")
+                time.sleep(pause)
+                pause = min(pause * 2, 15.0)
         if result.get("failed"):
             raise StepFailed(result.get("reason", "unexpected"), str(result.get("msg", "the module failed without a message")), result.get("detail"))
         return {key: value for key, value in result.items() if key not in ("invocation", "_ansible_parsed", "ansible_facts")}
 
-    def run_job(self, job_id: str, spec: Result, total_seconds: float, arguments: Result, variables: dict[str, t.Any]) -> Result:
+    def run_job(self, job_id: str, spec: Result, total_seconds: float, arguments: Result, variables: dict[str, t.Any], attach: bool = False) -> Result:
         """Runs the node job of this module to its end; see _node_job."""
         node = variables.get("inventory_hostname", "")
         # Names of jobs are names of folders and tasks; the node takes only these characters.
@@ -109,11 +123,11 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                 return self.call_node(module_args, variables)
             except StepFailed as failure:
                 # A failure without a reason of ours while polling is the transport's (a module that could not even begin).
-                if operation == "poll" and failure.reason.name == "unexpected":
+                if operation != "cancel" and failure.reason.name == "unexpected":
                     raise _node_job.ConnectionTrouble(failure.message) from failure
                 raise _node_job.JobFailed(failure.reason.name, failure.message, failure.detail) from failure
             except Exception as error:
-                if operation != "poll" or not _is_connection_failure(error):
+                if operation == "cancel" or not _is_connection_failure(error):
                     raise
                 raise _node_job.ConnectionTrouble(" ".join(str(error).split())) from error
 
@@ -122,7 +136,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
 
         limits = _node_job.Limits(total=total_seconds)
         try:
-            return _node_job.run(call, job_id, spec, _node_code.scripts(), limits, say, time.monotonic, time.sleep)
+            return _node_job.run(call, job_id, spec, _node_code.scripts(), limits, say, time.monotonic, time.sleep, attach)
         except _node_job.JobFailed as failure:
             raise StepFailed(failure.reason, failure.message, failure.detail) from failure
 
@@ -138,7 +152,7 @@ def _is_connection_failure(error: BaseException | None) -> bool:
 
 def argument_spec(module: str) -> dict[str, t.Any]:
     """The argument spec of a module, read from its documentation (plugins/modules/NAME.yml): one source for both."""
-    documentation = yaml.safe_load((ROOT / "plugins" / "modules" / f"{module}.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
+    documentation = load_yaml((ROOT / "plugins" / "modules" / f"{module}.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
     return _options(documentation.get("options", {}))
 
 
@@ -198,5 +212,5 @@ def version() -> str:
     # Installed collections have MANIFEST.json, a checkout has galaxy.yml.
     manifest = ROOT / "MANIFEST.json"
     if manifest.exists():
-        return str(yaml.safe_load(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
-    return str(yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"])
+        return str(load_yaml(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
+    return str(load_yaml((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"])

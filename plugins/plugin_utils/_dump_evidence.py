@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 # A dump of any Alteryx Server has these two; AlteryxGallery_Lucene may be empty or absent on new versions.
 REQUIRED_DATABASES = ("AlteryxService", "AlteryxGallery")
@@ -49,6 +50,8 @@ def judge(files: t.Mapping[str, int], output: str, exit_code: int) -> DumpEviden
     if exit_code != 0:
         problems.append(f"the tool ended with exit code {exit_code}")
     databases = sorted({path.split("/")[0] for path in files if "/" in path})
+    # mongodump percent-encodes what a file name may not hold.
+    files = {unquote(path): size for path, size in files.items()}
     bson = {path: size for path, size in files.items() if path.endswith(".bson")}
     if not bson:
         problems.append("there is no .bson file in the dump folder")

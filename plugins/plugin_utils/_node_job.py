@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The control node's side of a node job: start, poll until it is over, collect. Lost connections are survived; the job goes on without us."""
+"""The control node's side of a node job: start, poll until it is over, discard. Lost connections are survived; the job goes on without us."""
 
 from __future__ import annotations
 
@@ -48,26 +48,31 @@ def run(
     say: t.Callable[[str], None],
     clock: t.Callable[[], float],
     sleep: t.Callable[[float], None],
+    attach: bool = False,
 ) -> dict[str, t.Any]:
     """Runs a job to its end and returns its result.
 
     Args:
-        call: does one operation (start, poll, cancel, collect) on the node; raises ConnectionTrouble or JobFailed.
+        call: does one operation (start, poll, cancel, discard) on the node; raises ConnectionTrouble or JobFailed.
         say: tells the operator one line.
         clock: monotonic seconds.
+        attach: the job runs already; poll it.
 
     Raises:
         JobFailed: with the reason the job gave, job_timeout, or connection_lost.
     """
     begun = clock()
-    call("start", {"_job_id": job_id, "_spec": json.dumps(spec), "_code": code})
+    start_trouble = "" if attach else _start(call, job_id, spec, code, say)
     last_answer = last_said = clock()
     last_phase, offset = "", 0
     pause = 1.0
     while True:
-        wait = min(POLL_SECONDS, max(0.0, limits.heartbeat))
         try:
-            answer = call("poll", {"_job_id": job_id, "_wait_seconds": wait, "_log_offset": offset})
+            answer = call("poll", {"_job_id": job_id, "_wait_seconds": POLL_SECONDS, "_log_offset": offset})
+        except JobFailed as failure:
+            if start_trouble and failure.reason == "job_lost":
+                raise JobFailed("job_not_started", f"the start had no answer and no job has begun: {start_trouble}") from failure
+            raise
         except ConnectionTrouble as trouble:
             silent = clock() - last_answer
             if silent > limits.lost:
@@ -76,18 +81,39 @@ def run(
             sleep(pause)
             pause = min(pause * 2, 30.0)
             continue
-        last_answer, pause = clock(), 1.0
-        offset += len(answer["log"])
+        last_answer, pause, start_trouble = clock(), 1.0, ""
+        offset = int(answer["log_offset"])
+        for line in answer["log"].splitlines():
+            # A line is UTC time, level, text; the time stands before what is said anyway.
+            say(line.partition(" ")[2])
         status = answer["status"]
         if status["state"] != "running":
-            break
+            return _finish(call, job_id, answer["result"], say)
         if status["phase"] != last_phase or clock() - last_said >= limits.heartbeat:
             last_phase, last_said = status["phase"], clock()
             say(progress_line(status, clock() - begun))
         if clock() - begun > limits.total:
             call("cancel", {"_job_id": job_id})
             raise JobFailed("job_timeout", f"not done within {limits.total:.0f} s, so it was ended during {status['phase']}")
-    result: dict[str, t.Any] = json.loads(call("collect", {"_job_id": job_id})["result"])
+
+
+def _start(call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, say: t.Callable[[str], None]) -> str:
+    """Starts the job; "" or, when there was no answer, what was wrong: it may have begun all the same, and the polls find out."""
+    try:
+        call("start", {"_job_id": job_id, "_spec": json.dumps(spec), "_code": code})
+    except ConnectionTrouble as trouble:
+        say(f"no answer to the start ({trouble}); looking whether it has begun")
+        return str(trouble)
+    return ""
+
+
+def _finish(call: Call, job_id: str, text: str, say: t.Callable[[str], None]) -> dict[str, t.Any]:
+    """The result of an ended job; only now, with the result here, its folder on the node goes."""
+    result: dict[str, t.Any] = json.loads(text)
+    try:
+        call("discard", {"_job_id": job_id})
+    except (ConnectionTrouble, JobFailed) as trouble:
+        say(f"the job's folder stays on the node until the next run ({trouble})")
     if result.pop("state") != "succeeded":
         raise JobFailed(result.pop("reason", "unexpected"), result.pop("msg", "the job failed without a message"), result)
     return result

@@ -8,12 +8,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from . import _critical_files, _names, _runtime_settings
+from . import _critical_files, _folder_trust, _names, _runtime_settings
 from ._outcome import StepFailed
 
 Facts = t.Mapping[str, t.Any]
 
-GIB = 1024**3
+CLOCK_OFF_SECONDS = 60.0
+"""Beyond that clocks are worth a warning; names and ages do not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Request:
     name_pattern: str
     space_factor: float
     secrets: str
+    folder_trust: str
 
     @property
     def stops_services(self) -> bool:
@@ -86,6 +88,7 @@ def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
     node, service, alteryx = facts["system"], facts["service"], facts["alteryx"]
     if not node["is_administrator"]:
         raise StepFailed("not_administrator", f"the account {node['user']} has no administrator rights on the node")
+    _check_free(facts)
     if not service["exists"]:
         raise StepFailed("service_absent", f"there is no Windows service {service['name']}")
     if not alteryx["executable_exists"]:
@@ -111,12 +114,16 @@ def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
         base_name=_names.base_name(request.mode, request.stamp, request.name_pattern),
         expected_bytes=int(facts["database"]["bytes"]),
     )
+    node_plan.warnings += _check_state_folders(facts, request)
+    node_plan.warnings += [f"Windows wants a reboot: {sign}" for sign in facts["reboot_pending"]]
+    if abs(facts["clock_off"]) > CLOCK_OFF_SECONDS:
+        node_plan.warnings.append(f"its clock is {facts['clock_off']:.0f} s away from that of the control node")
     if settings.fallback_used:
         node_plan.warnings.append(
             f"the defaults file {facts['settings']['defaults']['path']} could not be read; the known defaults of Alteryx Server are assumed"
         )
     if request.stops_services:
-        _check_service(node_plan, request)
+        _check_service(node_plan, facts, request)
         _check_database(node_plan, facts, request)
     _check_folders(node_plan, facts, request)
     if request.exports_configuration:
@@ -136,7 +143,30 @@ def _read_settings(facts: Facts) -> _runtime_settings.EffectiveSettings:
     return _runtime_settings.effective(overrides["sections"], defaults["sections"] if usable else None)
 
 
-def _check_service(node_plan: NodePlan, request: Request) -> None:
+def _check_free(facts: Facts) -> None:
+    lock = facts["lock"]
+    if lock and lock["fresh"]:
+        message = f"the run {lock['run_id']} of {lock['holder']} holds the node since {lock['started']}; its last sign of life was {lock['age']:.0f} s ago"
+        raise StepFailed("run_locked", message, {"lock": dict(lock)})
+
+
+def _check_state_folders(facts: Facts, request: Request) -> list[str]:
+    problems = [found for folder in facts["trust"] if (found := _folder_trust.problem(folder))]
+    if problems and request.folder_trust == "enforce":
+        raise StepFailed("folder_untrusted", problems[0])
+    return problems
+
+
+def _check_service(node_plan: NodePlan, facts: Facts, request: Request) -> None:
+    if facts["hold"]:
+        raise StepFailed("hold_present", "the file HOLD is in the state folder of the node")
+    if facts["cluster_resource"]:
+        raise StepFailed("cluster_resource", f"the service {request.service_name} is the cluster resource {facts['cluster_resource']}")
+    if node_plan.service["dependants"]:
+        raise StepFailed("dependants_running", f"these services need {request.service_name} and run: {', '.join(node_plan.service['dependants'])}")
+    if facts["lease"] and facts["lease"]["prior_state"] == "Running" and node_plan.service["state"] != "Running":
+        node_plan.warnings.append(f"the run {facts['lease']['run_id']} has left the service {node_plan.service['state']}; it is started first")
+        return
     state = node_plan.service["state"]
     if state not in ("Running", "Stopped"):
         raise StepFailed("service_in_transition", f"the service {request.service_name} is {state}")

@@ -20,12 +20,10 @@ FALLBACK: Sections = {
         "ControllerEnabled": "True",
         "GalleryEnabled": "False",
         "EmbeddedMongoDBEnabled": "False",
-        "EmbeddedMongoDBPort": "27018",
-        "EmbeddedMongoDBRootPath": "",
         "MongoDBEnabled": "False",
     },
     "Environment": {"WorkerEnabled": "True"},
-    "Worker": {"QueueWorkerEnabled": "True", "RenderWorkerEnabled": "True", "UseLocalServer": "True", "ServerName": "localhost"},
+    "Worker": {"QueueWorkerEnabled": "True", "RenderWorkerEnabled": "True"},
 }
 
 

@@ -45,6 +45,8 @@ def content(nodes: Sequence[Node], certificates: LabCertificates) -> dict[str, A
         "alteryx_archive_directory": r"D:\AlteryxBackups",
         "alteryx_preflight_staging_directory": r"D:\AlteryxStaging",
         "alteryx_report_directory": str(layout.RUNS),
+        # Wine keeps only a part of the permissions that are set, so their exact form cannot be judged here.
+        "alteryx_preflight_folder_trust": "warn",
     }
     return {"alteryx": {"children": {"alteryx_lab": {"hosts": hosts, "vars": variables}}}}
 

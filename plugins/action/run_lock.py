@@ -1,0 +1,46 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+import typing as t
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+
+# Below WinRM's operation time-out, so that no call on the node is long.
+_WAIT_SECONDS = 12.0
+
+
+class ActionModule(NodeAction):
+    """Takes or releases the lock of a run on a node, and cleans up after dead runs."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/run_lock.yml."""
+        # The process of the whole run, not of this fork.
+        asked = {**arguments, "holder": f"{getpass.getuser()}@{socket.gethostname()} process {os.getppid()}"}
+        host = variables["inventory_hostname"]
+        deadline = time.monotonic() + arguments["wait_timeout"]
+        result: Result = {"changed": False, "did": [], "adopted": "", "inherited": ""}
+        while True:
+            answer = self.call_node({**asked, "_wait_seconds": _WAIT_SECONDS}, variables)
+            result["changed"] = result["changed"] or answer["changed"]
+            for key in ("adopted", "inherited"):
+                result[key] = answer[key] or result[key]
+            for line in answer["did"]:
+                if line not in result["did"]:
+                    result["did"].append(line)
+                    _display.display(f"{utc_text()} {host}: {line}")
+            if not answer["pending"] or self.check_mode:
+                return {**result, "pending": answer["pending"]}
+            pending = "; ".join(answer["pending"])
+            if time.monotonic() > deadline:
+                reason = "service_not_restored" if "start of the service" in pending else "foreign_job_alive"
+                raise StepFailed(reason, f"still waiting after {arguments['wait_timeout']} s for {pending}", result)
+            _display.display(f"{utc_text()} {host}: waiting for {pending}")
+            time.sleep(1)

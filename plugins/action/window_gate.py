@@ -1,0 +1,26 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _gate
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+
+
+class ActionModule(NodeAction):
+    """Lets the window open only when every node has reported that it is ready."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/window_gate.yml."""
+        plan = arguments["plan"]
+        if self.check_mode:
+            return {"changed": False, "open": True}
+
+        def registered(name: str) -> dict[str, t.Any]:
+            return {host: variables["hostvars"][host].get(name) or {} for host in plan["nodes"]}
+
+        _gate.check(plan["run_id"], plan["controller"], registered(arguments["leases"]), registered(arguments["stops"]))
+        return {"changed": False, "open": True}

@@ -1,0 +1,148 @@
+#!powershell
+
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$spec = @{
+    options = @{
+        state = @{ type = 'str'; required = $true; choices = @('acquired', 'released', 'recovered') }
+        run_id = @{ type = 'str'; required = $true }
+        holder = @{ type = 'str'; default = 'unknown' }
+        stale_seconds = @{ type = 'int'; default = 180 }
+        foreign_job = @{ type = 'str'; choices = @('refuse', 'wait', 'take_over', 'cancel'); default = 'refuse' }
+        staging_directory = @{ type = 'str' }
+        wait_timeout = @{ type = 'int'; default = 1800 }
+        _wait_seconds = @{ type = 'float'; default = 0 }
+    }
+    supports_check_mode = $true
+}
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+
+$runId = $module.Params.run_id
+$did = New-Object System.Collections.ArrayList
+
+function Resolve-ForeignJob {
+    # Jobs of other runs that still live. Returns those to wait for; throws when the choice is to refuse.
+    $waiting = New-Object System.Collections.ArrayList
+    foreach ($job in @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId })) {
+        $what = '{0} of the run {1} ({2}, process {3})' -f $job.job, $job.run_id, $job.phase, $job.process_id
+        switch ($module.Params.foreign_job) {
+            'wait' { $null = $waiting.Add($what) }
+            'take_over' {
+                if ($job.job -ne 'WindowJob') { $null = $waiting.Add($what) }
+                elseif (-not $module.CheckMode) { $module.Result['adopted'] = Move-LeaseToRun -From $job.run_id }
+            }
+            'cancel' {
+                $module.Result['changed'] = $true
+                if ($module.CheckMode) { $null = $did.Add("would end the job $what") }
+                elseif (Stop-NodeJob -Id $job.id) { $null = $did.Add("ended the job $what") }
+            }
+            default {
+                throw (New-NodeFailure -Reason 'foreign_job_alive' -Detail $job -Message "A job of a dead run lives on this node: $what")
+            }
+        }
+    }
+    $waiting.ToArray()
+}
+
+function Move-LeaseToRun {
+    # Taking over: the job goes on, its lease becomes this run's. Generation and deadline stay, so job and guard see no difference.
+    param([string] $From)
+    $lease = Read-NodeLease
+    $null = $did.Add("took over the window job of the run $From")
+    if ($null -ne $lease -and [string]$lease.run_id -ceq $From) { Set-LeaseRun -RunId $runId }
+    $From
+}
+
+function Resolve-Lease {
+    # A lease of a dead run: its prior state is brought back, then it is released. True when there is nothing left to do.
+    $lease = Read-NodeLease
+    if (-not (Test-LeaseRemains) -or ($null -ne $lease -and [string]$lease.run_id -ceq $runId)) { return $true }
+    $module.Result['changed'] = $true
+    if ($module.CheckMode) {
+        $null = $did.Add('would resolve the lease of a dead run')
+        return $true
+    }
+    if ($null -ne $lease -and [string]$lease.prior_state -eq 'Running') {
+        $name = [string]$lease.service
+        $status = Get-ServiceStatus -Name $name
+        if ($status -ne 'Running') {
+            if (Test-NodeHold) {
+                throw (New-NodeFailure -Reason 'held_by_operator' -Message "$name is $status since the run $($lease.run_id) and is left so, because the file HOLD is in the state folder")
+            }
+            $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
+            if (-not $wait.reached) { return $false }
+            $null = $did.Add("started $name, which the run $($lease.run_id) had left $status")
+        }
+        $module.Result['inherited'] = 'Running'
+    }
+    $null = Remove-NodeLease
+    $null = $did.Add('released the lease of {0}' -f $(if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }))
+    $true
+}
+
+function Remove-Leftover {
+    # Folders of jobs that are dead; a taken-over window job is alive or its result is still wanted.
+    foreach ($job in @(Get-NodeJob | Where-Object { -not $_.alive -and $_.run_id -cne $runId -and $_.run_id -cne $module.Result['adopted'] })) {
+        $module.Result['changed'] = $true
+        if (-not $module.CheckMode) { Remove-NodeJob -Id $job.id }
+        $null = $did.Add("removed the rest of the job $($job.id)")
+    }
+}
+
+Invoke-NodeModule -Module $module -Body {
+    $module.Result['adopted'] = ''
+    $module.Result['inherited'] = ''
+    $module.Result['pending'] = @()
+    if ($module.Params.state -eq 'released') {
+        $lock = Read-RunLock
+        $ours = $null -ne $lock -and $lock.run_id -ceq $runId
+        $module.Result['changed'] = $ours
+        if ($ours -and -not $module.CheckMode) { $null = Remove-RunLock -RunId $runId }
+    }
+    else {
+        $lock = Read-RunLock
+        if ($null -ne $lock -and $lock.fresh -and $lock.run_id -cne $runId) { throw (New-LockFailure -Lock $lock) }
+        $pending = @(Resolve-ForeignJob)
+        if ($module.Params.state -eq 'acquired' -and $pending.Count -eq 0) {
+            # The lock before anything is cleaned up, so that of two runs only one cleans.
+            $module.Result['changed'] = $module.Result['changed'] -or $null -eq $lock -or $lock.run_id -cne $runId
+            if (-not $module.CheckMode) { New-RunLock -RunId $runId -Holder $module.Params.holder -StaleSeconds $module.Params.stale_seconds }
+        }
+        if ($pending.Count -eq 0 -and -not (Resolve-Lease)) { $pending = @('the start of the service that a dead run has left down') }
+        if ($pending.Count -eq 0) {
+            Remove-Leftover
+            if ($module.Params.state -eq 'recovered' -and $null -ne $lock -and -not $lock.fresh) {
+                $module.Result['changed'] = $true
+                if (-not $module.CheckMode) { $null = Remove-RunLock -RunId $lock.run_id }
+                $null = $did.Add("removed the stale lock of the run $($lock.run_id) of $($lock.holder)")
+            }
+            if ($module.Params.state -eq 'recovered' -and $module.Params.staging_directory) {
+                foreach ($folder in @(Get-StaleStaging -Root $module.Params.staging_directory -RunId $runId)) {
+                    $module.Result['changed'] = $true
+                    if (-not $module.CheckMode) { Remove-NodeFolder -Path $folder }
+                    $null = $did.Add("removed $folder")
+                }
+            }
+        }
+        $module.Result['pending'] = $pending
+    }
+    $module.Result['did'] = $did.ToArray()
+}
