@@ -92,6 +92,6 @@ def _secrets(node: Node, wanted: list[str]) -> dict[str, Any]:
 
 
 def _setting(node: Node, name: str) -> str:
-    tree = xml.etree.ElementTree.parse(node.path(rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml"))
+    tree = xml.etree.ElementTree.parse(node.path(rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml"))  # noqa: S314  # written by the lab
     value = tree.findtext(f"Controller/{name}")
     return alteryx_install.decrypt(value) if value else ""

@@ -46,7 +46,7 @@ def emongodump(node: Node, folder: str, tick: Callable[[], None]) -> tuple[int, 
     while standin_service.behaviour(node).get("emongodump") == "hang" or time.monotonic() - began < int(behaves.get("emongodump_delay_ms") or 0) / 1000:
         tick()
         time.sleep(_TICK_SECONDS)
-    output = []
+    output: list[str] = []
     for database in seed.DATABASES:
         if database == "AlteryxGallery" and fault == "fail":
             return 0, "".join(output) + "EMongoDump failed\r\n"

@@ -10,10 +10,12 @@ import shutil
 import xml.etree.ElementTree
 from typing import Any
 
-from . import alteryx_install, layout, standin_lease, standin_service
-from .node import Node
+from . import alteryx_install, layout, standin_lease, standin_lock, standin_service
+from .node import SERVICE, Node
 from .standin_files import STATE_FOLDER, bytes_below, utc_text
 
+_CODE_FOLDER = r"C:\Program Files\AlteryxOps"
+_PROTECTED = "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 _MAXIMUM_SETTINGS_BYTES = 10 * 1024 * 1024
 
 
@@ -24,7 +26,7 @@ def computer(node: Node) -> str:
 
 def node_info(node: Node, user: str, arguments: dict[str, Any], *, administrator: bool) -> dict[str, Any]:
     """The module node_info."""
-    service = standin_service.facts(node, arguments.get("service_name") or standin_service.SERVICE)
+    service = standin_service.facts(node, arguments.get("service_name") or SERVICE)
     executable = rf"{alteryx_install.BIN}\AlteryxService.exe"
     overrides = settings(node, rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml")
     defaults = settings(node, rf"{alteryx_install.BIN}\RuntimeData\RuntimeSettings.xml")
@@ -40,6 +42,11 @@ def node_info(node: Node, user: str, arguments: dict[str, Any], *, administrator
         "settings": {"overrides": overrides, "defaults": defaults},
         "database": {"folder": folder, "exists": bool(folder) and node.path(folder).is_dir(), "bytes": bytes_below(node.path(folder)) if folder else 0},
         "folders": [folder_fact(node, path) for path in arguments.get("folders") or []],
+        "lock": standin_lock.read(node),
+        "hold": standin_lease.held_by_person(node),
+        "cluster_resource": "",
+        "reboot_pending": [],
+        "trust": [{"path": path, "exists": node.path(path).is_dir(), "sddl": _PROTECTED, "link": ""} for path in (STATE_FOLDER, _CODE_FOLDER)],
         "lease": {key: lease[key] for key in ("run_id", "prior_state", "deadline")} if lease else None}
 
 
@@ -61,7 +68,7 @@ def settings(node: Node, path: str) -> dict[str, Any]:
     if b"<!DOCTYPE" in content:
         return answer | {"error": "For security reasons DTD is prohibited in this XML document."}
     try:
-        root = xml.etree.ElementTree.fromstring(content)
+        root = xml.etree.ElementTree.fromstring(content)  # noqa: S314  # written by the lab or its tests
     except (xml.etree.ElementTree.ParseError, ValueError) as error:
         return answer | {"error": str(error)}
     if root.tag != "SystemSettings":

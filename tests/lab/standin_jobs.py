@@ -30,15 +30,16 @@ class Cancelled(Exception):
 class Job:
     """One running job: what its code may say, and whether it shall end."""
 
-    def __init__(self, node: Node, folder: Path, name: str) -> None:
+    def __init__(self, node: Node, folder: Path, name: str, run_id: str) -> None:
         self.node = node
         self.done = threading.Event()
         self._folder = folder
         self._ending = threading.Event()
         self._events: list[dict[str, str]] = []
-        self._status: dict[str, Any] = {"state": "running", "phase": "start", "done_bytes": 0, "total_bytes": 0, "message": "", "job": name,
+        self._status: dict[str, Any] = {"run_id": run_id, "state": "running", "phase": "start", "done_bytes": 0, "total_bytes": 0, "message": "", "job": name,
                                         "process_id": threading.get_native_id(), "process_birth": os.getpid()}
         self.status("begin")
+        self.log("SIMULATED: this is a stand-in node")
 
     def status(self, phase: str, done_bytes: int = 0, total_bytes: int = 0, message: str = "", state: str = "running") -> None:
         """Publish where the job is."""
@@ -51,6 +52,10 @@ class Job:
         self._events.append({"at": at, "level": level, "text": text})
         with (self._folder / "job.log").open("a", encoding="utf-8", newline="") as log:
             log.write(f"{at} {level} {text}\r\n")
+
+    def about(self, job_id: str) -> dict[str, Any]:
+        """What others may know of it."""
+        return {"id": job_id, "alive": True} | {key: self._status[key] for key in ("run_id", "job", "phase", "process_id")}
 
     def look(self) -> None:
         """To be called again and again: the point at which a job can be ended."""
@@ -90,7 +95,7 @@ _running: dict[Path, Job] = {}
 
 
 def operation(node: Node, name: str, code: JobCode, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The hidden operations start, poll, cancel and collect of a module that has a job."""
+    """The hidden operations start, poll, cancel and discard of a module that has a job."""
     job_id = str(arguments["_job_id"])
     if not re.fullmatch(r"[A-Za-z0-9._-]+", job_id):
         raise NodeFailure("unexpected", f"not a job id: {job_id}", {"position": ""})
@@ -102,13 +107,36 @@ def operation(node: Node, name: str, code: JobCode, arguments: dict[str, Any]) -
     if verb == "poll":
         return _poll(folder, job_id, float(arguments.get("_wait_seconds") or 0), int(arguments.get("_log_offset") or 0))
     if verb == "cancel":
-        job = _running.pop(folder, None)
-        if job:
-            job.end()
-        return {"changed": job is not None}
-    result = (folder / "result.json").read_text(encoding="utf-8")
-    shutil.rmtree(folder)
-    return {"result": result}
+        return {"changed": end(node, job_id)}
+    shutil.rmtree(folder, ignore_errors=True)
+    return {}
+
+
+def living(node: Node) -> list[dict[str, Any]]:
+    """Jobs of the node that are alive: id, run_id, job, phase, process_id."""
+    root = node.path(rf"{STATE_FOLDER}\jobs")
+    return [job.about(folder.name) for folder, job in list(_running.items()) if folder.parent == root]
+
+
+def end(node: Node, job_id: str) -> bool:
+    """End a job with everything it started; returns whether there was one."""
+    job = _running.pop(node.path(rf"{STATE_FOLDER}\jobs\{job_id}"), None)
+    if job:
+        job.end()
+    return job is not None
+
+
+def remove_dead(node: Node, spared_runs: set[str]) -> list[str]:
+    """Remove the folders of jobs that are not alive and not of these runs; returns their ids."""
+    root = node.path(rf"{STATE_FOLDER}\jobs")
+    removed = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        status = folder / "status.json"
+        run_id = json.loads(status.read_text(encoding="utf-8")).get("run_id", "") if status.exists() else ""
+        if folder not in _running and run_id not in spared_runs:
+            shutil.rmtree(folder)
+            removed.append(folder.name)
+    return removed
 
 
 def _start(node: Node, folder: Path, name: str, code: JobCode, arguments: dict[str, Any]) -> None:
@@ -121,7 +149,7 @@ def _start(node: Node, folder: Path, name: str, code: JobCode, arguments: dict[s
     if schtasks == "never_run":
         raise NodeFailure("job_not_started", f"The task {task} was started but its script has not begun within 60 s")
     write_text(folder / "spec.json", arguments["_spec"])
-    job = Job(node, folder, name)
+    job = Job(node, folder, name, str(json.loads(arguments["_spec"]).get("run_id") or ""))
     _running[folder] = job
 
     def run() -> None:
@@ -143,4 +171,6 @@ def _poll(folder: Path, job_id: str, wait_seconds: float, log_offset: int) -> di
     if status["state"] == "running" and not alive:
         raise NodeFailure("job_died", f"The job {job_id} (process {status['process_id']}) has ended without a result during {status['phase']}")
     log = folder / "job.log"
-    return {"status": status, "log": log.read_bytes().decode()[log_offset:] if log.exists() else ""}
+    text = log.read_bytes().decode() if log.exists() else ""
+    result = (folder / "result.json").read_text(encoding="utf-8") if status["state"] != "running" else ""
+    return {"status": status, "log": text[log_offset:], "log_offset": len(text), "result": result}

@@ -9,6 +9,7 @@ import datetime
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from . import layout, standin_service
@@ -17,15 +18,16 @@ from .standin_failure import NodeFailure
 from .standin_files import STATE_FOLDER, utc_text, write_text
 
 _LEASE = rf"{STATE_FOLDER}\lease.json"
+_HOLD = rf"{STATE_FOLDER}\HOLD"
 _TASK = r"\AlteryxOps\Guard"
 _TASK_FILE = rf"C:\Windows\System32\Tasks{_TASK}"
-_GUARD_SECONDS = 1.0  # a real guard fires every minute
+_GUARD_SECONDS = 0.2  # a real guard fires every minute
 _SYSTEM = "S-1-5-18"
 
 
 def boot(node: Node) -> None:
     """A boot has an identity; a lease of another boot does not count."""
-    write_text(_boot_file(node), utc_text())
+    write_text(_boot_file(node), f"4@{utc_text()}")  # process id and birth of services.exe
 
 
 def read(node: Node) -> dict[str, Any] | None:
@@ -37,19 +39,40 @@ def read(node: Node) -> dict[str, Any] | None:
     return lease if isinstance(lease, dict) else None
 
 
-def take(node: Node, run_id: str, service: str, hold_seconds: int, account: str) -> dict[str, Any]:
+def held_by_person(node: Node) -> bool:
+    """Whether somebody wants the service to stay down."""
+    return node.path(_HOLD).exists()
+
+
+def give_to(node: Node, run_id: str) -> None:
+    """The lease of a dead run becomes this run's; all else stays."""
+    lease = read(node)
+    if lease:
+        write_text(node.path(_LEASE), json.dumps(lease | {"run_id": run_id}))
+
+
+def remains(node: Node) -> bool:
+    """Whether there is a lease, or a guard without one."""
+    return node.path(_LEASE).exists() or node.path(_TASK_FILE).exists()
+
+
+def take(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     """Take the lease: written, guard registered, drilled; nothing is left when that fails."""
+    run_id, service, hold_seconds = arguments["run_id"], arguments["service_name"], arguments["hold_seconds"]
     found = standin_service.facts(node, service)
     if found["state"] not in ("Running", "Stopped"):
         raise NodeFailure("service_in_transition", f"The service {service} is {found['state']}; a lease is taken only when it is Running or Stopped")
+    if held_by_person(node):
+        raise NodeFailure("hold_present", f"The file {_HOLD} is there: nothing is stopped or started on this node")
     now = time.monotonic()
     until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=hold_seconds)
-    lease = {"run_id": run_id, "service": service, "prior_state": found["state"], "start_type": found["start_type"], "boot": _boot(node),
-             "taken_monotonic": now, "deadline_monotonic": now + hold_seconds, "deadline": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
+    lease = {"run_id": run_id, "generation": 1, "service": service, "prior_state": found["state"], "start_type": found["start_type"], "boot": _boot(node),
+             "deadline_monotonic": now + hold_seconds, "deadline": f"{until:%Y-%m-%d %H:%M:%S} UTC",
+             "heartbeat_stale": arguments["heartbeat_stale"], "drilled": False}
     write_text(node.path(_LEASE), json.dumps(lease))
     try:
         _register_guard(node)
-        lease |= {"guard_account": _drill(node, account), "drilled": True}
+        lease |= {"guard_account": _drill(node, arguments["guard_account"]), "drilled": True}
         write_text(node.path(_LEASE), json.dumps(lease))
     except NodeFailure:
         release(node)
@@ -100,15 +123,15 @@ def maintenance_lease(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
             raise NodeFailure("lease_taken", f"The run {lease['run_id']} holds the lease of this node until {lease['deadline']}")
         if check_mode:
             return {"changed": True}
-        return {"changed": True, "lease": take(node, run_id, arguments["service_name"], arguments["hold_seconds"], arguments["guard_account"])}
+        return {"changed": True, "lease": take(node, arguments)}
     if lease and foreign:
         return {"warnings": [f"The lease of this node belongs to the run {lease['run_id']}; it is left alone"]}
     if check_mode:
-        return {"changed": lease is not None}
+        return {"changed": remains(node)}
     state = standin_service.facts(node, arguments["service_name"])["state"]
     if lease and lease["prior_state"] == "Running" and state != "Running":
-        raise NodeFailure("service_not_restored", f"{lease['service']} is {state} and was Running before, so the lease is kept and the guard brings it "
-                                                  f"back at {lease['deadline']}")
+        reason = "held_by_operator" if held_by_person(node) else "service_not_restored"
+        raise NodeFailure(reason, f"{lease['service']} is {state} and was Running before, so the lease is kept and the guard goes on trying")
     return {"changed": release(node)}
 
 
@@ -133,8 +156,11 @@ def _guard(node: Node, restores: bool) -> None:
     while node.path(_TASK_FILE).exists():
         lease = read(node)
         over = lease is None or lease["boot"] != _boot(node) or time.monotonic() >= lease["deadline_monotonic"]
-        if over and restores and node.service().state == "Stopped":
+        if over and restores and not held_by_person(node) and node.service().state == "Stopped":
             standin_service.request_start(node)
+        if lease is None:
+            # A real guard would stay; here whoever takes the lease away from outside need not know of the file that stands for the task.
+            node.path(_TASK_FILE).unlink(missing_ok=True)
         time.sleep(_GUARD_SECONDS)
 
 
@@ -142,5 +168,5 @@ def _boot(node: Node) -> str:
     return _boot_file(node).read_text(encoding="utf-8")
 
 
-def _boot_file(node: Node) -> Any:
+def _boot_file(node: Node) -> Path:
     return layout.drive(node.folder, "c") / "AlteryxLab" / "standin-boot"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from . import standin_config, standin_info, standin_jobs, standin_lease, standin_service
+from . import standin_config, standin_info, standin_jobs, standin_lease, standin_lock, standin_service
+from .node import Node
 from .standin_archive import archive_job, verify_job
 from .standin_failure import NodeFailure
 from .standin_files import write_text
@@ -56,7 +57,7 @@ def alteryx_service(machine: StandinMachine, arguments: dict[str, Any]) -> dict[
     goal = {"started": "Running", "stopped": "Stopped"}.get(arguments["state"])
     if goal is None:
         lease = standin_lease.read(node)
-        goal = lease["prior_state"] if lease and lease["run_id"] == run_id else before["state"]
+        goal = lease["prior_state"] if lease and lease["run_id"] == run_id else arguments.get("prior_state") or before["state"]
     changed = before["state"] != goal
     result: dict[str, Any] = {"before": before["state"], "changed": changed, "goal": goal, "reached": not changed, "states": []}
     if goal == "Stopped" and changed:
@@ -64,13 +65,28 @@ def alteryx_service(machine: StandinMachine, arguments: dict[str, Any]) -> dict[
     if changed and not arguments.get("_ansible_check_mode"):
         seconds = float(arguments.get("_wait_seconds") or 0)
         if goal == "Running":
-            if before["state"] == "StopPending":
-                standin_service.wait_for(node, "Stopped", seconds)
-            standin_service.request_start(node)
+            _refuse_start(node, name, before["state"])
+            result["reached"], result["states"] = standin_service.start_surely(node, seconds)
+            result["problem"] = ""
         else:
             standin_service.request_stop(node)
-        result["reached"], result["states"] = standin_service.wait_for(node, goal, seconds)
+            result["reached"], result["states"] = standin_service.wait_for(node, goal, seconds)
     return {**result, "service": standin_service.facts(node, name)}
+
+
+def _refuse_start(node: Node, name: str, state: str) -> None:
+    for job in standin_jobs.living(node):
+        if job["job"] == "WindowJob":
+            raise NodeFailure("window_job_alive", f"The window job of the run {job['run_id']} lives ({job['phase']}, process {job['process_id']}); it restores "
+                                                  f"{name} itself")
+    if standin_lease.held_by_person(node):
+        raise NodeFailure("held_by_operator", f"{name} is {state} and is left so, because the file HOLD is in the state folder")
+
+
+def run_lock(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Holds the node for one run."""
+    with machine.lock:
+        return standin_lock.run_lock(machine.node, arguments)
 
 
 def config_export(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -101,8 +117,17 @@ def _job(name: str, code: JobCode) -> ModuleDouble:
     return double
 
 
-MODULES: dict[str, ModuleDouble] = {
-    "win_ping": win_ping,
+def _of_a_run(double: ModuleDouble) -> ModuleDouble:
+    def called(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
+        with machine.lock:
+            standin_lock.sign_of_life(machine.node, arguments.get("run_id") or arguments.get("_run_id") or "")
+        return double(machine, arguments)
+
+    return called
+
+
+_DOUBLES: dict[str, ModuleDouble] = {
+    "run_lock": run_lock,
     "node_info": node_info,
     "workflow_drain": workflow_drain,
     "maintenance_lease": maintenance_lease,
@@ -113,3 +138,6 @@ MODULES: dict[str, ModuleDouble] = {
     "backup_verify": _job("VerifyJob", verify_job),
     "backup_set": backup_set,
 }
+
+MODULES: dict[str, ModuleDouble] = {"win_ping": win_ping, **{name: _of_a_run(double) for name, double in _DOUBLES.items()}}
+"""Name of a module -> its double. Every call is a sign of life of its run, as on Windows."""

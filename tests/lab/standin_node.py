@@ -69,6 +69,16 @@ def boot(node: Node) -> None:
     standin_service.boot(node)
 
 
+def write_service(node: Node, state: str) -> None:
+    """Set the state of the simulated service: Running or Stopped."""
+    standin_service.put(node, state)
+
+
+def shutdown(node: Node) -> None:
+    """Switch it off."""
+    standin_service.shutdown(node)
+
+
 class StandinExecutor:
     """Executor of one stand-in node. Commands run in a pool that all nodes share: no process, no thread of their own.
 

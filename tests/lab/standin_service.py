@@ -38,9 +38,25 @@ def exists(node: Node, name: str) -> bool:
 
 def boot(node: Node) -> None:
     """What the service manager does after a boot: the service is started, where there is one."""
-    if node.service().state != "Absent":
-        _write(node, "Stopped", None)
+    if node.service().state == "Absent":
+        return
+    put(node, "Stopped")
+    if {"start", "start_delay_ms"} & behaviour(node).keys():
         request_start(node)
+    else:  # a lab that comes up has no time to lose
+        put(node, "Running")
+
+
+def shutdown(node: Node) -> None:
+    """The service as a node that is switched off leaves it."""
+    if node.service().state != "Absent":
+        put(node, "Stopped")
+
+
+def put(node: Node, state: str) -> None:
+    """Set the state from outside, as a person at the node would: Running under a new process id, or Stopped."""
+    with _lock:
+        _write(node, state, _next_pid(node) if state == "Running" else None)
 
 
 def facts(node: Node, name: str) -> dict[str, Any]:
@@ -90,6 +106,19 @@ def wait_for(node: Node, state: str, seconds: float, on_tick: Callable[[], None]
         if on_tick:
             on_tick()
         time.sleep(_TICK_SECONDS)
+
+
+def start_surely(node: Node, seconds: float, on_tick: Callable[[], None] | None = None) -> tuple[bool, list[dict[str, str]]]:
+    """Ask for a start again and again until the service is Running; returns whether it is, and the states seen with their times."""
+    limit = time.monotonic() + seconds
+    states: list[dict[str, str]] = []
+    while True:
+        if node.service().state == "Stopped":
+            request_start(node)
+        reached, seen = wait_for(node, "Running", min(1.0, max(0.0, limit - time.monotonic())), on_tick)
+        states += [state for state in seen if not states or state["state"] != states[-1]["state"]]
+        if reached or time.monotonic() > limit:
+            return reached, states
 
 
 def _later(node: Node, pending: str, verb: str, delay: str, end: Callable[[Node], None]) -> None:

@@ -18,7 +18,6 @@ from .standin_files import bytes_below, files_below
 from .standin_jobs import Job
 
 _RUN = re.compile(r"(Full|DB|Config)_\d{8}_\d{6}_[0-9a-f]{4}")
-_STOP_FOR_START_SECONDS = 60
 
 
 def window_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
@@ -29,12 +28,22 @@ def window_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
 
 def run_staging(node: Node, root: str, run_id: str) -> None:
     """The staging folder of a run; those of other runs are swept."""
+    node.path(root).mkdir(parents=True, exist_ok=True)
+    sweep(node, root, run_id)
+    (node.path(root) / run_id).mkdir(exist_ok=True)
+
+
+def stale_staging(node: Node, root: str, run_id: str) -> list[str]:
+    """Names of the folders that other runs have left."""
     folder = node.path(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != run_id and _RUN.fullmatch(entry.name):
-            shutil.rmtree(entry)
-    (folder / run_id).mkdir(exist_ok=True)
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [entry.name for entry in entries if entry.is_dir() and entry.name != run_id and _RUN.fullmatch(entry.name)]
+
+
+def sweep(node: Node, root: str, run_id: str) -> None:
+    """Remove what other runs have left."""
+    for name in stale_staging(node, root, run_id):
+        shutil.rmtree(node.path(root) / name)
 
 
 class _Window:
@@ -70,8 +79,10 @@ class _Window:
             "files": [{"path": found.path, "bytes": found.size} for found in files_below(folder)]}
         if self._dump:
             detail |= {"exit_code": self._dump[0], "output": self._dump[1]}
+        before = f" (before that: {failure.message})" if failure else ""
+        if not restored and standin_lease.held_by_person(self._node):
+            raise NodeFailure("held_by_operator", f"{spec['service']} is left down because the file HOLD is in the state folder{before}", detail)
         if not restored:
-            before = f" (before that: {failure.message})" if failure else ""
             raise NodeFailure("service_not_restored", f"{spec['service']} is not Running again{before}", detail)
         if failure:
             raise NodeFailure(failure.reason, failure.message, detail)
@@ -108,6 +119,9 @@ class _Window:
             self._job.status("dump", bytes_below(self._node.path(spec["dump_folder"])), spec["expected_bytes"])
             if self._node.service().state != "Stopped":
                 raise NodeFailure("service_started_during_dump", f"{spec['service']} did not stay Stopped during the dump: somebody else started it")
+            down = time.monotonic() - self._begun - self._marks.get("stop_requested", 0.0)
+            if self._was_running and down > spec["max_downtime"]:
+                raise NodeFailure("downtime_limit", f"the service was down for more than {spec['max_downtime']} s, so the dump was ended")
             if time.monotonic() > limit:
                 raise NodeFailure("dump_timeout", f"emongodump was ended because it was not done within {spec['dump_timeout']} s")
 
@@ -119,16 +133,10 @@ class _Window:
 
     def _restore(self, failure: NodeFailure | None) -> tuple[bool, NodeFailure | None]:
         restored = not self._was_running
-        if self._was_running:
+        if self._was_running and not standin_lease.held_by_person(self._node):
             self._mark("start_requested")
-            try:
-                if self._node.service().state == "StopPending":
-                    standin_service.wait_for(self._node, "Stopped", _STOP_FOR_START_SECONDS, self._job.look)
-                standin_service.request_start(self._node)
-                restored, states = standin_service.wait_for(self._node, "Running", self._spec["start_timeout"], self._job.look)
-                self._states += states
-            except NodeFailure as named:
-                failure = named
+            restored, states = standin_service.start_surely(self._node, self._spec["start_timeout"], self._job.look)
+            self._states += states
             self._mark("running")
         return restored, failure
 

@@ -43,6 +43,25 @@ static void log_line(const char *line)
     fclose(file);
 }
 
+/* Wine's service manager sometimes gives a start up ("service request timeout") although the process lives; such an orphan would keep the port of
+ * its mongod from every later start. So: does the manager still mean this process? */
+static int is_orphan(void)
+{
+    SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), service;
+    SERVICE_STATUS_PROCESS status = {0};
+    DWORD needed;
+    int known = 0;
+    if (!manager)
+        return 0;
+    service = OpenServiceW(manager, L"AlteryxService", SERVICE_QUERY_STATUS);
+    if (service) {
+        known = QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &needed);
+        CloseServiceHandle(service);
+    }
+    CloseServiceHandle(manager);
+    return known && status.dwProcessId != GetCurrentProcessId();
+}
+
 static DWORD WINAPI on_control(DWORD control, DWORD type, void *data, void *context)
 {
     (void)type;
@@ -61,7 +80,7 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
 {
     struct mongod mongod = {0};
     HANDLE waits[2];
-    DWORD waited = 1, woken;
+    DWORD waited = 1, woken, rounds = 0;
     (void)count;
     (void)names;
     stop_requested = CreateEventW(NULL, TRUE, FALSE, NULL);
@@ -89,11 +108,16 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
     log_line("running");
     /* A stop is refused by not accepting it beforehand: a control that is accepted and then answered by an error makes Wine's service manager
      * kill the process at the next one. */
-    while ((woken = WaitForMultipleObjects(waited, waits, FALSE, 50)) == WAIT_TIMEOUT)
+    while ((woken = WaitForMultipleObjects(waited, waits, FALSE, 50)) == WAIT_TIMEOUT) {
         if (stop_refused != behaves("stop", "refuse")) {
             stop_refused = !stop_refused;
             report(SERVICE_RUNNING, 0);
         }
+        if (rounds++ % 10 == 5 && is_orphan()) {
+            log_line("the service manager does not know this process any more; ending");
+            ExitProcess(1);
+        }
+    }
     if (woken != WAIT_OBJECT_0) {
         log_line("the embedded MongoDB has ended by itself");
         report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
