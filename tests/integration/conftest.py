@@ -1,0 +1,67 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lab for all integration tests, of each kind in turn; the same assertions on every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.node import ServiceState
+
+from . import observer
+from .kinds import KINDS
+from .lab_of_tests import Lab, running_lab
+from .playbook_run import PlaybookRunner
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known that only this folder has."""
+    config.addinivalue_line("markers", "long_on_wine: long where the node is a Wine node")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let long_on_wine be long on Wine; first, so that ``-m "not long"`` sees it."""
+    for item in items:
+        if item.get_closest_marker("long_on_wine") and item.get_closest_marker("wine"):
+            item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A running lab with one node."""
+    with running_lab(request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def run_playbook(lab: Lab) -> PlaybookRunner:
+    """Runs ansible-playbook against the lab."""
+    return PlaybookRunner(lab)
+
+
+@pytest.fixture
+def recovered(lab: Lab) -> Iterator[Lab]:
+    """The lab, for a test that lets its node misbehave: it behaves again afterwards, and its service runs."""
+    yield lab
+    lab.recover()
+
+
+@pytest.fixture
+def lab_doubles(lab: Lab) -> None:
+    """For a test that needs what only the lab has: a user without rights, a Task Scheduler that can be told to misbehave."""
+    if lab.kind == "windows":
+        pytest.skip("needs a double that takes the place of a part of Windows")
+
+
+@pytest.fixture
+def untouched(lab: Lab) -> Iterator[ServiceState]:
+    """Fails the test if afterwards anything on the node is not as it was: files, service, tasks."""
+    before, service = observer.tree(lab.node), lab.node.service()
+    yield service
+    assert observer.difference(before, observer.tree(lab.node)) == []
+    assert lab.node.service() == service
+    assert lab.tasks() == []

@@ -1,0 +1,154 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input: a clear error with its own exit code, and nothing touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .backup_files import Backup
+from .lab_of_tests import SETTINGS, Lab, run_id_pattern
+from .playbook_run import PLAYBOOKS, PlaybookRunner
+
+NOT_TOUCHED = pytest.mark.usefixtures("untouched")
+
+
+def _write(folder: Path, name: str, content: Any) -> Path:
+    file = folder / name
+    file.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+    return file
+
+
+@NOT_TOUCHED
+def test_a_limit_that_matches_no_host(run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", limit="nosuch")
+    # Ansible itself refuses it, before any plugin of ours is asked.
+    assert run.rc != 0
+    assert "no hosts to target" in run.text
+
+
+@NOT_TOUCHED
+def test_a_limit_to_a_host_outside_the_group(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
+    inventory = _write(tmp_path, "inventory.yml", {**lab.inventory_content(), "others": {"hosts": {"elsewhere": {"ansible_host": "127.0.0.1"}}}})
+    run = run_playbook("full_backup.yml", limit="elsewhere", inventory=[inventory])
+    assert run.rc == 3
+    assert "no host of the inventory matches this play and --limit" in run.text
+
+
+@NOT_TOUCHED
+def test_a_group_without_hosts(run_playbook: PlaybookRunner, tmp_path: Path) -> None:
+    inventory = _write(tmp_path, "inventory.yml", {"alteryx": {"children": {"alteryx_lab": {}}}, "others": {"hosts": {"elsewhere": {}}}})
+    run = run_playbook("full_backup.yml", limit=None, inventory=[inventory])
+    assert run.rc == 3
+    assert "no host of the inventory matches this play and --limit" in run.text
+
+
+@NOT_TOUCHED
+def test_wrong_credentials(run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={"ansible_password": "wrong"})
+    run.assert_failed(3, "unreachable", message="credentials were rejected")
+
+
+@NOT_TOUCHED
+@pytest.mark.usefixtures("lab_doubles")
+def test_not_an_administrator(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={"ansible_user": "operator", "ansible_password": f"{lab.node.password}-operator"})
+    run.assert_failed(3, "not_administrator")
+
+
+@NOT_TOUCHED
+def test_no_such_service(run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_service_name": "Nope"})
+    run.assert_failed(3, "service_absent", message="Nope")
+
+
+@NOT_TOUCHED
+def test_a_staging_folder_on_a_drive_the_node_does_not_have(run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_staging_directory": r"X:\AlteryxStaging"})
+    run.assert_failed(3, "drive_missing", message="X:")
+
+
+@pytest.fixture
+def settings_file(lab: Lab) -> Iterator[Path]:
+    """RuntimeSettings.xml, put back afterwards."""
+    file = lab.node.path(SETTINGS)
+    kept = file.rename(file.with_name("kept.xml"))
+    yield file
+    kept.replace(file)
+
+
+def test_the_settings_file_is_absent(settings_file: Path, untouched: object, run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml")
+    run.assert_failed(3, "settings_missing", message="RuntimeSettings.xml")
+
+
+@pytest.fixture
+def malformed(settings_file: Path) -> Iterator[None]:
+    """A settings file that breaks off."""
+    settings_file.write_text("<SystemSettings><Controller><ControllerEnabled>True</Controller", encoding="utf-8")
+    yield
+    settings_file.unlink()
+
+
+def test_the_settings_file_is_malformed(malformed: None, untouched: object, run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml")
+    run.assert_failed(3, "settings_malformed", message="RuntimeSettings.xml")
+
+
+WRONG, NEAREST = "alteryx_preflight_staging_dir", "alteryx_preflight_staging_directory"
+
+
+@NOT_TOUCHED
+@pytest.mark.parametrize("place", ["inventory", "play", "command line", "role call"])
+def test_an_unknown_variable_is_refused_with_the_nearest_name(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, place: str) -> None:
+    playbook: str | Path = "full_backup.yml"
+    inventory = lab.inventory_content()
+    sequence: dict[str, Any] = {"import_tasks": str(PLAYBOOKS / "tasks" / "backup.yml")}
+    play: dict[str, Any] = {"hosts": "alteryx", "gather_facts": False, "vars": {"alteryx_preflight_mode": "full"}, "tasks": [sequence]}
+    if place == "inventory":
+        inventory["alteryx"]["children"]["alteryx_lab"]["vars"][WRONG] = r"D:\Elsewhere"
+    elif place == "play":
+        play["vars"][WRONG] = r"D:\Elsewhere"
+        playbook = _write(tmp_path, "play.yml", [play])
+    elif place == "role call":
+        play["tasks"] = [{"import_role": {"name": "alteryx_ops.server_backup.alteryx_preflight"}, "vars": {WRONG: r"D:\Elsewhere"}}]
+        playbook = _write(tmp_path, "play.yml", [play])
+    extra_vars = {WRONG: r"D:\Elsewhere"} if place == "command line" else None
+    run = run_playbook(playbook, inventory=[_write(tmp_path, "inventory.yml", inventory)], extra_vars=extra_vars)
+    assert run.rc == 3, run.output
+    assert f"no such variable: {WRONG} (did you mean {NEAREST}?)" in run.text
+    if place != "role call":  # a play of one's own with that one role has no report
+        run.assert_failed(3, "unknown_variable", message=WRONG)
+
+
+@NOT_TOUCHED
+def test_secrets_without_a_recipient(run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={"alteryx_configuration_recipients": []})
+    run.assert_failed(3, "no_recipient")
+    assert "alteryx_configuration_secrets: skip" in run.outcome["hint"]
+
+
+def test_secrets_left_out_on_purpose_are_said_to_be_missing(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("config_backup.yml", extra_vars={"alteryx_configuration_recipients": [], "alteryx_configuration_secrets": "skip"})
+    run.assert_ok()
+    match = run_id_pattern("Config").fullmatch(run.outcome["run_id"])
+    assert match
+    backup = Backup.of(lab, match.group(1), "Config")
+    backup.assert_complete(secrets=False)
+    told = backup.manifest()["secrets"]
+    assert told["included"] is False
+    assert "NOT in this backup" in told["why"]
+    assert "no secrets file" in run.stdout
+    assert any("not in this backup" in warning for warning in run.outcome["warnings"])
+
+
+@NOT_TOUCHED
+def test_a_mode_there_is_not(run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_mode": "everything"})
+    run.assert_failed(6, "invalid_mode", message="everything")

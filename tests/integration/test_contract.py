@@ -1,0 +1,111 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The contract between the kinds of node: what every module answers has the same keys and types everywhere.
+
+The contract is a file, contract.json, recorded from a Wine node, so that each kind is held to it alone, the stand-in also where there is no Wine.
+``ALTERYX_CONTRACT_RECORD=1 pytest tests/integration/test_contract.py -k wine`` writes it anew; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .lab_of_tests import Lab
+from .playbook_run import PlaybookRunner
+
+HERE = Path(__file__).resolve().parent
+CONTRACT = HERE / "contract.json"
+FOLDER = r"D:\Contract"
+
+# Dictionaries whose keys are data: how many levels of them.
+_MAPS = {"sections": 2, "documents": 1}
+# Ansible's own and the stand-in's mark. Warnings may be of the environment (a deprecated option, a slow clock).
+_NOT_OURS = ("simulated", "invocation", "exception", "warnings", "deprecations", "_ansible_no_log")
+_TEXTS = {"time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "sha256": re.compile(r"[0-9a-f]{64}")}
+_ENGINE_SECONDS = 300  # longer than two looks take; ended afterwards
+
+
+def shape(value: Any, path: str = "", maps: int = 0) -> set[str]:
+    """The keys and types of a result, one line for each: ``service.state: text``, ``folders[].free_bytes: number``."""
+    if isinstance(value, dict):
+        lines: set[str] = set() if maps or not path else {f"{path}: dict"}
+        for key, inner in value.items():
+            if path or key not in _NOT_OURS:
+                name = "{}" if maps else ("." if path else "") + key
+                lines |= shape(inner, path + name, maps - 1 if maps else _MAPS.get(key, 0))
+        return lines
+    if isinstance(value, list):
+        return {f"{path}: list"}.union(*(shape(inner, f"{path}[]") for inner in value))
+    return {f"{path}: {_type(value)}"}
+
+
+def _type(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "bool"
+    if isinstance(value, int | float):
+        return "number"  # PowerShell 5.1 writes a whole double without its point
+    return next((name for name, form in _TEXTS.items() if form.fullmatch(value)), "text")
+
+
+@pytest.fixture(scope="module")
+def answers(lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What every module has answered, by the name under which contract.yml registered it."""
+    folder = tmp_path_factory.mktemp("contract")
+    lab.node.start_engine(_ENGINE_SECONDS)
+    try:
+        found = _run(run_playbook, "contract_drain.yml", folder)
+    finally:
+        lab.end_engines()
+    try:
+        return found | _run(run_playbook, "contract.yml", folder)
+    finally:
+        shutil.rmtree(lab.node.path(FOLDER), ignore_errors=True)
+        lab.recover()
+
+
+def _run(run_playbook: PlaybookRunner, name: str, folder: Path) -> dict[str, dict[str, Any]]:
+    file = folder / f"{name}.json"
+    run = run_playbook(HERE / name, timeout=500, extra_vars={
+        "contract_file": str(file), "alteryx_archive_directory": rf"{FOLDER}\Backups", "alteryx_preflight_staging_directory": rf"{FOLDER}\Staging"})
+    assert run.rc == 0, run.output[-6000:]
+    content: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def test_what_modules_answer_has_the_keys_and_types_of_the_contract(lab: Lab, answers: dict[str, dict[str, Any]]) -> None:
+    shapes = {name: sorted(shape(answer)) for name, answer in answers.items()}
+    if os.environ.get("ALTERYX_CONTRACT_RECORD") and lab.kind == "wine":
+        CONTRACT.write_text(json.dumps(shapes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    contract = json.loads(CONTRACT.read_text(encoding="utf-8"))
+    differences = {name: _difference(contract.get(name, []), shapes.get(name, [])) for name in contract.keys() | shapes.keys()}
+    assert {name: lines for name, lines in differences.items() if lines} == {}
+
+
+def test_a_failure_has_the_reason_that_belongs_to_it(answers: dict[str, dict[str, Any]]) -> None:
+    assert {name: answer["reason"] for name, answer in answers.items() if answer["failed"]} == {
+        "drain_timeout": "drain_timeout", "service_absent": "service_absent", "service_no_lease": "no_lease", "lease_taken": "lease_taken",
+        "lease_kept": "service_not_restored", "window_failed": "dump_timeout", "config_missing": "critical_file_missing",
+        "verify_incomplete": "archive_incomplete", "verify_bad": "archive_bad", "set_other": "archive_exists"}
+
+
+def test_changed_is_true_where_something_was_changed_or_would_be(answers: dict[str, dict[str, Any]]) -> None:
+    assert {name for name, answer in answers.items() if answer["changed"]} == {
+        "lease_check", "lease_held", "lease_released", "service_check", "service_stopped", "service_restored", "window_check", "window_done",
+        "config_check", "config_taken", "archive_check", "archive_written", "verify_check", "verify_good", "set_written"}
+
+
+def test_the_contract_asks_every_module() -> None:
+    modules = {path.stem for path in (HERE.parents[1] / "plugins" / "modules").glob("*.ps1")}
+    tasks = "".join(file.read_text(encoding="utf-8") for file in HERE.glob("contract*.yml"))
+    assert {name for name in modules if f"alteryx_ops.server_backup.{name}:" not in tasks} == set()
+
+def _difference(contract: list[str], found: list[str]) -> list[str]:
+    return sorted([f"lacks {line}" for line in set(contract) - set(found)] + [f"has besides {line}" for line in set(found) - set(contract)])

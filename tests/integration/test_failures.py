@@ -1,0 +1,220 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What breaks during a run: the service comes back, the cause is named, no archive has a final name."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import observer
+from .backup_files import published
+from .kinds import LONG_ON_WINE, wine_only
+from .lab_of_tests import ARCHIVES, LEASE, STAGING, Lab
+from .playbook_run import PlaybookRunner, Run
+
+RunTasks = Callable[..., Run]
+LEASE_MODULE = "alteryx_ops.server_backup.maintenance_lease"
+GUARD = r"\AlteryxOps\Guard"
+SERVICE_MODULE = "alteryx_ops.server_backup.alteryx_service"
+pytestmark = pytest.mark.usefixtures("recovered")
+
+
+@pytest.fixture
+def run_tasks(run_playbook: PlaybookRunner, tmp_path: Path) -> RunTasks:
+    """Runs a few tasks as a playbook of their own, as an operator's playbook does that uses single modules."""
+
+    def run(*tasks: dict[str, Any]) -> Run:
+        playbook = tmp_path / "tasks.yml"
+        playbook.write_text(json.dumps([{"hosts": "alteryx", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+        return run_playbook(playbook)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def earlier_archive(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    """There is something a failing run could damage."""
+    if not published(lab):
+        run_playbook("config_backup.yml").assert_ok()
+
+
+@pytest.fixture
+def archives_kept(lab: Lab, earlier_archive: None) -> Iterator[None]:
+    """Fails the test if afterwards the archive directory is not as it was."""
+    before = {path: state for path, state in observer.tree(lab.node).items() if Path(path).is_relative_to(_relative(lab, ARCHIVES))}
+    assert before
+    yield
+    after = {path: state for path, state in observer.tree(lab.node).items() if Path(path).is_relative_to(_relative(lab, ARCHIVES))}
+    assert observer.difference(before, after) == []
+
+
+@pytest.mark.usefixtures("archives_kept")
+@pytest.mark.parametrize(("damage", "reason", "message"), [
+    ("fail", "dump_failed", "the tool said: EMongoDump failed"),
+    ("half", "dump_incomplete", "AlteryxGallery is not in the dump"),
+    pytest.param("exit1", "dump_failed", "exit code 1", marks=LONG_ON_WINE),
+    pytest.param("empty", "dump_incomplete", "AlteryxGallery/users.bson", marks=LONG_ON_WINE),
+])
+def test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing(
+        lab: Lab, run_playbook: PlaybookRunner, damage: str, reason: str, message: str) -> None:
+    before = lab.node.service()
+    lab.node.behave(emongodump=damage)
+    run = run_playbook("full_backup.yml")
+    run.assert_failed(5, reason, message=message)
+    after = lab.node.service()
+    assert (before.state, after.state) == ("Running", "Running")
+    assert after.pid != before.pid
+    assert "service Running -> Running" in run.stdout
+    assert run.node()["archive"] == ""
+    assert run.outcome["downtime"]["total"] > 0
+    assert "ERROR" in run.log
+    assert _left(lab) == []
+
+
+@pytest.mark.usefixtures("archives_kept")
+def test_a_service_that_stops_too_late_comes_back(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    before = lab.node.service()
+    lab.node.behave(stop_delay_ms="8000")
+    run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_stop_timeout": 2})
+    run.assert_failed(2, "stop_timeout", message="within 2 s")
+    after = lab.node.service()
+    assert after.state == "Running"
+    assert after.pid != before.pid
+    assert _left(lab) == []
+
+
+@pytest.mark.usefixtures("archives_kept")
+def test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_back(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    lab.node.behave(start="fail")
+    run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_start_timeout": 3})
+    run.assert_failed(7, "service_not_restored")
+    assert lab.node.service().state == "Stopped"
+    # The lease is kept, so that the guard goes on trying.
+    assert lab.node.path(LEASE).exists()
+    lab.node.behave()
+    if lab.kind != "standin":
+        assert lab.tasks() == [GUARD]
+        lab.minute(2)
+        assert lab.wait_for("Running", 90).state == "Running"
+        assert _wait_until_guard_is_gone(lab) == []
+    else:  # no clock, so no guard that fires: what an operator does who does not wait for it
+        run_playbook("recover.yml").assert_ended_well()
+    assert lab.node.service().state == "Running"
+    assert _left(lab) == []
+
+
+@pytest.mark.usefixtures("archives_kept")
+def test_secrets_that_cannot_be_read_fail_the_run(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    before = lab.node.service()
+    lab.node.behave(getserversecret="fail")
+    run = run_playbook("config_backup.yml")
+    run.assert_failed(1, "secret_unreadable", message="getserversecret")
+    assert lab.node.service() == before
+    assert _left(lab) == []
+
+
+@pytest.fixture
+def workflow(lab: Lab) -> Iterator[None]:
+    """A workflow runs on the node."""
+    lab.node.start_engine(600)
+    yield
+    lab.end_engines()
+
+
+@pytest.mark.usefixtures("archives_kept", "workflow")
+def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    before = lab.node.service()
+    run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_drain_timeout": 0})
+    run.assert_failed(2, "drain_timeout", message="AlteryxEngineCmd.exe")
+    assert lab.node.service() == before
+    assert _left(lab) == []
+
+
+@LONG_ON_WINE
+@pytest.mark.usefixtures("archives_kept", "workflow")
+def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    # Alteryx ends its own workflows with the service; this one lives on.
+    run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_force": True})
+    assert "going on although workflows run: AlteryxEngineCmd.exe" in run.text
+    run.assert_failed(2, "processes_left", message="AlteryxEngineCmd.exe")
+    assert lab.node.service().state == "Running"
+    assert _left(lab) == []
+
+
+@pytest.mark.parametrize(("behaviour", "reason"), [
+    pytest.param({"schtasks": "deny"}, "task_refused", id="deny"),
+    pytest.param({"schtasks": "never_run"}, "drill_unanswered", id="never_run", marks=LONG_ON_WINE),
+    pytest.param({"account": "S-1-5-20"}, "drill_wrong_account", id="account", marks=LONG_ON_WINE)])
+@pytest.mark.usefixtures("lab_doubles", "archives_kept")
+def test_without_a_guard_that_has_answered_nothing_is_stopped(
+        lab: Lab, run_playbook: PlaybookRunner, behaviour: dict[str, str], reason: str) -> None:
+    before = lab.node.service()
+    lab.node.behave(**behaviour)
+    run = run_playbook("database_backup.yml")
+    run.assert_failed(3, reason)
+    assert lab.node.service() == before
+    assert _left(lab) == []
+
+
+def test_no_lease_no_stop(lab: Lab, run_tasks: RunTasks) -> None:
+    before = lab.node.service()
+    run = run_tasks({SERVICE_MODULE: {"state": "stopped", "run_id": "Full_20260901_020000_7f3a", "timeout": 20}})
+    assert run.rc == 3
+    assert '"reason": "no_lease"' in run.text
+    assert lab.node.service() == before
+
+
+@LONG_ON_WINE
+@wine_only
+def test_the_guard_restores_the_service_at_the_deadline(lab: Lab, run_tasks: RunTasks) -> None:
+    before = lab.node.service()
+    run_id = "Full_20260901_020000_7f3a"
+    run = run_tasks({LEASE_MODULE: {"state": "held", "run_id": run_id, "hold_seconds": 60}},
+                    {SERVICE_MODULE: {"state": "stopped", "run_id": run_id, "timeout": 20}})
+    run.assert_ended_well()
+    # Nobody releases the lease: Ansible is gone.
+    assert lab.node.service().state == "Stopped"
+    lab.minute(2)
+    after = lab.wait_for("Running", 120)
+    assert after.state == "Running"
+    assert after.pid != before.pid
+    # And then it goes by itself, so that the next run finds a clean node.
+    assert _wait_until_guard_is_gone(lab) == []
+    assert lab.node.service() == after
+
+
+def test_a_service_that_was_stopped_stays_stopped_and_is_said(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    lab.stop_service()
+    run = run_playbook("database_backup.yml")
+    run.assert_ok()
+    assert lab.node.service().state == "Stopped"
+    assert "service Stopped -> Stopped" in run.stdout
+    assert any("Stopped already and will be left Stopped" in warning for warning in run.outcome["warnings"])
+    assert run.outcome["downtime"]["total"] == 0
+    assert run.node()["verdict"] == "good"
+    assert lab.leftovers() == []
+
+
+def _wait_until_guard_is_gone(lab: Lab) -> list[str]:
+    """The guard removes its task first and what it watched over then; returns what is left of both."""
+    limit = time.monotonic() + 240  # three real minutes where minutes cannot be shortened
+    while _left(lab) and time.monotonic() < limit:
+        time.sleep(0.2)
+    return _left(lab)
+
+
+def _left(lab: Lab) -> list[str]:
+    """What a failed run may not leave. Its staging folder stays for whoever looks for the cause, until the next run."""
+    staging = str(lab.node.path(STAGING))
+    return [path for path in lab.leftovers() if not path.startswith(staging)]
+
+
+def _relative(lab: Lab, windows_path: str) -> Path:
+    return lab.node.path(windows_path).relative_to(lab.node.folder)

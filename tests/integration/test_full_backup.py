@@ -1,0 +1,214 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A full backup, told as much as ansible-playbook can tell, and everything it leaves."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import json
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from tests.lab import alteryx_install, wine_node
+from tests.lab.node import ServiceState
+
+from . import observer
+from .backup_files import Backup, published
+from .kinds import wine_only
+from .lab_of_tests import ARCHIVES, SETTINGS, Lab, run_id_pattern
+from .playbook_run import PlaybookRunner, Run
+
+DATABASES = {"AlteryxService", "AlteryxGallery", "AlteryxGallery_Lucene"}
+
+
+@dataclass(frozen=True)
+class FullBackup:
+    """A full backup that was made."""
+
+    run: Run
+    stamp: str
+    backup: Backup
+    before: ServiceState
+    after: ServiceState
+
+
+@pytest.fixture(scope="module")
+def full(lab: Lab, run_playbook: PlaybookRunner) -> FullBackup:
+    before = lab.node.service()
+    run = run_playbook("full_backup.yml", "-vvvvv")
+    run.assert_ok()
+    match = run_id_pattern("Full").fullmatch(run.outcome["run_id"])
+    assert match
+    return FullBackup(run, match.group(1), Backup.of(lab, match.group(1), "Full"), before, lab.node.service())
+
+
+def test_every_file_lies_where_the_design_says(full: FullBackup, lab: Lab) -> None:
+    base = f"ServerBackup_Full_{full.stamp}"
+    own = {name.replace("\\", "/") for name in published(lab) if full.stamp in name}
+    verifications = {name for name in own if ".verify_" in name}
+    assert len(verifications) == 1
+    assert own - verifications == {
+        f"BackupLog_Full_{full.stamp}.log", f"{base}.set.json",
+        *(f"{lab.node.name}/{base}{ending}" for ending in (".zip", ".manifest.json", ".secrets.pem", ".sha256"))}
+
+
+def test_other_tools_open_the_archive_and_agree_with_manifest_and_sidecar(full: FullBackup) -> None:
+    full.backup.assert_complete(secrets=True)
+
+
+def test_the_archive_holds_database_and_configuration(full: FullBackup, lab: Lab) -> None:
+    names = full.backup.names()
+    assert {name.split("/")[1] for name in names if name.startswith("database/")} == DATABASES
+    with zipfile.ZipFile(full.backup.archive) as opened:
+        assert opened.read("configuration/RuntimeSettings.xml") == lab.node.path(SETTINGS).read_bytes()
+        keys = lab.node.path(r"C:\ProgramData\Alteryx\Keys")
+        for key in (file for file in keys.rglob("*") if file.is_file()):
+            assert opened.read(f"configuration/Keys/{key.relative_to(keys).as_posix()}") == key.read_bytes()
+    manifest = full.backup.manifest()
+    assert (manifest["mode"], manifest["node"], manifest["run_id"]) == ("full", lab.node.name, full.run.outcome["run_id"])
+    assert set(manifest["database"]["databases"]) == DATABASES
+    assert manifest["secrets"]["included"] is True
+
+
+def test_set_manifest_outcome_and_log_tell_the_same(full: FullBackup, lab: Lab) -> None:
+    root = lab.node.path(ARCHIVES)
+    told = json.loads((root / f"ServerBackup_Full_{full.stamp}.set.json").read_text(encoding="utf-8"))
+    node = full.run.node()
+    digest = full.backup.file(".sha256").read_text(encoding="ascii").split(" ", 1)[0]
+    assert told["nodes"][lab.node.name]["archive_sha256"] == node["archive_sha256"] == digest
+    assert told["nodes"][lab.node.name]["verdict"] == node["verdict"] == "good"
+    assert lab.node.path(node["archive"]) == full.backup.archive
+    assert node["archive_bytes"] == full.backup.archive.stat().st_size
+    log = (root / f"BackupLog_Full_{full.stamp}.log").read_text(encoding="utf-8")
+    assert "SUCCESS" in log
+    assert "window: done" in log
+    assert "SUCCESS" in full.run.log
+
+
+def test_the_downtime_is_what_its_parts_make(full: FullBackup) -> None:
+    down = full.run.outcome["downtime"]
+    assert down["total"] > 0
+    assert down["total"] == pytest.approx(down["stop"] + down["dump"] + down["start"] + down["rest"], abs=0.01)
+    # The budget of design section 12.
+    assert down["rest"] < 3
+
+
+def test_the_secrets_open_with_openssl_and_are_those_of_the_node(full: FullBackup, lab: Lab) -> None:
+    secrets = lab.secrets()
+    opened = full.backup.open_secrets(lab.operator_key)
+    assert opened["controller_token"] == secrets["controller_token"]
+    assert opened["mongodb_passwords"] == {"admin": secrets["admin"], "non_admin": secrets["non_admin"]}
+    if lab.kind != "standin":
+        program = rf"{alteryx_install.BIN}\AlteryxService.exe"
+        assert lab.run_program(program, "getserversecret").strip() == opened["controller_token"]
+
+
+def test_the_service_runs_again_in_a_new_process(full: FullBackup) -> None:
+    assert full.before.state == full.after.state == "Running"
+    assert full.after.pid != full.before.pid
+    node = full.run.node()
+    assert (node["process_before"]["process_id"], node["process_after"]["process_id"]) == (full.before.pid, full.after.pid)
+
+
+def test_nothing_is_left_on_the_node(full: FullBackup, lab: Lab) -> None:
+    del full
+    assert lab.leftovers() == []
+
+
+def test_the_last_lines_say_what_an_operator_wants_to_know(full: FullBackup, lab: Lab) -> None:
+    run = full.run
+    summary = run.stdout[run.stdout.index("BACKUP OK"):]
+    assert f"mode=full  id={run.outcome['run_id']}" in summary
+    assert f" downtime {run.outcome['downtime']['total']:.1f} s = stop " in summary
+    assert rf"{ARCHIVES}\{lab.node.name}\ServerBackup_Full_{full.stamp}.zip" in summary
+    assert "service Running -> Running" in summary
+    assert f" report   {run.folder}" in summary
+    assert "good, secrets encrypted beside it" in summary
+
+
+def test_no_secret_stands_anywhere_in_clear_text(full: FullBackup, lab: Lab) -> None:
+    secrets = lab.secrets()
+    assert all(len(secret) >= 16 for secret in secrets.values())
+    places: dict[str, bytes] = {"standard output": full.run.stdout.encode(), "standard error": full.run.stderr.encode()}
+    assert full.run.folder
+    for file in full.run.folder.iterdir():
+        places[file.name] = file.read_bytes()
+    for file in observer.files(lab.node, leave_out=[lab.node.path(SETTINGS)]):
+        places[str(file)] = file.read_bytes()
+    with zipfile.ZipFile(full.backup.archive) as opened:
+        for name in opened.namelist():
+            places[f"archive: {name}"] = opened.read(name)
+    found = {place: names for place, content in places.items() if (names := observer.secrets_in(content, secrets))}
+    assert found == {}
+
+
+def test_the_search_for_secrets_would_find_them() -> None:
+    secret = {"token": "0123456789abcdef-Übung"}
+    text = secret["token"]
+    for content in (text.encode(), text.encode("utf-16-le"), base64.b64encode(b"x" + text.encode()), base64.b64encode(b"xy" + text.encode("utf-16-le")),
+                    b"abc" + gzip.compress(b"password=" + text.encode()), text.encode().hex().encode()):
+        assert observer.secrets_in(b"before " + content + b" after", secret) == ["token"]
+    assert observer.secrets_in(b"0123456789abcde", secret) == []
+
+
+@pytest.fixture
+def restored(full: FullBackup, lab: Lab) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A server of its own into which the real mongorestore.exe has put the dump of the archive."""
+    scratch = lab.node.path(r"C:\AlteryxLab") / "restore"
+    (scratch / "data").mkdir(parents=True)
+    with zipfile.ZipFile(full.backup.archive) as opened:
+        opened.extractall(scratch / "archive", [name for name in opened.namelist() if name.startswith("database/")])
+    port, folder, bin_folder = alteryx_install.free_port(), r"C:\AlteryxLab\restore", alteryx_install.BIN
+    server = _start(lab, rf"{bin_folder}\mongod.exe", "--port", str(port), "--bind_ip", "127.0.0.1", "--dbpath", rf"{folder}\data", "--logpath",
+                    rf"{folder}\mongod.log", "--setParameter", "diagnosticDataCollectionEnabled=false", "--wiredTigerCacheSizeGB", "0.25")
+    client: MongoClient[dict[str, Any]] = MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=60_000)
+    try:
+        client.admin.command("ping")
+        wine_node.run(lab.node.folder, rf"{bin_folder}\mongorestore.exe", "--host", "127.0.0.1", "--port", str(port),
+                      "--dir", rf"{folder}\archive\database", timeout=120)
+        yield client
+    finally:
+        _shut_down(client)
+        server.wait(60)
+        client.close()
+        shutil.rmtree(scratch)
+
+
+@wine_only
+def test_the_dump_restores_into_an_empty_server_with_equal_counts(full: FullBackup, lab: Lab, restored: MongoClient[dict[str, Any]]) -> None:
+    password = full.backup.open_secrets(lab.operator_key)["mongodb_passwords"]["non_admin"]
+    port = int(lab.settings().findtext("Controller/EmbeddedMongoDBPort") or 0)
+    live: MongoClient[dict[str, Any]]
+    with MongoClient("127.0.0.1", port, username="user", password=password, authSource="AlteryxService", directConnection=True) as live:
+        expected = _counts(live)
+    assert _counts(restored) == expected
+    assert set(restored.list_database_names()) - {"admin", "config", "local"} == DATABASES
+    reported = {f"{database}.{name}": number for database, collections in expected.items() for name, number in collections.items()}
+    assert full.backup.manifest()["database"]["documents"] == reported
+    assert sum(reported.values()) > 1000
+
+
+def _counts(client: MongoClient[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    return {database: {name: client[database][name].count_documents({}) for name in sorted(client[database].list_collection_names())}
+            for database in sorted(DATABASES)}
+
+
+def _start(lab: Lab, *argv: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(wine_node.wine_command(lab.node.folder, *argv), env=wine_node.environment(lab.node.folder), cwd=lab.node.path("C:\\"),
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _shut_down(client: MongoClient[dict[str, Any]]) -> None:
+    with contextlib.suppress(PyMongoError):  # the answer of a server that ends
+        client.admin.command("shutdown")
