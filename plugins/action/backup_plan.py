@@ -27,6 +27,9 @@ class ActionModule(NodeAction):
                 failure.detail["node"] = host
                 raise
         controller = _plan.controller_of(nodes)
+        if request.stops_services and len(nodes) > 1:
+            names = ", ".join(node.name for node in nodes)
+            raise StepFailed("fleet_unsupported", f"{request.mode} mode handles fleets of one node so far, this one has {len(nodes)}: {names}")
         if request.stops_services and controller is None:
             raise StepFailed("no_role", f"none of the nodes is a controller, so {request.mode} mode has nothing to dump")
         plan = {

@@ -41,7 +41,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._codes: list[int] = []
+        self._codes: list[tuple[str, int]] = []  # node, code; in the order they happened
         self._reported: int | None = None
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
@@ -50,30 +50,34 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return
         fields = self._fields(result)
         if "argument_errors" in fields:
-            self._codes.append(REASONS["invalid_variable"].exit_code)
+            self._codes.append(("", REASONS["invalid_variable"].exit_code))
             self._name_the_nearest(" ".join(map(str, fields["argument_errors"])))
         else:
-            self._codes.append(int(fields.get("exit_code", 1)))
+            self._codes.append((str(fields.get("node", "")), int(fields.get("exit_code", 1))))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
         """A node that cannot be reached; the report says whether it was touched before."""
-        self._codes.append(REASONS["unreachable"].exit_code)
+        self._codes.append(("", REASONS["unreachable"].exit_code))
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """The report knows the whole run and is therefore right."""
         outcome = self._fields(result).get("outcome")
         if isinstance(outcome, t.Mapping) and "exit_code" in outcome:
             self._reported = int(outcome["exit_code"])
+            late = REASONS["service_restored_late"]
+            back = {failure["node"] for failure in outcome.get("failures", []) if failure["reason"] == late.name}
+            # What the window said before the service came back after all; a service that was lost again stands in the report itself.
+            self._codes = [(node, late.exit_code if code == 7 and node in back else code) for node, code in self._codes]
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         """A limit that leaves a play without hosts must not end green. A localhost play is left without hosts too, so only a callback can see it."""
-        self._codes.append(REASONS["no_hosts"].exit_code)
+        self._codes.append(("", REASONS["no_hosts"].exit_code))
         self._display.error(f"no host of the inventory matches this play and --limit. {REASONS['no_hosts'].hint}")
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Ends the run. SystemExit is the one way out that ansible-playbook passes on."""
         # A failure that came after the report, or that the report could not see, still counts.
-        code = overall_exit_code(([self._reported] if self._reported else []) + self._codes)
+        code = overall_exit_code(([self._reported] if self._reported else []) + [code for _, code in self._codes])
         if code:
             sys.stdout.flush()
             self._display.display(f"exit code {code}: {EXIT_CODES.get(code, 'failure')}", stderr=True)

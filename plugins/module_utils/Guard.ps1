@@ -116,7 +116,7 @@ function Get-ReasonToAct {
         }
         if (-not [bool]$heartbeat.stop_requested) { return '' }
         $age = $now - [double]$heartbeat.monotonic
-        if ($age -gt [double]$lease.heartbeat_stale) { return ('the heartbeat is {0} s old' -f [int]$age) }
+        if ([double]$lease.heartbeat_stale -gt 0 -and $age -gt [double]$lease.heartbeat_stale) { return ('the heartbeat is {0} s old' -f [int]$age) }
         if ([int]$heartbeat.process_id -ne 0 -and (Get-Birth -ProcessId ([int]$heartbeat.process_id)) -ne [long]$heartbeat.process_birth) {
             return "the window job (process $($heartbeat.process_id)) has ended"
         }
@@ -125,8 +125,9 @@ function Get-ReasonToAct {
     catch { return "the lease cannot be read ($($_.Exception.Message))" }
 }
 
-function Stop-Job {
+function Stop-WindowJob {
     # Ends what is left of the window job, orphans included, and a mongod it started. The service's own processes are never touched.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'the guard acts on its own')]
     param([System.ServiceProcess.ServiceController] $Controller)
     try {
         $heartbeat = Read-State -Name 'heartbeat.json'
@@ -170,6 +171,8 @@ function Stop-Job {
 
 function Remove-Guard {
     # The task first, then what it watches over.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'the guard acts on its own')]
+    param()
     $null = Invoke-Tool -Name 'schtasks.exe' -Arguments '/Delete /TN "\AlteryxOps\Guard" /F'
     foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'STATUS.txt', 'restore-service.cmd')) {
         try { [IO.File]::Delete((Join-Path -Path $state -ChildPath $name)) } catch { Write-Verbose -Message "${name}: $_" }
@@ -212,7 +215,7 @@ if (-not ($isBack -and $null -ne $job -and [bool]$job.finished)) {
         }
     }
     catch { Write-Verbose -Message "generation: $_" }
-    Stop-Job -Controller $controller
+    Stop-WindowJob -Controller $controller
 }
 if (-not $isBack) {
     $found = [string]$controller.Status

@@ -66,6 +66,18 @@ function Test-LeaseRemains {
     [IO.File]::Exists((Get-StatePath -Name 'lease.json')) -or (Test-NodeTask -Name $script:GuardTask)
 }
 
+function Get-GuardOrder {
+    <#
+    .SYNOPSIS
+    What the registered guard would bring back, as a hashtable: service and prior_state; nothing when there is no guard. It stands in the arguments of its
+    task, for a lease that is lost or cannot be read.
+    #>
+    $xml = [Net.WebUtility]::HtmlDecode((Get-NodeTaskXml -Name $script:GuardTask))
+    if ($xml -match "'((?:[^']|'')+)' '(Running|Stopped)' '(?:[^']|'')*'""\s*</Arguments>") {
+        @{ service = $Matches[1].Replace("''", "'"); prior_state = $Matches[2] }
+    }
+}
+
 function Write-LeaseHeartbeat {
     <#
     .SYNOPSIS
@@ -252,5 +264,5 @@ function Remove-NodeLease {
     $had
 }
 
-Export-ModuleMember -Function Read-NodeLease, Read-LeaseHeartbeat, Test-NodeHold, Test-LeaseRemains, Write-LeaseHeartbeat, Write-NodeNotice, New-NodeLease,
-    Set-LeaseRun, Get-LeaseLack, Assert-NodeLease, Remove-NodeLease
+Export-ModuleMember -Function Read-NodeLease, Read-LeaseHeartbeat, Test-NodeHold, Test-LeaseRemains, Get-GuardOrder, Write-LeaseHeartbeat, Write-NodeNotice,
+    New-NodeLease, Set-LeaseRun, Get-LeaseLack, Assert-NodeLease, Remove-NodeLease

@@ -110,6 +110,11 @@ function Invoke-NativeProcess {
             seconds = $watch.Elapsed.TotalSeconds
         }
     }
+    catch {
+        # Whatever went wrong around it (a tick that could not write its status): nobody would look after the program any more.
+        if (-not $process.HasExited) { Stop-NodeProcessTree -ProcessId $process.Id }
+        throw
+    }
     finally { $process.Dispose() }
 }
 

@@ -11,23 +11,23 @@ $ErrorActionPreference = 'Stop'
 function Get-StaleStaging {
     <#
     .SYNOPSIS
-    Paths below Root that runs other than RunId have left. Only names of the form of a run id: anything else in the root is not ours.
+    Paths below Root that runs other than those named have left. Only names of the form of a run id: anything else in the root is not ours.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Root,
-        [Parameter(Mandatory = $true)][string] $RunId
+        [Parameter(Mandatory = $true)][AllowEmptyString()][string[]] $RunId
     )
     if (-not [IO.Directory]::Exists($Root)) { return }
     foreach ($folder in [IO.Directory]::GetDirectories($Root)) {
         $name = [IO.Path]::GetFileName($folder)
-        if ($name -match '^(Full|DB|Config)_\d{8}_\d{6}_[0-9a-f]{4}$' -and $name -cne $RunId) { $folder }
+        if ($name -match '^(Full|DB|Config)_\d{8}_\d{6}_[0-9a-f]{4}$' -and $RunId -cnotcontains $name) { $folder }
     }
 }
 
 function New-RunStaging {
     <#
     .SYNOPSIS
-    Creates <Root>\<RunId> (SYSTEM and Administrators only) and returns it. What other runs have left is removed: this run holds the node's lock.
+    Creates <Root>\<RunId>, SYSTEM and Administrators only, and returns it.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param(
@@ -35,7 +35,6 @@ function New-RunStaging {
         [Parameter(Mandatory = $true)][string] $RunId
     )
     New-ProtectedFolder -Path $Root
-    foreach ($folder in @(Get-StaleStaging -Root $Root -RunId $RunId)) { Remove-NodeFolder -Path $folder }
     $own = Join-Path -Path $Root -ChildPath $RunId
     New-ProtectedFolder -Path $own
     $own

@@ -89,12 +89,19 @@ function Start-NodeTask {
     Invoke-TaskCommand -ArgumentList @('/Run', '/TN', $Name) -Doing "run the scheduled task $Name"
 }
 
+function Get-NodeTaskXml {
+    <# .SYNOPSIS
+    The definition of a registered task as XML text; empty when there is none. #>
+    param([Parameter(Mandatory = $true)][string] $Name)
+    $answer = Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList @('/Query', '/TN', $Name, '/XML') -TimeoutSeconds 60 -TickSeconds 0.1
+    if ($answer.exit_code -eq 0) { $answer.stdout } else { '' }
+}
+
 function Test-NodeTask {
     <# .SYNOPSIS
     Is a task of this name registered? #>
     param([Parameter(Mandatory = $true)][string] $Name)
-    $answer = Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList @('/Query', '/TN', $Name, '/XML') -TimeoutSeconds 60 -TickSeconds 0.1
-    $answer.exit_code -eq 0
+    [bool](Get-NodeTaskXml -Name $Name)
 }
 
 function Remove-NodeTask {
@@ -109,4 +116,4 @@ function Remove-NodeTask {
     }
 }
 
-Export-ModuleMember -Function ConvertTo-ScriptCommand, Register-NodeTask, Start-NodeTask, Test-NodeTask, Remove-NodeTask
+Export-ModuleMember -Function ConvertTo-ScriptCommand, Register-NodeTask, Start-NodeTask, Get-NodeTaskXml, Test-NodeTask, Remove-NodeTask

@@ -120,7 +120,10 @@ finally {
         Write-Mark -Name 'start_requested'
         try {
             # StopPending included: the start is asked for again until it is Running.
-            $start = Start-ServiceSurely -Name $Spec.service -TimeoutSeconds $Spec.start_timeout -OnTick { Write-Beat }
+            $start = Start-ServiceSurely -Name $Spec.service -TimeoutSeconds $Spec.start_timeout -OnTick {
+                # Restoring matters more than the sign of life: without one the guard restores too.
+                try { Write-Beat } catch { Write-Verbose -Message "heartbeat: $_" }
+            }
             $states.AddRange([object[]]@($start.states))
             $restored = $start.reached
             $mark['running'] = $mark.start_requested + $start.running_after

@@ -23,6 +23,7 @@ $spec = @{
         state = @{ type = 'str'; required = $true; choices = @('started', 'stopped', 'restored') }
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
+        prior_state = @{ type = 'str'; choices = @('', 'Running', 'Stopped'); default = '' }
         timeout = @{ type = 'int'; default = 7200 }
         _wait_seconds = @{ type = 'float'; default = 0 }
     }
@@ -36,9 +37,11 @@ Invoke-NodeModule -Module $module -Body {
     if (-not $before.exists) { throw (New-NodeFailure -Reason 'service_absent' -Message "There is no Windows service $name on this node") }
     $goal = @{ started = 'Running'; stopped = 'Stopped' }[$module.Params.state]
     if ($module.Params.state -eq 'restored') {
-        # What it was when this run took its lease; without a lease nothing was stopped by this run.
+        # What it was when this run took its lease. The lease may be gone (the guard has done its work, somebody has removed it); then the caller remembers.
         $lease = Read-NodeLease
-        $goal = if ($null -ne $lease -and [string]$lease.run_id -ceq $module.Params.run_id) { [string]$lease.prior_state } else { $before.state }
+        $goal = if ($null -ne $lease -and [string]$lease.run_id -ceq $module.Params.run_id) { [string]$lease.prior_state }
+        elseif ($module.Params.prior_state -eq 'Running') { 'Running' }
+        else { $before.state }
     }
     $module.Result['before'] = $before.state
     $module.Result['changed'] = $before.state -ne $goal

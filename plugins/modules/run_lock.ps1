@@ -80,26 +80,31 @@ function Resolve-Lease {
         $null = $did.Add('would resolve the lease of a dead run')
         return $true
     }
-    if ($null -ne $lease -and [string]$lease.prior_state -eq 'Running') {
-        $name = [string]$lease.service
+    # A lease that cannot be read is not forgotten: what was there before also stands in the task of its guard.
+    $dead = if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }
+    $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
+    if ($null -ne $order -and [string]$order.prior_state -eq 'Running') {
+        $name = [string]$order.service
         $status = Get-ServiceStatus -Name $name
         if ($status -ne 'Running') {
             if (Test-NodeHold) {
-                throw (New-NodeFailure -Reason 'held_by_operator' -Message "$name is $status since the run $($lease.run_id) and is left so, because the file HOLD is in the state folder")
+                throw (New-NodeFailure -Reason 'held_by_operator' -Message "$name is $status since $dead and is left so, because the file HOLD is in the state folder")
             }
             $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
             if (-not $wait.reached) { return $false }
-            $null = $did.Add("started $name, which the run $($lease.run_id) had left $status")
+            $null = $did.Add("started $name, which $dead had left $status")
         }
         $module.Result['inherited'] = 'Running'
     }
     $null = Remove-NodeLease
-    $null = $did.Add('released the lease of {0}' -f $(if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }))
+    $null = $did.Add("released the lease of $dead")
     $true
 }
 
 function Remove-Leftover {
     # Folders of jobs that are dead; a taken-over window job is alive or its result is still wanted.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'looks at check mode itself')]
+    param()
     foreach ($job in @(Get-NodeJob | Where-Object { -not $_.alive -and $_.run_id -cne $runId -and $_.run_id -cne $module.Result['adopted'] })) {
         $module.Result['changed'] = $true
         if (-not $module.CheckMode) { Remove-NodeJob -Id $job.id }
@@ -134,8 +139,8 @@ Invoke-NodeModule -Module $module -Body {
                 if (-not $module.CheckMode) { $null = Remove-RunLock -RunId $lock.run_id }
                 $null = $did.Add("removed the stale lock of the run $($lock.run_id) of $($lock.holder)")
             }
-            if ($module.Params.state -eq 'recovered' -and $module.Params.staging_directory) {
-                foreach ($folder in @(Get-StaleStaging -Root $module.Params.staging_directory -RunId $runId)) {
+            if ($module.Params.staging_directory) {
+                foreach ($folder in @(Get-StaleStaging -Root $module.Params.staging_directory -RunId @($runId, $module.Result['adopted']))) {
                     $module.Result['changed'] = $true
                     if (-not $module.CheckMode) { Remove-NodeFolder -Path $folder }
                     $null = $did.Add("removed $folder")

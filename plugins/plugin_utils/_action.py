@@ -11,7 +11,7 @@ import typing as t
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
@@ -99,14 +99,17 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         deadline, pause = time.monotonic() + patience, 1.0
         while True:
             try:
-                result: Result = self._execute_module(module_name=f"{COLLECTION}.{self.module_name}", module_args=arguments, task_vars=variables)
-                break
+                return self._call_once(arguments, variables)
             except Exception as error:
-                if not _is_connection_failure(error) or time.monotonic() + pause > deadline:
+                # A log-in that was refused is not tried again: that locks accounts.
+                if isinstance(error, AnsibleAuthenticationFailure) or not _is_connection_failure(error) or time.monotonic() + pause > deadline:
                     raise
                 _display.display(f"{utc_text()} {variables.get('inventory_hostname', '')}: no answer, asking again in {pause:.0f} s")
                 time.sleep(pause)
                 pause = min(pause * 2, 15.0)
+
+    def _call_once(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        result: Result = self._execute_module(module_name=f"{COLLECTION}.{self.module_name}", module_args=arguments, task_vars=variables)
         if result.get("failed"):
             raise StepFailed(result.get("reason", "unexpected"), str(result.get("msg", "the module failed without a message")), result.get("detail"))
         return {key: value for key, value in result.items() if key not in ("invocation", "_ansible_parsed", "ansible_facts")}

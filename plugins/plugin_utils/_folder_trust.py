@@ -31,15 +31,25 @@ def problem(facts: t.Mapping[str, t.Any]) -> str | None:
     owner = re.match(r"O:(S-[0-9-]+|[A-Z]{2})", sddl)
     if owner is None or owner.group(1) not in TRUSTED:
         return f"{facts['path']} belongs to {owner.group(1) if owner else 'nobody'}, not to Administrators or SYSTEM"
-    dacl = re.search(r"D:([A-Z]*)((?:\([^)]*\))*)", sddl)
-    if dacl is None:
-        return f"{facts['path']} has no access list, so everybody may write to it"
+    found = _access_problem(sddl)
+    return f"{facts['path']} {found}" if found else None
+
+
+def _access_problem(sddl: str) -> str:
+    """What is wrong with the access list; "" when only Administrators and SYSTEM are granted anything."""
+    dacl = re.search(r"D:([A-Z_]*)((?:\([^()]*\))*)(.*)", sddl, re.DOTALL)
+    # Windows writes NO_ACCESS_CONTROL for a list that is absent although its place is there.
+    if dacl is None or "NO_ACCESS_CONTROL" in dacl.group(1):
+        return "has no access list, so everybody may write to it"
+    if dacl.group(3):
+        return f"has an access list that is not understood: {dacl.group(3)}"
     if "P" not in dacl.group(1):
-        return f"{facts['path']} inherits access from the folder above it"
+        return "inherits access from the folder above it"
     for entry in re.findall(r"\(([^)]*)\)", dacl.group(2)):
         kind, flags, _rights, _object, _inherited, account = (entry.split(";") + [""] * 6)[:6]
         if "ID" in flags:
-            return f"{facts['path']} has an inherited entry for {account}"
-        if kind == "A" and account not in TRUSTED:
-            return f"{facts['path']} grants access to {account}"
-    return None
+            return f"has an inherited entry for {account}"
+        # Besides A there are kinds with conditions and objects that grant, too.
+        if kind not in ("D", "OD", "XD") and account not in TRUSTED:
+            return f"grants access to {account}"
+    return ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 EXIT_CODES: dict[int, str] = {
     0: "success",
     1: "general failure",
-    2: "a service or workflow did not stop in time",
+    2: "a service or workflow did not stop or start in time",
     3: "validation: nothing was touched, or an archive did not verify",
     4: "storage: the archive could not be written",
     5: "MongoDB: the dump failed",
@@ -49,6 +49,7 @@ REASONS: dict[str, Reason] = _table(
     ("settings_missing", 3, "Check the Alteryx installation; System Settings writes this file when it is finished once."),
     ("settings_malformed", 3, "Restore the file from the last backup, or correct it with System Settings, before you back up again."),
     ("no_role", 3, "Check ControllerEnabled, WorkerEnabled and GalleryEnabled in the settings of this node."),
+    ("fleet_unsupported", 3, "Use config_backup.yml, which stops nothing, until fleets of several nodes are supported."),
     ("database_unsupported", 3, "Use config_backup.yml for this node and back up its database with the means of its database server."),
     ("database_missing", 3, "Check EmbeddedMongoDBRootPath in the settings of this node."),
     ("folder_invalid", 3, "Name a folder on a local drive of the node, e.g. D:\\AlteryxBackups."),
@@ -85,6 +86,7 @@ REASONS: dict[str, Reason] = _table(
     ("gate_closed", 2, "Not every node was ready for the window, so nothing was dumped. Look at the named node."),
     ("window_job_alive", 1, "Wait for the window job; it restores the service itself. playbooks/recover.yml ends it if it must be."),
     ("held_by_operator", 7, "The file HOLD keeps the service down. Run restore-service.cmd in the state folder of the node when that is over."),
+    ("service_restored_late", 2, "The service is back. Read the Alteryx service log for why its start took longer, or raise alteryx_window_start_timeout."),
     ("service_not_restored", 7, "Start the service on this node now (sc start AlteryxService) and read the Alteryx service log."),
     # Files, archive, verification.
     ("critical_file_missing", 1, "Check the Alteryx installation of this node: this file must exist."),

@@ -46,18 +46,22 @@ def _failures(results: Results) -> list[dict[str, t.Any]]:
             result = host_results.get(step)
             if result is None or not (result.get("failed") or result.get("unreachable")):
                 continue
-            failure = _failure(host, step, result)
+            failure = _failure(host, step, result, host_results)
             if failure not in found:
                 found.append(failure)
     return found
 
 
-def _failure(host: str, step: str, result: StepResult) -> dict[str, t.Any]:
+def _failure(host: str, step: str, result: StepResult, host_results: t.Mapping[str, StepResult]) -> dict[str, t.Any]:
     name = result.get("reason", "")
     if result.get("unreachable"):
         # Until the facts are read nothing has been touched.
         name = "unreachable" if step == "facts" else "connection_lost"
-    return _entry(result.get("node") or host, step, name, _message(result))
+    message = _message(result)
+    if step == "window" and name == "service_not_restored" and _running_again(host_results):
+        # The window job has given up, the step after it has not.
+        name, message = "service_restored_late", f"{message}; it was started again after that"
+    return _entry(result.get("node") or host, step, name, message)
 
 
 def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
@@ -89,13 +93,19 @@ def _seen_back(host_results: t.Mapping[str, StepResult]) -> bool:
 def _left_down(results: Results, failures: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
     """A failure for every node whose service may have been stopped and was not seen back, whatever the failed steps themselves say."""
     name = "service_not_restored"
-    said = {failure["node"] for failure in failures if failure["reason"] == name}
+    # Whatever leads to the same code has said it, and better.
+    said = {failure["node"] for failure in failures if failure["exit_code"] == REASONS[name].exit_code}
     down = [host for host, steps in results.items() if _was_stopped(steps) and not _seen_back(steps) and host not in said]
     return [_entry(host, "restore", name, "nothing shows that the service is as it was before") for host in down]
 
 
 def _restored(host_results: t.Mapping[str, StepResult]) -> bool:
     return _ok(host_results.get("restore"))
+
+
+def _running_again(host_results: t.Mapping[str, StepResult]) -> bool:
+    service = host_results.get("restore", {}).get("service") or {}
+    return _restored(host_results) and service.get("state") == "Running"
 
 
 def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, str]]:
@@ -197,9 +207,7 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         "file_count": archive.get("file_count", 0),
         "secrets": bool(archive.get("secrets")),
         "verdict": _verdict(verify),
-        "steps": {
-            step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result} for step, result in steps.items()
-        },
+        "steps": {step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result} for step, result in steps.items()},
     }
 
 

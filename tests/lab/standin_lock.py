@@ -14,7 +14,7 @@ from . import standin_jobs, standin_lease, standin_service
 from .node import Node
 from .standin_failure import NodeFailure
 from .standin_files import STATE_FOLDER, write_text
-from .standin_window import stale_staging, sweep
+from .standin_window import sweep
 
 _LOCK = rf"{STATE_FOLDER}\run.json"
 
@@ -114,13 +114,11 @@ def _lease(node: Node, arguments: dict[str, Any], result: dict[str, Any]) -> boo
 
 def _leftovers(node: Node, arguments: dict[str, Any], lock: dict[str, Any] | None, result: dict[str, Any]) -> None:
     done = [f"removed the rest of the job {job}" for job in standin_jobs.remove_dead(node, {arguments["run_id"], result["adopted"]} - {""})]
-    if arguments["state"] == "recovered":
-        if lock:
-            node.path(_LOCK).unlink(missing_ok=True)
-            done.append(f"removed the stale lock of the run {lock['run_id']} of {lock['holder']}")
-        staging = arguments.get("staging_directory") or ""
-        done += [f"removed {staging}\\{name}" for name in (stale_staging(node, staging, arguments["run_id"]) if staging else [])]
-        if staging:
-            sweep(node, staging, arguments["run_id"])
+    if arguments["state"] == "recovered" and lock:
+        node.path(_LOCK).unlink(missing_ok=True)
+        done.append(f"removed the stale lock of the run {lock['run_id']} of {lock['holder']}")
+    staging = arguments.get("staging_directory") or ""
+    if staging:
+        done += [f"removed {staging}\\{name}" for name in sweep(node, staging, {arguments["run_id"], result["adopted"]})]
     result["did"] += done
     result["changed"] = result["changed"] or bool(done)

@@ -57,7 +57,8 @@ def alteryx_service(machine: StandinMachine, arguments: dict[str, Any]) -> dict[
     goal = {"started": "Running", "stopped": "Stopped"}.get(arguments["state"])
     if goal is None:
         lease = standin_lease.read(node)
-        goal = lease["prior_state"] if lease and lease["run_id"] == run_id else arguments.get("prior_state") or before["state"]
+        ours = lease is not None and lease["run_id"] == run_id
+        goal = lease["prior_state"] if lease and ours else "Running" if arguments.get("prior_state") == "Running" else before["state"]
     changed = before["state"] != goal
     result: dict[str, Any] = {"before": before["state"], "changed": changed, "goal": goal, "reached": not changed, "states": []}
     if goal == "Stopped" and changed:

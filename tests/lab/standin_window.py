@@ -27,23 +27,19 @@ def window_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_staging(node: Node, root: str, run_id: str) -> None:
-    """The staging folder of a run; those of other runs are swept."""
+    """The staging folder of a run."""
     node.path(root).mkdir(parents=True, exist_ok=True)
-    sweep(node, root, run_id)
     (node.path(root) / run_id).mkdir(exist_ok=True)
 
 
-def stale_staging(node: Node, root: str, run_id: str) -> list[str]:
-    """Names of the folders that other runs have left."""
+def sweep(node: Node, root: str, spared_runs: set[str]) -> list[str]:
+    """Remove what other runs have left; returns the names."""
     folder = node.path(root)
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [entry.name for entry in entries if entry.is_dir() and entry.name != run_id and _RUN.fullmatch(entry.name)]
-
-
-def sweep(node: Node, root: str, run_id: str) -> None:
-    """Remove what other runs have left."""
-    for name in stale_staging(node, root, run_id):
-        shutil.rmtree(node.path(root) / name)
+    stale = [entry for entry in entries if entry.is_dir() and entry.name not in spared_runs and _RUN.fullmatch(entry.name)]
+    for entry in stale:
+        shutil.rmtree(entry)
+    return [entry.name for entry in stale]
 
 
 class _Window:

@@ -17,6 +17,9 @@ STAGING = r"D:\AlteryxStaging"
 ARCHIVES = r"E:\AlteryxBackups"
 BIN = r"C:\Program Files\Alteryx\bin"
 EXECUTABLE = rf"{BIN}\AlteryxService.exe"
+STATE_FOLDER = r"C:\ProgramData\AlteryxOps"
+# What Windows says about a folder this collection has created.
+OURS = "O:BAG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 
 # The synthetic settings files of the facts pages, by their letters; every value is invented.
 SETTINGS = {
@@ -119,7 +122,7 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
 
     Args:
         letter: which settings.
-        changes: group__key=value changes one value, e.g. service__state="Stopped".
+        changes: group__key=value changes one value, e.g. service__state="Stopped"; group=value all of it.
     """
     service = {
         "exists": True, "name": "AlteryxService", "state": "Running", "start_type": "Automatic", "account": "LocalSystem", "process_id": 4711,
@@ -128,7 +131,10 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
     folder = {"absolute": True, "drive_exists": True, "exists": False, "is_file": False, "free_bytes": 500_000_000}
     answer: dict[str, t.Any] = {
         "changed": False,
-        "system": {"computer": "AYX01", "program_data": r"C:\ProgramData", "user": r"EXAMPLE\backup", "is_administrator": True},
+        "system": {
+            "computer": "AYX01", "utc": "2026-09-01T02:00:00.000Z", "program_data": r"C:\ProgramData", "state_folder": STATE_FOLDER,
+            "user": r"EXAMPLE\backup", "is_administrator": True,
+        },
         "alteryx": {"bin_folder": BIN, "executable": EXECUTABLE, "executable_exists": True, "version": "2024.2.1.14", "processes": []},
         "service": service,
         "settings": {
@@ -138,11 +144,38 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
         "database": {"folder": r"D:\Alteryx\Service\Persistence\MongoDB", "exists": True, "bytes": 100_000_000},
         "folders": [{"path": path, **folder} for path in (STAGING, ARCHIVES)],
         "lease": None,
-    }
+        "lock": None,
+        "hold": False,
+        "cluster_resource": "",
+        "reboot_pending": [],
+        "trust": [trust(STATE_FOLDER), trust(r"C:\Program Files\AlteryxOps")],
+        "clock_off": 0.1,
+    }  # fmt: skip
     for key, value in changes.items():
         group, _, name = key.partition("__")
-        answer[group][name] = value
+        if name:
+            answer[group][name] = value
+        else:
+            answer[group] = value
     return answer
+
+
+def trust(path: str, **changes: t.Any) -> dict[str, t.Any]:
+    """What node_info says about who may write into a folder of ours."""
+    return {"path": path, "exists": True, "sddl": OURS, "link": "", **changes}
+
+
+def lock(**changes: t.Any) -> dict[str, t.Any]:
+    """The lock of another run, as node_info reports it."""
+    return {"run_id": "Full_20260831_020000_0001", "holder": "ops@ctl2 process 42", "started": "2026-08-31 02:00:00 UTC", "age": 12.4, "fresh": True, **changes}
+
+
+def lease(**changes: t.Any) -> dict[str, t.Any]:
+    """The lease of this run as maintenance_lease returns it."""
+    return {
+        "run_id": RUN_ID, "generation": 1, "service": "AlteryxService", "prior_state": "Running", "start_type": "Automatic", "boot": "900@x",
+        "deadline_monotonic": 99999.0, "deadline": "2026-09-01 08:00:00 UTC", "heartbeat_stale": 180, "drilled": True, "guard_account": "S-1-5-18", **changes,
+    }  # fmt: skip
 
 
 def request_fields(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
@@ -151,7 +184,7 @@ def request_fields(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
         "run_id": RUN_ID, "stamp": STAMP, "started": "2026-09-01T02:00:00.000Z", "mode": mode, "fleet": "alteryx_prod", "hosts": ["node1"],
         "secrets": "encrypt", "recipients": [{"pem": "PEM", "sha256": "ab" * 32, "subject": "CN=ops", "warning": ""}],
         "service_name": "AlteryxService", "archive_directory": ARCHIVES, "staging_directory": STAGING,
-        "name_pattern": "ServerBackup_{mode}_{stamp}", "space_factor": 2.0, **changes,
+        "name_pattern": "ServerBackup_{mode}_{stamp}", "space_factor": 2.0, "folder_trust": "enforce", **changes,
     }  # fmt: skip
 
 
@@ -190,10 +223,12 @@ def steps(mode: str = "full", **changes: t.Any) -> dict[str, dict[str, t.Any]]:
         "request": {"request": request_fields(mode, **changes)},
         "facts": facts(),
         "plan": {"plan": the_plan},
+        "lock": {"changed": True, "did": [], "adopted": "", "inherited": "", "pending": []},
     }
     if the_plan["stops_services"]:
         answer["drain"] = {"found": [], "running": [], "forced": False}
-        answer["lease"] = {"changed": True, "lease": {"run_id": RUN_ID}}
+        answer["lease"] = {"changed": True, "lease": lease()}
+        answer["gate"] = {"changed": False, "open": True}
         answer["window"] = {
             "changed": True, "prior_state": "Running", "restored": True, "states": [], "downtime": DOWNTIME, "dump_bytes": 12_800_000,
             "databases": ["AlteryxGallery", "AlteryxService"], "documents": {"AlteryxGallery.users": 120},
@@ -214,6 +249,7 @@ def steps(mode: str = "full", **changes: t.Any) -> dict[str, dict[str, t.Any]]:
     }  # fmt: skip
     answer["verify"] = {"changed": True, "verdict": "good"}
     answer["set"] = {"changed": True}
+    answer["unlock"] = {"changed": True, "did": [], "adopted": "", "inherited": "", "pending": []}
     for second, result in enumerate(answer.values()):
         result.update(node="node1", started=f"2026-09-01T02:00:{second:02}.000Z", finished=f"2026-09-01T02:00:{second:02}.900Z", seconds=0.9)
     return copy.deepcopy(answer)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import typing as t
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
@@ -19,7 +22,15 @@ from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
 MODULES = sorted(path.stem for path in (_action.ROOT / "plugins" / "modules").glob("*.yml"))
+LOST = AnsibleConnectionFailure("lost")
 WINDOW = {"run_id": "r", "executable": "C:\\b\\AlteryxService.exe", "staging_directory": "D:\\s"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> harness.Time:
+    clock = harness.Time()
+    monkeypatch.setattr(_action, "time", clock)
+    return clock
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -47,8 +58,8 @@ def test_sub_options_are_part_of_the_spec() -> None:
 
 
 def test_a_result_carries_node_and_times() -> None:
-    result = harness.run(node_info.ActionModule, {}, lambda _: {"changed": True, "service": {}, "invocation": {"secret": 1}})
-    assert (result["node"], result["changed"], result["service"]) == ("node1", False, {})
+    result = harness.run(node_info.ActionModule, {}, lambda _: {**samples.facts(), "changed": True, "invocation": {"secret": 1}})
+    assert (result["node"], result["changed"], result["service"]["state"]) == ("node1", False, "Running")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", result["started"])
     assert result["started"] <= result["finished"]
     assert "invocation" not in result
@@ -90,7 +101,7 @@ def test_a_misspelled_variable_is_refused_by_every_action_before_the_node_is_cal
 ])  # fmt: skip
 @pytest.mark.parametrize("error", [AnsibleConnectionFailure, AnsibleAuthenticationFailure])
 def test_a_node_that_does_not_answer_is_a_failure_so_that_always_still_runs(
-    plugin: type[_action.NodeAction], arguments: dict[str, t.Any], reason: str, code: int, error: type[Exception]
+    clock: harness.Time, plugin: type[_action.NodeAction], arguments: dict[str, t.Any], reason: str, code: int, error: type[Exception]
 ) -> None:
     def silent(_: dict[str, t.Any]) -> dict[str, t.Any]:
         raise error("no route\n to host")
@@ -151,24 +162,14 @@ class Flaky:
             return event
         ended = {"state": "failed", "reason": "dump_failed", "msg": "over"}
         status = {"state": "failed", "phase": "end", "done_bytes": 0, "total_bytes": 0, "message": ""}
-        return {"start": {}, "poll": {"status": status, "log": ""}, "collect": {"result": json.dumps(ended)}}[operation]
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> harness.Time:
-    clock = harness.Time()
-    monkeypatch.setattr(_action, "time", clock)
-    return clock
-
-
-LOST = AnsibleConnectionFailure("lost")
+        return {"start": {}, "poll": {"status": status, "log": "", "log_offset": 0, "result": json.dumps(ended)}, "discard": {}}[operation]
 
 
 def test_lost_connections_while_polling_are_borne(clock: harness.Time, capsys: pytest.CaptureFixture[str]) -> None:
     node = Flaky({"poll": [LOST, {"failed": True, "msg": "winrm send_input failed"}, LOST]})
     result = harness.run(database_window.ActionModule, WINDOW, node)
     assert result["reason"] == "dump_failed"
-    assert node.operations == ["start", "poll", "poll", "poll", "poll", "collect"]
+    assert node.operations == ["start", "poll", "poll", "poll", "poll", "discard"]
     assert clock.now == 5000 + 1 + 2 + 4
     assert capsys.readouterr().out.count("the job goes on there") == 3
 
@@ -179,18 +180,112 @@ def test_what_the_node_knows_about_its_job_is_no_connection_trouble(clock: harne
     assert node.operations == ["start", "poll"]
 
 
-def test_a_lost_start_is_not_repeated(clock: harness.Time) -> None:
-    node = Flaky({"start": [LOST]})
-    assert harness.run(database_window.ActionModule, WINDOW, node)["reason"] == "connection_lost"
+ABSENT = {"failed": True, "reason": "job_lost", "msg": "the job is not on this node"}
+BROKEN = {"failed": True, "msg": "the module broke"}
+
+
+@pytest.mark.parametrize("trouble", [LOST, BROKEN])
+def test_a_start_without_an_answer_is_not_repeated_but_looked_for(clock: harness.Time, trouble: Exception | dict[str, t.Any]) -> None:
+    node = Flaky({"start": [trouble]})
+    assert harness.run(database_window.ActionModule, WINDOW, node)["reason"] == "dump_failed"
+    assert node.operations == ["start", "poll", "discard"]
+
+
+@pytest.mark.parametrize(("trouble", "said"), [(LOST, "lost"), (BROKEN, "the module broke")])
+def test_a_start_that_came_to_nothing_is_a_failure_that_names_the_cause(clock: harness.Time, trouble: Exception | dict[str, t.Any], said: str) -> None:
+    node = Flaky({"start": [trouble], "poll": [ABSENT]})
+    result = harness.run(database_window.ActionModule, WINDOW, node)
+    assert (result["failed"], result["reason"], result["exit_code"]) == (True, "job_not_started", 1)
+    assert said in result["message"]
+    assert node.operations == ["start", "poll"]
+
+
+@pytest.mark.parametrize("trouble", [LOST, BROKEN, {"failed": True, "reason": "job_lost", "msg": "gone"}])
+def test_a_folder_that_cannot_be_discarded_does_not_change_the_result(clock: harness.Time, trouble: Exception | dict[str, t.Any]) -> None:
+    node = Flaky({"discard": [trouble]})
+    assert harness.run(database_window.ActionModule, WINDOW, node)["reason"] == "dump_failed"
+    assert node.operations.count("discard") == 1
+
+
+def test_what_the_node_refuses_at_the_start_is_no_connection_trouble(clock: harness.Time) -> None:
+    node = Flaky({"start": [{"failed": True, "reason": "job_exists", "msg": "a job is there already"}]})
+    assert harness.run(database_window.ActionModule, WINDOW, node)["reason"] == "job_exists"
     assert node.operations == ["start"]
 
 
-@pytest.mark.parametrize("operation", ["start", "collect"])
-def test_a_module_that_breaks_outside_a_poll_is_a_failure_of_the_step(clock: harness.Time, operation: str) -> None:
-    node = Flaky({operation: [{"failed": True, "msg": "the module broke"}]})
-    result = harness.run(database_window.ActionModule, WINDOW, node)
-    assert (result["failed"], result["reason"], result["message"]) == (True, "unexpected", "the module broke")
-    assert node.operations.count(operation) == 1
+def test_a_bug_while_polling_is_not_dressed_up(clock: harness.Time) -> None:
+    with pytest.raises(KeyError):
+        harness.run(database_window.ActionModule, WINDOW, Flaky({"poll": [KeyError("bug")]}))
+
+
+RELEASE = {"state": "released", "run_id": "r"}
+
+
+class Silent:
+    """A node that cannot be reached for so many seconds."""
+
+    def __init__(self, clock: harness.Time, seconds: float, error: Exception = LOST) -> None:
+        self.clock, self.until, self.error = clock, clock.now + seconds, error
+        self.calls: list[float] = []
+
+    def __call__(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        self.calls.append(self.clock.now)
+        if self.clock.now < self.until:
+            raise self.error
+        return {"changed": True}
+
+
+def test_the_release_of_a_lease_outlasts_a_lost_connection(clock: harness.Time, capsys: pytest.CaptureFixture[str]) -> None:
+    node = Silent(clock, 20)
+    result = harness.run(maintenance_lease.ActionModule, RELEASE, node)
+    assert (result.get("failed"), result["changed"]) == (None, True)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(node.calls)]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 15.0]
+    assert capsys.readouterr().out.count("no answer, asking again") == len(pauses)
+
+
+def test_patience_has_an_end_and_does_not_wait_beyond_it(clock: harness.Time) -> None:
+    result = harness.run(maintenance_lease.ActionModule, RELEASE, Silent(clock, 10_000))
+    assert (result["failed"], result["reason"]) == (True, "connection_lost")
+    assert 40 <= clock.now - 5000 <= 60
+
+
+@pytest.mark.parametrize(("plugin", "arguments"), [
+    (maintenance_lease.ActionModule, {"state": "held", "run_id": "r", "hold_seconds": 5}), (node_info.ActionModule, {}),
+    (database_window.ActionModule, {"state": "cancelled", "run_id": "r"}),
+])  # fmt: skip
+def test_what_may_not_happen_twice_or_need_not_is_asked_once(clock: harness.Time, plugin: type[_action.NodeAction], arguments: dict[str, t.Any]) -> None:
+    node = Silent(clock, 10_000)
+    assert harness.run(plugin, arguments, node)["failed"] is True
+    assert len(node.calls) == 1
+
+
+def test_patience_is_for_connections_only(clock: harness.Time) -> None:
+    node = Silent(clock, 10, KeyError("bug"))
+    with pytest.raises(KeyError):
+        harness.run(maintenance_lease.ActionModule, RELEASE, node)
+    refusals: list[int] = []
+
+    def refuses(_: dict[str, t.Any]) -> dict[str, t.Any]:
+        refusals.append(1)
+        return {"failed": True, "reason": "service_not_restored", "msg": "it is Stopped"}
+
+    assert harness.run(maintenance_lease.ActionModule, RELEASE, refuses)["reason"] == "service_not_restored"
+    assert (len(node.calls), len(refusals)) == (1, 1)
+
+
+UTC_NODE = datetime(2026, 9, 1, 2, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("asked", "answered", "off"), [
+    # The node looked at its clock somewhere in between; only what is outside counts.
+    (-5, 5, 0.0), (0, 0, 0.0), (-90, -80, 80.0), (80, 95, -80.0), (-3600, 10, 0.0), (3600, 3610, -3600.0),
+])  # fmt: skip
+def test_the_clock_of_a_node_is_off_by_what_the_call_cannot_explain(monkeypatch: pytest.MonkeyPatch, asked: int, answered: int, off: float) -> None:
+    moments = [UTC_NODE + timedelta(seconds=asked), UTC_NODE + timedelta(seconds=answered)]
+    monkeypatch.setattr(node_info, "datetime", SimpleNamespace(now=lambda _: moments.pop(0), fromisoformat=datetime.fromisoformat))
+    result = harness.run(node_info.ActionModule, {}, lambda _: samples.facts(system__utc="2026-09-01T02:00:00.000Z"))
+    assert result["clock_off"] == off
 
 
 def test_the_fleets_are_the_direct_children_with_all_their_hosts(tmp_path: Path) -> None:
@@ -207,6 +302,16 @@ def test_the_version_is_that_of_galaxy_yml() -> None:
 def test_the_sample_results_name_what_the_modules_document() -> None:
     assert set(samples.steps()["archive"]) <= {*_returned("backup_archive")}
     assert set(samples.steps()["window"]) <= {*_returned("database_window")}
+    assert set(samples.steps()["lock"]) <= {*_returned("run_lock")}
+    assert set(samples.steps()["gate"]) <= {*_returned("window_gate")}
+    assert set(samples.facts()) <= {*_returned("node_info")}
+
+
+def test_the_sample_steps_are_those_the_report_asks_for_in_their_order() -> None:
+    asked = _action.load_yaml((_action.ROOT / "roles" / "alteryx_report" / "vars" / "main.yml").read_text(encoding="utf-8"))["__alteryx_report_steps"]
+    given = list(samples.steps())
+    assert [step for step in asked if step in given] == given
+    assert set(asked) - set(given) == {"lock_others", "cancel"}
 
 
 def _returned(module: str) -> set[str]:

@@ -16,6 +16,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_verify 
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
+VERIFY = {"run_id": samples.RUN_ID, "folder": "E:\\a", "base_name": "ServerBackup_Full_x"}
+
 
 class Archiving:
     """A node whose job ends at once."""
@@ -27,7 +29,7 @@ class Archiving:
     def __call__(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         self.calls.append(arguments)
         status = {"state": self.ended["state"], "phase": "end", "done_bytes": 0, "total_bytes": 0, "message": ""}
-        return {"start": {}, "poll": {"status": status, "log": ""}, "collect": {"result": json.dumps(self.ended)}}[arguments["_operation"]]
+        return {"start": {}, "poll": {"status": status, "log": "", "log_offset": 0, "result": json.dumps(self.ended)}, "discard": {}}[arguments["_operation"]]
 
     @property
     def spec(self) -> dict[str, t.Any]:
@@ -70,7 +72,7 @@ def test_a_failed_job_is_a_failed_step() -> None:
     assert (result["failed"], result["reason"], result["exit_code"], result["message"]) == (True, "archive_exists", 4, "x.zip exists already")
 
 
-@pytest.mark.parametrize(("plugin", "given"), [(ActionModule, arguments()), (Verify, {"folder": "E:\\a", "base_name": "b"})])
+@pytest.mark.parametrize(("plugin", "given"), [(ActionModule, arguments()), (Verify, VERIFY)])
 def test_check_mode_touches_no_node(plugin: type, given: dict[str, t.Any]) -> None:
     result = harness.run(plugin, given, check_mode=True)
     assert (result["changed"], result.get("failed")) == (True, None)
@@ -78,13 +80,13 @@ def test_check_mode_touches_no_node(plugin: type, given: dict[str, t.Any]) -> No
 
 def test_an_archive_with_any_legal_name_can_be_verified() -> None:
     node = Archiving(verdict="good")
-    harness.run(Verify, {"folder": "E:\\a", "base_name": "Größe 20260901_020000"}, node)
+    harness.run(Verify, {**VERIFY, "base_name": "Größe 20260901_020000"}, node)
     assert re.fullmatch("[A-Za-z0-9._-]+", node.calls[0]["_job_id"])
 
 
 def test_every_verification_is_a_job_of_its_own() -> None:
     nodes = [Archiving(verdict="good") for _ in range(3)]
     for node in nodes:
-        assert harness.run(Verify, {"folder": "E:\\a", "base_name": "ServerBackup_Full_x"}, node)["verdict"] == "good"
-        assert set(node.spec) == {"folder", "base_name", "stamp"}
+        assert harness.run(Verify, VERIFY, node)["verdict"] == "good"
+        assert set(node.spec) == {"run_id", "folder", "base_name", "stamp"}
     assert len({node.calls[0]["_job_id"] for node in nodes}) == 3

@@ -30,10 +30,14 @@ def test_a_single_node_fleet_is_planned() -> None:
     assert plan["recipients"]
 
 
-def test_a_fleet_has_one_controller_and_only_it_dumps() -> None:
-    plan = planned({"worker1": "c", "controller1": "b", "ui1": "d"})["plan"]
+def test_a_fleet_has_one_controller() -> None:
+    plan = planned({"worker1": "c", "controller1": "b", "ui1": "d"}, "config")["plan"]
     assert plan["controller"] == "controller1"
-    assert [name for name, node in plan["nodes"].items() if node["dumps"]] == ["controller1"]
+
+
+def test_services_of_several_nodes_are_not_stopped_so_far() -> None:
+    result = planned({"worker1": "c", "controller1": "b", "ui1": "d"})
+    assert (result["reason"], result["exit_code"]) == ("fleet_unsupported", 3)
 
 
 def test_the_plan_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

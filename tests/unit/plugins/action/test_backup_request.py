@@ -90,6 +90,25 @@ def test_an_argument_of_the_wrong_kind_is_refused_by_name(tmp_path: Path) -> Non
     assert "space_factor" in result["message"]
 
 
+@pytest.mark.parametrize("factor", [0, 0.0, -1, -0.5, "-2"])
+def test_a_space_factor_that_would_need_no_room_is_refused(tmp_path: Path, factor: float | str) -> None:
+    result = asked(tmp_path, space_factor=factor)
+    assert (result["failed"], result["reason"], result["exit_code"]) == (True, "invalid_variable", 3)
+    assert "alteryx_preflight_space_factor" in result["message"]
+
+
+@pytest.mark.parametrize("factor", [0.01, 1, 20.5])
+def test_any_space_factor_above_0_is_the_operators_choice(tmp_path: Path, factor: float) -> None:
+    assert asked(tmp_path, space_factor=factor)["request"]["space_factor"] == factor
+
+
+@pytest.mark.parametrize("trust", ["enforce", "warn"])
+def test_what_to_do_about_untrusted_folders_is_part_of_the_request(tmp_path: Path, trust: str) -> None:
+    assert asked(tmp_path)["request"]["folder_trust"] == "enforce"
+    assert asked(tmp_path, folder_trust=trust)["request"]["folder_trust"] == trust
+    assert asked(tmp_path, folder_trust="ignore")["reason"] == "invalid_variable"
+
+
 def test_a_misspelled_variable_of_any_host_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     text = FLEETS.replace("node2: {}", "node2: {alteryx_archive_directry: x}")
     result = asked(tmp_path, text=text)

@@ -42,7 +42,12 @@ class Controller:
     def __call__(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         self.calls.append(arguments)
         status = {"state": self.ended["state"], "phase": "end", "done_bytes": 0, "total_bytes": 0, "message": ""}
-        return {"start": {"changed": True}, "poll": {"status": status, "log": ""}, "collect": {"result": json.dumps(self.ended)}}[arguments["_operation"]]
+        return {
+            "start": {"changed": True},
+            "poll": {"status": status, "log": "", "log_offset": 0, "result": json.dumps(self.ended)},
+            "discard": {},
+            "adopt": {},
+        }[arguments["_operation"]]
 
 
 def test_a_good_window_returns_downtime_and_evidence() -> None:
@@ -58,19 +63,69 @@ def test_a_good_window_returns_downtime_and_evidence() -> None:
 
 def test_the_job_gets_all_it_needs_to_work_alone() -> None:
     controller = Controller(report())
-    harness.run(ActionModule, {**ARGUMENTS, "service_name": "AyxSvc", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30}, controller)
+    harness.run(
+        ActionModule,
+        {**ARGUMENTS, "service_name": "AyxSvc", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30, "max_downtime": 40, "space_reserve": 500},
+        controller,
+    )
     assert controller.calls[0]["_operation"] == "start"
     assert controller.calls[0]["_job_id"] == f"{samples.RUN_ID}-window"
     assert json.loads(controller.calls[0]["_spec"]) == {
         "run_id": samples.RUN_ID, "service": "AyxSvc", "executable": samples.EXECUTABLE, "bin_folder": samples.BIN, "staging_directory": samples.STAGING,
         "dump_folder": rf"{samples.STAGING}\{samples.RUN_ID}\files\database", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30,
-        "expected_bytes": 3_000_000,
+        "max_downtime": 40, "space_reserve": 500_000_000, "expected_bytes": 3_000_000,
     }  # fmt: skip
 
 
 def test_check_mode_touches_no_node() -> None:
     result = harness.run(ActionModule, ARGUMENTS, check_mode=True)
     assert (result["changed"], result.get("failed")) == (True, None)
+
+
+DEAD_RUN = "Full_20260831_020000_0001"
+
+
+def test_a_window_of_a_dead_run_is_followed_and_its_dump_taken_over() -> None:
+    controller = Controller(report())
+    result = harness.run(ActionModule, {**ARGUMENTS, "attach": DEAD_RUN}, controller)
+    assert not result.get("failed")
+    operations = [call["_operation"] for call in controller.calls]
+    assert operations == ["poll", "discard", "adopt"]
+    assert {call["_job_id"] for call in controller.calls[:2]} == {f"{DEAD_RUN}-window"}
+    assert (controller.calls[-1]["attach"], controller.calls[-1]["run_id"]) == (DEAD_RUN, samples.RUN_ID)
+    # What the archive is made of is where this run expects its own dump.
+    assert result["dump_folder"] == rf"{samples.STAGING}\{samples.RUN_ID}\files\database"
+    assert result["dump_bytes"] == 170
+
+
+def test_a_window_of_a_dead_run_that_failed_leaves_nothing_to_take_over() -> None:
+    controller = Controller(report(state="failed", reason="dump_timeout", msg="too slow"))
+    result = harness.run(ActionModule, {**ARGUMENTS, "attach": DEAD_RUN}, controller)
+    assert (result["failed"], result["reason"]) == (True, "dump_timeout")
+    assert "adopt" not in [call["_operation"] for call in controller.calls]
+
+
+def test_a_dump_that_is_not_complete_is_judged_also_when_it_was_taken_over() -> None:
+    assert harness.run(ActionModule, {**ARGUMENTS, "attach": DEAD_RUN}, Controller(report(files=[])))["reason"] == "dump_incomplete"
+
+
+@pytest.mark.parametrize(("attach", "job"), [("", f"{samples.RUN_ID}-window"), (DEAD_RUN, f"{DEAD_RUN}-window")])
+@pytest.mark.parametrize("lived", [True, False])
+def test_cancelling_ends_the_job_this_run_has_to_do_with(attach: str, job: str, lived: bool) -> None:
+    calls: list[dict[str, t.Any]] = []
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        calls.append(arguments)
+        return {"changed": lived}
+
+    result = harness.run(ActionModule, {"state": "cancelled", "run_id": samples.RUN_ID, "attach": attach}, node)
+    assert (result["changed"], result.get("failed")) == (lived, None)
+    assert [(call["_operation"], call["_job_id"], call["state"]) for call in calls] == [("cancel", job, "cancelled")]
+
+
+def test_cancelling_in_check_mode_touches_no_node() -> None:
+    result = harness.run(ActionModule, {"state": "cancelled", "run_id": samples.RUN_ID}, check_mode=True)
+    assert (result["changed"], result.get("failed")) == (False, None)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,38 @@ def test_a_failure_after_a_good_report_counts() -> None:
     assert ended(callback) == 4
 
 
+def late(*nodes: str, code: int = 2) -> SimpleNamespace:
+    """A report that has seen these nodes' services come back after their window had given up."""
+    failures = [{"node": node, "reason": "service_restored_late", "exit_code": 2} for node in nodes]
+    return task_result(outcome={"verdict": "FAILED", "exit_code": code, "failures": failures})
+
+
+def test_a_service_that_came_back_after_its_window_had_given_up_is_2() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(exit_code=7, node="node1"))
+    callback.v2_runner_on_ok(late("node1"))
+    callback.v2_runner_on_ok(late("node1"))
+    assert ended(callback) == 2
+
+
+def test_the_7_of_another_node_or_of_after_the_report_stays() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(exit_code=7, node="node2"))
+    callback.v2_runner_on_ok(late("node1"))
+    assert ended(callback) == 7
+    callback = CallbackModule()
+    callback.v2_runner_on_ok(late("node1"))
+    callback.v2_runner_on_failed(task_result(exit_code=7, node="node1"))
+    assert ended(callback) == 7
+
+
+def test_a_7_that_the_report_itself_gives_stays() -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(exit_code=7, node="node1"))
+    callback.v2_runner_on_ok(late("node1", code=7))
+    assert ended(callback) == 7
+
+
 def test_the_last_report_is_the_one_that_counts() -> None:
     callback = CallbackModule()
     callback.v2_runner_on_ok(reported(0))

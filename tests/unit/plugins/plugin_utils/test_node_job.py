@@ -29,12 +29,16 @@ class SimulatedNode:
     cuts: tuple[tuple[float, float], ...] = ()  # from, to: no connection
     call_seconds: float = 1.0
     phases: tuple[tuple[float, str], ...] = ((0.0, "dump"),)
+    log: tuple[tuple[float, str], ...] = ()  # second of the job, line
+    start_lost: str = ""  # "before" it arrives, or its answer "after" that
+    discard_trouble: Exception | None = None
     now: float = 1000.0
     started_at: float | None = None
     calls: list[tuple[str, dict[str, t.Any]]] = field(default_factory=list)
     said: list[tuple[float, str]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     cancelled: bool = False
+    discarded: bool = False
 
     def clock(self) -> float:
         return self.now
@@ -50,28 +54,40 @@ class SimulatedNode:
         self.calls.append((operation, dict(parameters)))
         self.now += self.call_seconds
         if operation == "start":
-            self.started_at = self.now
+            if self.start_lost != "before":
+                self.started_at = self.now
+            if self.start_lost:
+                raise _node_job.ConnectionTrouble("cut off")
             return {"changed": True}
-        assert self.started_at is not None
+        if self.started_at is None:
+            raise _node_job.JobFailed("job_lost", "the job is not on this node")
         since = self.now - self.started_at
         if operation == "cancel":
             self.cancelled = True
             return {"changed": True}
-        if operation == "collect":
-            assert since >= self.seconds, "collected before its end"
-            return {"result": json.dumps(self.result)}
+        if operation == "discard":
+            assert since >= self.seconds, "discarded before its end"
+            if self.discard_trouble:
+                raise self.discard_trouble
+            self.discarded = True
+            return {}
         assert operation == "poll"
+        assert not self.discarded
         if any(begin <= since < end for begin, end in self.cuts):
             raise _node_job.ConnectionTrouble("no route to host")
         self.now += min(parameters["_wait_seconds"], max(0.0, self.seconds - since))
         since = self.now - self.started_at
         phase = [name for begin, name in self.phases if begin <= since][-1]
         state = "running" if since < self.seconds else self.result["state"]
-        return {"status": {"state": state, "phase": phase, "done_bytes": 0, "total_bytes": 0, "message": ""}, "log": "2026 INFO line\r\n"}
+        written = "".join(f"{line}\r\n" for second, line in self.log if second <= since)
+        return {
+            "status": {"state": state, "phase": phase, "done_bytes": 0, "total_bytes": 0, "message": ""}, "log": written[parameters["_log_offset"] :],
+            "log_offset": len(written), "result": json.dumps(self.result) if state != "running" else "",
+        }  # fmt: skip
 
-    def run(self, **limits: float) -> dict[str, t.Any]:
+    def run(self, attach: bool = False, **limits: float) -> dict[str, t.Any]:
         limit = _node_job.Limits(**{"total": 10_000.0, **limits})
-        return _node_job.run(self.call, "run1-window", SPEC, "CODE", limit, self.say, self.clock, self.sleep)
+        return _node_job.run(self.call, "run1-window", SPEC, "CODE", limit, self.say, self.clock, self.sleep, attach)
 
     def operations(self) -> list[str]:
         return [operation for operation, _ in self.calls]
@@ -85,7 +101,8 @@ def test_a_job_gets_its_spec_and_code_and_gives_its_result() -> None:
     assert parameters["_job_id"] == "run1-window"
     assert json.loads(parameters["_spec"]) == SPEC
     assert parameters["_code"] == "CODE"
-    assert node.operations().count("collect") == 1
+    assert node.operations()[-1] == "discard"
+    assert node.operations().count("discard") == 1
     assert not node.slept
 
 
@@ -153,7 +170,7 @@ def test_a_job_that_fails_without_words_still_has_some() -> None:
     assert failure.value.message
 
 
-@pytest.mark.parametrize("operation", ["start", "poll", "collect"])
+@pytest.mark.parametrize("operation", ["start", "poll"])
 def test_what_the_node_refuses_ends_the_run_of_the_job(operation: str) -> None:
     node = SimulatedNode()
 
@@ -189,10 +206,87 @@ def test_a_poll_never_holds_a_connection_longer_than_winrm_allows() -> None:
 
 
 def test_the_log_is_read_on_from_where_it_was() -> None:
-    node = SimulatedNode(seconds=50)
+    node = SimulatedNode(seconds=50, log=tuple((second, f"2026 INFO line {second:02}") for second in range(0, 50, 5)))
     node.run()
     offsets = [parameters["_log_offset"] for operation, parameters in node.calls if operation == "poll"]
-    assert offsets == [16 * number for number in range(len(offsets))]
+    assert offsets == sorted(offsets)
+    assert offsets[0] == 0
+    assert offsets[-1] > 0
+
+
+@given(st.floats(0, 300), st.lists(st.floats(0, 300), max_size=20).map(sorted), st.lists(st.tuples(st.floats(0, 300), st.floats(0, 100)), max_size=1))
+def test_every_line_of_the_log_is_said_once_and_in_order_whatever_the_connection_does(
+    seconds: float, moments: list[float], cuts: list[tuple[float, float]]
+) -> None:
+    lines = [f"INFO line {number}" for number in range(len(moments))]
+    log = tuple((min(moment, seconds), f"2026-09-01T02:00:00.000Z {line}") for moment, line in zip(moments, lines, strict=True))
+    node = SimulatedNode(seconds=seconds, log=log, cuts=tuple((begin, begin + length) for begin, length in cuts))
+    node.run()
+    assert [line for _, line in node.said if "line" in line] == lines
+
+
+def test_a_job_that_runs_already_is_followed_and_not_started() -> None:
+    node = SimulatedNode()
+    node.started_at = node.now - 30
+    assert node.run(attach=True) == {"bytes": 7}
+    assert "start" not in node.operations()
+
+
+def test_a_job_to_attach_to_that_is_not_there_is_lost() -> None:
+    with pytest.raises(_node_job.JobFailed) as failure:
+        SimulatedNode().run(attach=True)
+    assert failure.value.reason == "job_lost"
+
+
+def test_a_start_whose_answer_was_lost_is_not_repeated_but_looked_for() -> None:
+    node = SimulatedNode(start_lost="after")
+    assert node.run() == {"bytes": 7}
+    assert node.operations().count("start") == 1
+    assert "looking whether it has begun" in node.said[0][1]
+
+
+def test_a_start_that_never_arrived_is_found_out_and_says_both() -> None:
+    node = SimulatedNode(start_lost="before")
+    with pytest.raises(_node_job.JobFailed) as failure:
+        node.run()
+    assert failure.value.reason == "job_not_started"
+    assert "cut off" in failure.value.message
+    assert node.operations() == ["start", "poll"]
+
+
+def test_a_job_that_was_seen_and_then_is_gone_is_lost_and_not_a_start_that_failed() -> None:
+    node = SimulatedNode(start_lost="after", seconds=100)
+
+    def call(operation: str, parameters: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        if node.operations().count("poll") == 2:
+            raise _node_job.JobFailed("job_lost", "somebody removed it")
+        return node.call(operation, parameters)
+
+    with pytest.raises(_node_job.JobFailed) as failure:
+        _node_job.run(call, "j", SPEC, "CODE", _node_job.Limits(total=1000), node.say, node.clock, node.sleep)
+    assert failure.value.reason == "job_lost"
+
+
+@pytest.mark.parametrize("trouble", [_node_job.ConnectionTrouble("no route"), _node_job.JobFailed("unexpected", "in use")])
+def test_a_result_that_is_here_counts_even_if_its_folder_stays_on_the_node(trouble: Exception) -> None:
+    node = SimulatedNode(discard_trouble=trouble)
+    assert node.run() == {"bytes": 7}
+    assert "stays on the node" in node.said[-1][1]
+    broken = SimulatedNode(discard_trouble=trouble, result={"state": "failed", "reason": "dump_failed", "msg": "no"})
+    with pytest.raises(_node_job.JobFailed, match="no") as failure:
+        broken.run()
+    assert failure.value.reason == "dump_failed"
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed"])
+def test_an_ended_job_is_discarded_only_with_its_result_in_hand(end: str) -> None:
+    node = SimulatedNode(result={"state": end})
+    try:
+        node.run()
+    except _node_job.JobFailed:
+        assert end == "failed"
+    assert node.discarded
+    assert node.operations()[-2:] == ["poll", "discard"]
 
 
 def status(**values: t.Any) -> dict[str, t.Any]:

@@ -48,7 +48,9 @@ def test_every_reason_leads_to_a_documented_failing_code_and_says_what_to_do(nam
     ("name", "code"),
     [
         ("invalid_mode", 6), ("unreachable", 3), ("settings_malformed", 3), ("service_absent", 3), ("no_recipient", 3), ("unknown_variable", 3),
-        ("lease_taken", 8), ("drain_timeout", 2), ("stop_timeout", 2), ("dump_failed", 5), ("dump_incomplete", 5), ("archive_failed", 4), ("archive_bad", 3),
+        ("lease_taken", 8), ("run_locked", 8), ("foreign_job_alive", 8), ("hold_present", 3), ("cluster_resource", 3), ("dependants_running", 3),
+        ("folder_untrusted", 3), ("gate_closed", 2), ("held_by_operator", 7), ("service_restored_late", 2), ("space_reserve", 4), ("lease_lost", 5),
+        ("drain_timeout", 2), ("stop_timeout", 2), ("dump_failed", 5), ("dump_incomplete", 5), ("archive_failed", 4), ("archive_bad", 3),
         ("service_not_restored", 7), ("critical_file_missing", 1), ("secret_unreadable", 1), ("connection_lost", 1), ("unexpected", 1),
     ],
 )  # fmt: skip
@@ -85,4 +87,8 @@ def _reasons_given() -> dict[str, str]:
 def test_every_reason_that_code_gives_is_in_the_table() -> None:
     given_in = _reasons_given()
     assert len(given_in) > 30
+    window = (PLUGINS / "module_utils" / "WindowJob.ps1").read_text(encoding="utf-8")
+    ends = re.findall(r"(?m)^    (\w+) = ", window[window.index("$messages = @{") :].partition("\n}")[0])
+    assert {"lease_lost", "dump_timeout"} <= set(ends)
+    given_in.update(dict.fromkeys([*ends, *re.findall(r"return '(\w+)'", window)], "WindowJob.ps1"))
     assert {reason: file for reason, file in given_in.items() if reason not in _outcome.REASONS} == {}

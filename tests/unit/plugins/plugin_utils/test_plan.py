@@ -100,6 +100,102 @@ def test_a_service_that_is_stopped_already_is_said() -> None:
     assert "will be left Stopped" in warning
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_node_that_another_run_holds_is_8_in_every_mode_and_the_run_is_named(mode: str) -> None:
+    lock = samples.lock()
+    failure = refused(mode=mode, lock=lock)
+    assert (failure.reason.name, failure.reason.exit_code) == ("run_locked", 8)
+    for what in (lock["run_id"], lock["holder"], lock["started"], "12 s ago"):
+        assert what in failure.message
+    assert failure.detail == {"lock": lock}
+
+
+@pytest.mark.parametrize("lock", [samples.lock(fresh=False, age=181.0), samples.lock(fresh=False, age=-1.0, run_id="", holder="unknown"), None])
+def test_a_stale_lock_holds_nobody(lock: dict[str, t.Any] | None) -> None:
+    assert planned(lock=lock).warnings == []
+
+
+def test_a_held_node_is_said_before_anything_else_is_looked_at() -> None:
+    assert refused(lock=samples.lock(), service__exists=False, hold=True).reason.name == "run_locked"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "said"),
+    [
+        ({"hold": True}, "hold_present", "HOLD"),
+        ({"cluster_resource": "Alteryx on CLU1"}, "cluster_resource", "Alteryx on CLU1"),
+        ({"service__dependants": ["ReportFeed", "Watcher"]}, "dependants_running", "ReportFeed, Watcher"),
+    ],
+)
+def test_what_forbids_a_stop_is_refused_only_where_something_would_be_stopped(changes: dict[str, t.Any], reason: str, said: str) -> None:
+    for mode in ("full", "database"):
+        failure = refused(mode=mode, **changes)
+        assert (failure.reason.name, failure.reason.exit_code) == (reason, 3)
+        assert said in failure.message
+    assert planned(mode="config", **changes).warnings == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pending_reboot_is_a_warning_a_sign(mode: str) -> None:
+    warnings = planned(mode=mode, reboot_pending=["Windows Update", "Windows servicing"]).warnings
+    assert warnings == ["Windows wants a reboot: Windows Update", "Windows wants a reboot: Windows servicing"]
+
+
+@given(st.floats(-(10**7), 10**7))
+def test_a_clock_far_off_is_a_warning_and_no_refusal(seconds: float) -> None:
+    warnings = planned(clock_off=seconds).warnings
+    assert bool(warnings) is (abs(seconds) > 60)
+    assert all(f"{seconds:.0f} s" in warning for warning in warnings)
+
+
+def test_a_clock_is_off_in_both_directions() -> None:
+    assert planned(clock_off=60.0).warnings == planned(clock_off=-60.0).warnings == []
+    assert "3600 s" in planned(clock_off=3600.0).warnings[0]
+    assert "-3600 s" in planned(clock_off=-3600.0).warnings[0]
+
+
+LEFT = {"run_id": "Full_20260831_020000_0001", "prior_state": "Running", "deadline": "2026-08-31 08:00:00 UTC"}
+
+
+@pytest.mark.parametrize("state", ["Stopped", "StartPending", "StopPending"])
+def test_a_service_that_a_dead_run_has_left_down_will_be_started_first(state: str) -> None:
+    (warning,) = planned(lease=LEFT, service__state=state).warnings
+    assert LEFT["run_id"] in warning
+    assert state in warning
+    assert "started first" in warning
+    assert "left Stopped" not in warning
+
+
+def test_a_lease_that_left_nothing_down_is_no_matter() -> None:
+    assert planned(lease=LEFT).warnings == []
+    (warning,) = planned(lease={**LEFT, "prior_state": "Stopped"}, service__state="Stopped").warnings
+    assert "will be left Stopped" in warning
+    assert refused(lease={**LEFT, "prior_state": "Stopped"}, service__state="StopPending").reason.name == "service_in_transition"
+
+
+FOREIGN = samples.trust(samples.STATE_FOLDER, sddl="O:BUG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)")
+LINKED = samples.trust(r"C:\Program Files\AlteryxOps", link=r"C:\Program Files")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("folders", "said"), [([FOREIGN, LINKED], samples.STATE_FOLDER), ([LINKED], r"C:\Program Files is a link")])
+def test_a_folder_that_somebody_could_have_prepared_is_refused_by_name(mode: str, folders: list[dict[str, t.Any]], said: str) -> None:
+    failure = refused(mode=mode, trust=folders)
+    assert (failure.reason.name, failure.reason.exit_code) == ("folder_untrusted", 3)
+    assert said in failure.message
+
+
+def test_whoever_only_wants_to_be_warned_hears_of_every_folder() -> None:
+    warnings = planned(asked={"folder_trust": "warn"}, trust=[FOREIGN, LINKED]).warnings
+    assert len(warnings) == 2
+    assert samples.STATE_FOLDER in warnings[0]
+    assert r"C:\Program Files is a link" in warnings[1]
+
+
+def test_folders_that_are_not_there_yet_are_no_matter() -> None:
+    assert planned(trust=[samples.trust("C:\\x", exists=False, sddl="")]).warnings == []
+
+
 def test_a_database_we_cannot_dump_is_refused_by_its_name_but_its_configuration_is_taken() -> None:
     failure = refused("e")
     assert failure.reason.name == "database_unsupported"
