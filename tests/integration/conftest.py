@@ -17,11 +17,6 @@ from .lab_of_tests import Lab, running_lab
 from .playbook_run import PlaybookRunner
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known that only this folder has."""
-    config.addinivalue_line("markers", "long_on_wine: long where the node is a Wine node")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let long_on_wine be long on Wine; first, so that ``-m "not long"`` sees it."""
