@@ -201,7 +201,9 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['settings'] = @{ overrides = $overrides; defaults = $defaults }
     $module.Result['database'] = $database
     $module.Result['folders'] = @(foreach ($folder in $module.Params.folders) { Get-FolderFact -Path $folder })
-    $module.Result['lock'] = Read-RunLock
+    $lock = Read-RunLock
+    # Nothing has to become null, not an empty object.
+    $module.Result['lock'] = if ($null -ne $lock) { $lock } else { $null }
     $module.Result['hold'] = Test-NodeHold
     $module.Result['cluster_resource'] = [string](Get-ClusterResource -Service $module.Params.service_name)
     $module.Result['reboot_pending'] = @(Get-RebootSign)
