@@ -72,12 +72,12 @@ def test_killed_during_the_stop_the_job_goes_on_to_the_end(lab: Lab, start: Star
 
 @pytest.mark.parametrize("what", KILLS)
 def test_killed_during_the_start_the_service_comes_up(lab: Lab, start: Start, watching: Watch, what: str) -> None:
-    lab.node.behave(start_delay_ms="5000")
+    lab.node.behave(start_delay_ms="2000")
     run = start("database_backup.yml")
     until(lambda: (watching.dumps and watching.state == "StartPending") or run.ended, 180, "StartPending")
     kill(run, what)
     restart = watching.restart_after_dump(60)
-    note_restarts(f"SIGKILL of {what} during the start (which takes 5 s)", [restart])
+    note_restarts(f"SIGKILL of {what} during the start (2 s longer than usual)", [restart])
     restart.assert_within(ALIVE_LIMIT)
     lab.node.behave()
     wait_for_stale_lock(lab)

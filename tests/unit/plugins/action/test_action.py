@@ -193,11 +193,12 @@ def test_a_start_without_an_answer_is_not_repeated_but_looked_for(clock: harness
 
 @pytest.mark.parametrize(("trouble", "said"), [(LOST, "lost"), (BROKEN, "the module broke")])
 def test_a_start_that_came_to_nothing_is_a_failure_that_names_the_cause(clock: harness.Time, trouble: Exception | dict[str, t.Any], said: str) -> None:
-    node = Flaky({"start": [trouble], "poll": [ABSENT]})
+    node = Flaky({"start": [trouble], "poll": [ABSENT] * 100})
     result = harness.run(database_window.ActionModule, WINDOW, node)
     assert (result["failed"], result["reason"], result["exit_code"]) == (True, "job_not_started", 1)
     assert said in result["message"]
-    assert node.operations == ["start", "poll"]
+    assert node.operations.count("start") == 1
+    assert set(node.operations) == {"start", "poll"}
 
 
 @pytest.mark.parametrize("trouble", [LOST, BROKEN, {"failed": True, "reason": "job_lost", "msg": "gone"}])
