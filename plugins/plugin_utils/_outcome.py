@@ -103,6 +103,7 @@ REASONS: dict[str, Reason] = _table(
     ("job_lost", 1, "Somebody removed the job's folder on the node; run again."),
     ("job_timeout", 1, "Raise the time limit of this step if it only needs longer."),
     ("connection_lost", 1, "Check the network and the node; what was stopped there is restored by the node itself."),
+    ("report_failed", 1, "Check the folder on the control node: free space, rights, and that no file has its name."),
     ("unexpected", 1, "Run again with -vvv; if it stays, report it with the log of the run."),
 )
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests import schemas
 from tests.integration.lab_of_tests import Lab
 from tests.integration.playbook_run import PLAYBOOKS, Run
 
@@ -67,6 +68,8 @@ class BackgroundRun:
         assert len(folders) <= 1, f"one run, several reports: {folders}"
         folder = folders[0] if folders else None
         outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
+        if outcome:
+            schemas.assert_valid("outcome", outcome)
         return Run(rc, self.output, "", folder, outcome)
 
     def kill_parent(self) -> None:

@@ -31,7 +31,7 @@ STATE_FOLDER = r"C:\ProgramData\AlteryxOps"
 LEASE = rf"{STATE_FOLDER}\lease.json"
 STAGING = r"D:\AlteryxStaging"
 ARCHIVES = r"D:\AlteryxBackups"
-# What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the folder jobs may stay.
+# What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the folders jobs and logs may stay.
 PASSING = ("run.json", "lease.json", "heartbeat.json", "guard-state.json", "STATUS.txt", "restore-service.cmd", "HOLD")
 _LABCTL = wine_node.LABCTL
 

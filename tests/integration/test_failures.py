@@ -16,7 +16,7 @@ import pytest
 from . import observer
 from .backup_files import published
 from .kinds import LONG_ON_WINE, wine_only
-from .lab_of_tests import ARCHIVES, LEASE, STAGING, Lab
+from .lab_of_tests import ARCHIVES, LEASE, STAGING, STATE_FOLDER, Lab
 from .playbook_run import PlaybookRunner, Run
 
 RunTasks = Callable[..., Run]
@@ -133,6 +133,9 @@ def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(la
     before = lab.node.service()
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_drain_timeout": 0})
     run.assert_failed(2, "drain_timeout", message="AlteryxEngineCmd.exe")
+    # Nothing was archived, so the node has its log in the state folder.
+    log = (lab.node.path(STATE_FOLDER) / "logs" / run.outcome["log_name"]).read_text(encoding="utf-8")
+    assert f"[drain_timeout, exit code 2]; next: {run.outcome['hint']}" in log
     assert lab.node.service() == before
     assert _left(lab) == []
 

@@ -59,7 +59,7 @@ def test_every_file_lies_where_the_design_says(full: FullBackup, lab: Lab) -> No
     verifications = {name for name in own if ".verify_" in name}
     assert len(verifications) == 1
     assert own - verifications == {
-        f"BackupLog_Full_{full.stamp}.log", f"{base}.set.json",
+        f"BackupLog_Full_{full.stamp}.log", f"{base}.set.json", f"{lab.node.name}/BackupLog_Full_{full.stamp}.log",
         *(f"{lab.node.name}/{base}{ending}" for ending in (".zip", ".manifest.json", ".secrets.pem", ".sha256"))}
 
 
@@ -93,7 +93,10 @@ def test_set_manifest_outcome_and_log_tell_the_same(full: FullBackup, lab: Lab) 
     log = (root / f"BackupLog_Full_{full.stamp}.log").read_text(encoding="utf-8")
     assert "SUCCESS" in log
     assert "window: done" in log
+    # One node: its own log is the log of the run. That of the control node tells also what came after.
+    assert (root / lab.node.name / f"BackupLog_Full_{full.stamp}.log").read_text(encoding="utf-8") == log
     assert "SUCCESS" in full.run.log
+    assert "unlock: done" in full.run.log
 
 
 def test_the_downtime_is_what_its_parts_make(full: FullBackup) -> None:
