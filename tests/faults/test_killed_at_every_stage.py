@@ -137,7 +137,7 @@ def test_a_job_that_hangs_is_dead_once_its_heartbeat_is_old(lab: Lab, start: Sta
     seconds = guard_restores(lab, watching, time.monotonic())
     measurements.note(f"job frozen during the dump: Running after it (minute {MINUTE:.0f} s)", [seconds], DEAD_LIMIT)
     assert seconds <= DEAD_LIMIT
-    assert "the heartbeat is" in guard_log(lab)
+    until(lambda: "the heartbeat is" in guard_log(lab), 15, "the guard's word")
     assert host_processes(lab.node, WINDOW_JOB) == []
     assert host_processes(lab.node, DUMP) == []
     lab.node.behave()
