@@ -51,7 +51,6 @@ function Publish-Text {
 }
 
 if ([IO.File]::Exists($archive)) { throw (New-NodeFailure -Reason 'archive_exists' -Message "$archive exists already; nothing is overwritten") }
-New-ProtectedFolder -Path $Spec.folder
 $temporary = "$archive.partial"
 $files = @(Get-FolderFile -Path $Spec.source)
 [long] $total = 0
@@ -60,6 +59,7 @@ $progress = @{ done = [long]0 }
 $watch = [Diagnostics.Stopwatch]::StartNew()
 
 try {
+    New-ProtectedFolder -Path $Spec.folder
     Write-JobStatus -Phase 'archive' -TotalBytes $total
     Write-JobLog -Text ('archiving {0} files, {1} bytes' -f $files.Count, $total)
     $listed = New-Object System.Collections.ArrayList
@@ -109,8 +109,10 @@ try {
     Publish-Text -Path "$base.sha256" -Text (($sidecar.ToArray() -join "`n") + "`n")
 }
 catch {
+    $failure = Get-NodeFailure -ErrorRecord $_
     foreach ($path in $made) { [IO.File]::Delete($path) }
-    throw
+    if ($failure.reason -ne 'unexpected') { throw }
+    throw (New-NodeFailure -Reason 'archive_failed' -Detail $failure.detail -Message "$archive cannot be written: $($failure.message)")
 }
 
 Write-JobLog -Text "published $archive"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests import schemas
+from tests import reasons, schemas
 from tests.integration.lab_of_tests import Lab
 from tests.integration.playbook_run import PLAYBOOKS, Run
 
@@ -70,7 +70,9 @@ class BackgroundRun:
         outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
         if outcome:
             schemas.assert_valid("outcome", outcome)
-        return Run(rc, self.output, "", folder, outcome)
+        run = Run(rc, self.output, "", folder, outcome)
+        reasons.saw_run(run.text, rc)
+        return run
 
     def kill_parent(self) -> None:
         """SIGKILL ansible-playbook alone; its workers have sessions of their own and live on."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import schemas
+from tests import reasons, schemas
 from tests.lab import layout
 
 from .lab_of_tests import ARCHIVES, Lab
@@ -109,7 +109,9 @@ class PlaybookRunner:
         if outcome:
             schemas.assert_valid("outcome", outcome)
         schemas.assert_all_valid(self.lab.node.path(ARCHIVES), self._judged)
-        return Run(rc, stdout, stderr, folder, outcome)
+        run = Run(rc, stdout, stderr, folder, outcome)
+        reasons.saw_run(run.text, rc)
+        return run
 
     def _folders(self) -> list[Path]:
         return list(self.lab.runs.iterdir()) if self.lab.runs.is_dir() else []

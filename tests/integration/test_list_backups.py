@@ -152,12 +152,14 @@ def test_a_person_reads_one_table(lab: Lab, listed: tuple[Run, dict[str, Any]]) 
     assert "NOT COMPLETE: no .sha256" in run.text
 
 
+@LONG_ON_WINE
 def test_a_folder_that_is_not_there_is_said_and_no_failure(lab: Lab, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("list_backups.yml", extra_vars={"alteryx_archive_directory": r"D:\Nowhere"})
     run.assert_ended_well()
     assert rf"{lab.node.name} D:\Nowhere: there is no such folder on this node, so no backup" in run.text
 
 
+@LONG_ON_WINE
 def test_a_node_that_cannot_be_asked_is_said_and_fails_the_play(lab: Lab, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("list_backups.yml", extra_vars={"alteryx_archive_directory": "relative"})
     assert run.rc == 3, run.output
