@@ -149,7 +149,8 @@ $detail = @{
 }
 if ($null -ne $dump) {
     $detail['exit_code'] = $dump.exit_code
-    $detail['output'] = $dump.stdout + $dump.stderr
+    # A tool that cannot log in may tell the address with which it tried.
+    $detail['output'] = Hide-Secret -Text ($dump.stdout + $dump.stderr)
 }
 $first = if ($null -ne $failure) { " (before that: $($failure.message))" } else { '' }
 if (-not $restored -and $held) {
