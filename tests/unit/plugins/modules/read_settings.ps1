@@ -15,6 +15,8 @@ $tree = [Management.Automation.Language.Parser]::ParseFile($Module, [ref]$tokens
 $function = $tree.Find({ param($node) $node -is [Management.Automation.Language.FunctionDefinitionAst] -and $node.Name -eq 'Get-Settings' }, $true)
 . ([scriptblock]::Create($function.Extent.Text))
 $maximumSettingsBytes = 10MB
+$utils = Join-Path -Path ([IO.Path]::GetDirectoryName($Module)) -ChildPath '../module_utils/NodeSecret.psm1'
+New-Module -Name NodeSecret -ScriptBlock ([scriptblock]::Create([IO.File]::ReadAllText($utils))) | Import-Module
 
 $answers = @{}
 foreach ($file in [IO.Directory]::GetFiles($Folder)) { $answers[[IO.Path]::GetFileName($file)] = Get-Settings -Path $file }
