@@ -72,11 +72,11 @@ $null = [IO.Directory]::CreateDirectory($Spec.dump_folder)
 Write-NodeNotice -Lease $lease
 
 try {
+    # From here on the guard acts when this job does not; where the service was Stopped before, it ends what the job leaves.
+    Write-Beat -Now
     if ($wasRunning) {
         Write-JobStatus -Phase 'stop'
         Write-JobLog -Text "stopping $($Spec.service)"
-        # From here on the guard acts when this job does not.
-        Write-Beat -Now
         Write-Mark -Name 'stop_requested'
         Request-ServiceStop -Name $Spec.service
         $wait = Wait-ServiceState -Name $Spec.service -State 'Stopped' -TimeoutSeconds ([Math]::Min($Spec.stop_timeout, $Spec.max_downtime)) -OnTick {

@@ -101,6 +101,7 @@ def test_killed_during_the_dump_ten_times_at_random(lab: Lab, start: Start, watc
         assert not guard_acted(lab)
         # The next round is the next run: it begins without a repair.
         lab.node.behave()
+        until(lambda: not run.orphans, 60, "the end of the workers")  # noqa: B023
         wait_for_stale_lock(lab, 3)
     note_restarts("SIGKILL at random during the dump, ten times", restarts)
     for restart in restarts:
@@ -152,7 +153,7 @@ def test_a_service_that_was_stopped_before_stays_stopped_whoever_dies(lab: Lab, 
     in_dump(lab, run)
     run.kill_everything()
     assert signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL) > 0
-    until(lambda: not lab.tasks(), 6 * MINUTE, f"the guard's end; guard.log: {guard_log(lab)}")
+    until(lambda: not lab.tasks(), 6 * MINUTE, "the guard's end")
     assert lab.node.service().state == "Stopped"
     assert "Running" not in [state for _, state in watching.states[1:]], watching.history()
     assert host_processes(lab.node, DUMP) == []
