@@ -24,7 +24,7 @@ _NODE_JOB = "unit/plugins/plugin_utils/test_node_job.py"
 _BAD_INPUT = "integration/test_bad_input.py"
 _FAILURES = "integration/test_failures.py"
 _CONTRACT = "integration/test_contract.py::test_a_failure_has_the_reason_that_belongs_to_it"
-_LIMITS = f"{_FAILURES}::test_the_limits_of_a_window_end_it_and_bring_the_service_back"
+_LIMITS = f"{_FAILURES}::test_a_limit_of_the_window_ends_it_and_brings_the_service_back"
 _JOBS = "node/test_job_reasons.py"
 
 # Reason -> file::test below tests/; [word] narrows it to the parameters with that word in their id (ids are words with - between).
@@ -66,14 +66,14 @@ REACHED: dict[str, str] = {
     "stop_timeout": f"{_FAILURES}::test_a_service_that_stops_too_late_comes_back",
     "processes_left": f"{_FAILURES}::test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs",
     "service_moved": f"{_FAILURES}::test_a_service_that_somebody_started_after_the_lease_is_not_stopped",
-    "staging_in_use": _LIMITS,
+    "staging_in_use": f"{_LIMITS}[staging_in_use]",
     "dump_failed": f"{_FAILURES}::test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing[fail]",
     "dump_incomplete": f"{_FAILURES}::test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing[half]",
     "dump_timeout": _CONTRACT,
     "service_started_during_dump": "faults/test_others.py::test_a_service_that_somebody_starts_during_the_dump_fails_the_dump_and_is_not_killed",
     "lease_lost": "faults/test_node_faults.py::test_a_damaged_lease_ends_the_dump_and_the_service_comes_back",
-    "space_reserve": _LIMITS,
-    "downtime_limit": _LIMITS,
+    "space_reserve": f"{_LIMITS}[space_reserve]",
+    "downtime_limit": f"{_LIMITS}[downtime_limit]",
     "gate_closed": "unit/plugins/plugin_utils/test_gate.py::test_the_state_that_was_seen_is_said",
     "window_job_alive": "faults/test_foreign_job.py::test_refuse_is_the_default_and_touches_nothing",
     "held_by_operator": "faults/test_others.py::test_hold_keeps_the_service_down_until_a_person_ends_it",

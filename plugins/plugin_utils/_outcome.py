@@ -56,7 +56,7 @@ REASONS: dict[str, Reason] = _table(
     ("drive_missing", 3, "Name a folder on a drive that this node has."),
     ("space_short", 3, "Free space on the drive, name a folder on another one, or lower alteryx_preflight_space_factor if you know the dump is smaller."),
     ("no_recipient", 3, "Set alteryx_configuration_recipients to your document-encryption certificates, or alteryx_configuration_secrets: skip."),
-    ("recipient_invalid", 3, "Use an RSA certificate with the key usage for encryption and the extended usage Document Encryption."),
+    ("recipient_invalid", 3, "Give one RSA certificate for Document Encryption, without its key; the README says how to make it. Nothing was touched."),
     ("node_name_invalid", 3, "Rename the host in the inventory: its name becomes a folder name on Windows."),
     ("cluster_resource", 3, "The service belongs to a failover cluster; take the resource offline with the cluster's own means and back up with config mode."),
     ("dependants_running", 3, "Stop the named services first; they would be stopped with the service and not come back by themselves."),

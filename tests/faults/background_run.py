@@ -37,6 +37,7 @@ class BackgroundRun:
         self._name = Path(playbook).name
         self._reports = folder / "reports"
         self._output = folder / "output.txt"
+        self._orphans: list[int] = []
         variables = TIMES | {"alteryx_report_directory": str(self._reports)} | dict(extra_vars or {})
         command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), "-i", str(lab.inventory), "-l", "alteryx_lab",
                    "-e", json.dumps(variables)]
@@ -75,9 +76,15 @@ class BackgroundRun:
         return run
 
     def kill_parent(self) -> None:
-        """SIGKILL ansible-playbook alone; its workers have sessions of their own and live on."""
+        """SIGKILL ansible-playbook alone; its workers have sessions of their own and live on until their task ends."""
+        self._orphans = _descendants(self._process.pid)
         self._process.kill()
         self._process.wait()
+
+    @property
+    def orphans(self) -> list[int]:
+        """Workers that have outlived ansible-playbook: what they ask of the node still counts as life of the run."""
+        return [pid for pid in self._orphans if Path(f"/proc/{pid}").exists()]
 
     def kill_everything(self) -> None:
         """SIGKILL ansible-playbook and everything it has started, as the end of a container or a cgroup does."""

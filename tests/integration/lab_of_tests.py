@@ -22,6 +22,7 @@ from xml.etree.ElementTree import Element
 from defusedxml import ElementTree
 
 from tests.lab import alteryx_install, control, lab_state, layout, standin_node, wine_node
+from tests.lab.certificates import KeyPair
 from tests.lab.node import SERVICE, STANDIN_ENGINES, Node, ServiceState
 
 from .windows_node import WindowsNode
@@ -55,10 +56,9 @@ class Lab:
         """Where the runs leave outcome and log on the control node."""
         return self.folder / "runs"
 
-    @property
-    def operator_key(self) -> Path:
-        """The private key that opens secrets files."""
-        return self.folder / "certificates" / "operator.key"
+    def recipient(self, name: str) -> KeyPair:
+        """Certificate and private key of a recipient of the secrets: operator or deputy."""
+        return KeyPair(*(self.folder / "certificates" / f"{name}.{ending}" for ending in ("pem", "key")))
 
     def inventory_content(self) -> dict[str, Any]:
         """The inventory as data, to be changed and written elsewhere."""

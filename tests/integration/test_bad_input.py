@@ -116,7 +116,7 @@ def unreadable(settings_file: Path, request: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.mark.parametrize("unreadable", [
-    pytest.param(content, id=name, marks=[] if name in ("breaks off", "entities that explode") else LONG_ON_WINE) for name, content in UNREADABLE.items()],
+    pytest.param(content, id=name, marks=[] if name in ("breaks off", "entities that explode") else pytest.mark.long) for name, content in UNREADABLE.items()],
     indirect=True)
 def test_a_settings_file_that_cannot_be_read(unreadable: None, untouched: object, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml")
@@ -124,7 +124,7 @@ def test_a_settings_file_that_cannot_be_read(unreadable: None, untouched: object
     assert run.outcome["message"].rpartition("cannot be read: ")[2], "no cause"
 
 
-@LONG_ON_WINE
+@pytest.mark.long
 def test_a_settings_file_in_utf_16_is_read_like_any_other(lab: Lab, settings_file: Path, run_playbook: PlaybookRunner) -> None:
     text = settings_file.with_name("kept.xml").read_text(encoding="utf-8-sig")
     settings_file.write_bytes(re.sub(r"^<\?xml[^>]*\?>", "", text).encode("utf-16"))
@@ -170,7 +170,7 @@ def file_for_a_folder(lab: Lab) -> Iterator[None]:
 
 
 @LONG_ON_WINE
-@pytest.mark.parametrize("variable", ["alteryx_preflight_staging_directory", "alteryx_archive_directory"])
+@pytest.mark.parametrize("variable", ["alteryx_preflight_staging_directory", pytest.param("alteryx_archive_directory", marks=pytest.mark.long)])
 def test_a_file_where_a_folder_is_to_be(file_for_a_folder: None, untouched: object, run_playbook: PlaybookRunner, variable: str) -> None:
     run = run_playbook("full_backup.yml", extra_vars={variable: r"D:\Elsewhere"})
     run.assert_failed(3, "folder_invalid", message=r"D:\Elsewhere is a file")
@@ -180,8 +180,8 @@ def test_a_file_where_a_folder_is_to_be(file_for_a_folder: None, untouched: obje
 @NOT_TOUCHED
 @pytest.mark.parametrize(("recipient", "cause"), [
     pytest.param("README.md", "holds 0 certificates", id="a file of another kind"),
-    pytest.param("nowhere.pem", "cannot be read", id="no file"),
-    pytest.param("-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----", "is no certificate", id="a text that is none"),
+    pytest.param("nowhere.pem", "cannot be read", id="no file", marks=pytest.mark.long),
+    pytest.param("-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----", "is no certificate", id="a text that is none", marks=pytest.mark.long),
 ])
 def test_a_recipient_that_is_no_certificate(run_playbook: PlaybookRunner, recipient: str, cause: str) -> None:
     named = str(layout.ROOT / recipient) if "BEGIN" not in recipient else recipient

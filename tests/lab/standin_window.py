@@ -10,7 +10,7 @@ import shutil
 import time
 from typing import Any
 
-from . import standin_lease, standin_service
+from . import standin_lease, standin_secret, standin_service
 from .node import Node
 from .standin_dump import emongodump
 from .standin_failure import NodeFailure
@@ -74,7 +74,7 @@ class _Window:
             "prior_state": self._prior_state, "restored": restored, "states": self._states, "marks": self._marks, "dump_folder": spec["dump_folder"],
             "files": [{"path": found.path, "bytes": found.size} for found in files_below(folder)]}
         if self._dump:
-            detail |= {"exit_code": self._dump[0], "output": self._dump[1]}
+            detail |= {"exit_code": self._dump[0], "output": standin_secret.hide(self._dump[1])}
         before = f" (before that: {failure.message})" if failure else ""
         if not restored and standin_lease.held_by_person(self._node):
             raise NodeFailure("held_by_operator", f"{spec['service']} is left down because the file HOLD is in the state folder{before}", detail)
