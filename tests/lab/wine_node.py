@@ -38,7 +38,7 @@ def create(folder: Path, name: str, *, mongo_port: int, scheduler_port: int) -> 
         power_off(folder)  # what a creation that was broken off may have left running
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _new_prefix(folder)
+        new_prefix(folder)
         _put_lab_programs(folder)
         alteryx_install.install(folder, seed_folder=_seeded())
     elif is_on(folder):
@@ -146,7 +146,8 @@ def _meant_to_run(folder: Path) -> bool:
     return wine_registry.value(layout.prefix(folder) / "system.reg", rf"System\CurrentControlSet\Services\{SERVICE}", "Start") == "dword:00000002"
 
 
-def _new_prefix(folder: Path) -> None:
+def new_prefix(folder: Path) -> None:
+    """A prefix of the node's own, with the drives C: and D:, without anything of ours in it."""
     prefix = layout.prefix(folder)
     template = _template()
     shutil.copytree(template, prefix, symlinks=True, copy_function=_copy_or_link)
@@ -178,6 +179,17 @@ def _copy_or_link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def put_powershell(folder: Path) -> None:
+    """The lab PowerShell, in the place of Windows' own."""
+    pwsh = downloads.windows_pwsh()
+    # Not a link to the cache: that lies outside every drive of the node, so that its own path could not be told in Windows' terms.
+    shutil.copytree(pwsh, folder / "c" / "pwsh-win-x64", copy_function=_link)
+    shell = folder / "c" / "windows" / "system32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
+    shell.unlink(missing_ok=True)
+    shutil.copy2(pwsh / "pwsh.exe", shell)
+    wine_registry.merge(layout.prefix(folder) / "system.reg", {r"Software\LabPwsh": {"Home": r"C:\pwsh-win-x64"}})
+
+
 def _put_lab_programs(folder: Path) -> None:
     programs = native_build.programs()
     lab = folder / "c" / "AlteryxLab" / "bin"
@@ -188,13 +200,7 @@ def _put_lab_programs(folder: Path) -> None:
         target = folder / "c" / "windows" / "system32" / name
         target.unlink(missing_ok=True)
         shutil.copy2(programs / name, target)
-    pwsh = downloads.windows_pwsh()
-    # Not a link to the cache: that lies outside every drive of the node, so that its own path could not be told in Windows' terms.
-    shutil.copytree(pwsh, folder / "c" / "pwsh-win-x64", copy_function=_link)
-    shell = folder / "c" / "windows" / "system32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
-    shell.unlink(missing_ok=True)
-    shutil.copy2(pwsh / "pwsh.exe", shell)
-    wine_registry.merge(layout.prefix(folder) / "system.reg", {r"Software\LabPwsh": {"Home": r"C:\pwsh-win-x64"}})
+    put_powershell(folder)
 
 
 def _template() -> Path:
@@ -233,7 +239,7 @@ def _seeded() -> Path:
     def fill(draft: Path) -> None:
         with tempfile.TemporaryDirectory(dir=layout.CACHE, prefix=".seeding-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary)
-            _new_prefix(folder)
+            new_prefix(folder)
             alteryx_install.put_database_programs(folder)
             try:
                 alteryx_install.make_seed(folder, lambda *argv: subprocess.Popen(

@@ -1,0 +1,120 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Windows PowerShell and nothing else: runs the collection's scripts and jobs in a Wine prefix of their own, without service, database or WinRM."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.lab import layout, wine_node
+
+CODE = r"C:\code"
+JOBS = r"C:\jobs"
+_IDLE_SECONDS = 60  # how long Windows stays up without a process: a start then takes 0.3 s instead of 3
+_NOISE = re.compile(r"[^\n]*Read access denied for device [^\n]*\n?")
+_LOAD = """Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+foreach ($file in [IO.Directory]::GetFiles('C:\\code', '*.psm1')) {
+    $module = [scriptblock]::Create([IO.File]::ReadAllText($file))
+    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $module | Import-Module -Global
+}
+"""
+
+
+class EngineError(RuntimeError):
+    """A script ended with an error; its text is what the engine wrote."""
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a node job ended: its result (state, reason and msg of a failure ...), last status and log, and what it printed (nothing, if all is well)."""
+
+    result: dict[str, Any]
+    status: dict[str, Any]
+    log: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A prefix with the lab PowerShell and the collection's node code in it."""
+
+    folder: Path
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def path(self, windows_path: str) -> Path:
+        r"""Host path of a path of drive C: or D:."""
+        drive, _, rest = windows_path.partition(":\\")
+        return layout.drive(self.folder, drive).joinpath(*rest.split("\\"))
+
+    def run(self, script: str, *, timeout: float = 60, environment: Mapping[str, str] | None = None) -> str:
+        """Run a script with all modules of the node code loaded; returns what it printed.
+
+        Raises:
+            EngineError: it ended with an error.
+        """
+        file = self.path(rf"C:\scripts\{next(self._numbers)}.ps1")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(_LOAD + script, encoding="utf-8")
+        return self._command(rf"& ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{file.name}')))", timeout, environment)
+
+    def run_job(self, job: str, spec: Mapping[str, Any], *, timeout: float = 120, environment: Mapping[str, str] | None = None) -> JobEnd:
+        """Run a job to its end under JobHost.ps1, as the Task Scheduler would."""
+        name = str(next(self._numbers))
+        folder = self.path(rf"{JOBS}\{name}")
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+        host = rf"[IO.File]::ReadAllText('{CODE}\JobHost.ps1')"
+        output = self._command(rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{CODE}' '{job}'", timeout, environment)
+        log = folder / "job.log"
+        return JobEnd(_json(folder / "result.json"), _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output)
+
+    def _command(self, command: str, timeout: float, environment: Mapping[str, str] | None) -> str:
+        argv = wine_node.wine_command(self.folder, r"C:\pwsh-win-x64\pwsh.exe", "-NoProfile", "-NonInteractive", "-Command", command)
+        done = subprocess.run(argv, env={**wine_node.environment(self.folder), **(environment or {})}, cwd=layout.drive(self.folder, "c"),
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+        errors = _NOISE.sub("", done.stderr.decode("utf-8", "replace").replace("\r\n", "\n"))
+        if done.returncode or errors:
+            raise EngineError(f"exit code {done.returncode}: {errors}{done.stdout.decode('utf-8', 'replace')[-2000:]}")
+        return done.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+@contextlib.contextmanager
+def running_engine() -> Iterator[Engine]:
+    """An engine in a prefix of its own, which is gone afterwards."""
+    # Here: conftest.py imports this file before the collection's name resolves.
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _node_code
+
+    layout.LAB.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="engine-", dir=layout.LAB))
+    try:
+        wine_node.new_prefix(folder)
+        wine_node.put_powershell(folder)
+        engine = Engine(folder)
+        engine.path(CODE).mkdir()
+        for name, text in json.loads(_node_code.scripts()).items():
+            (engine.path(CODE) / name).write_text(text, encoding="utf-8")
+        # Programs that Windows starts once and keeps would inherit the pipes of the first start and hold them open.
+        for argv in (["wineserver", f"-p{_IDLE_SECONDS}"], wine_node.wine_command(folder, "cmd.exe", "/c", "rem")):
+            subprocess.run(argv, env=wine_node.environment(folder), check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        yield engine
+    finally:
+        wine_node.power_off(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
