@@ -27,7 +27,7 @@ _LOAD = """Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 foreach ($file in [IO.Directory]::GetFiles('C:\\code', '*.psm1')) {
     $module = [scriptblock]::Create([IO.File]::ReadAllText($file))
-    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $module | Import-Module -Global
+    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $module -ArgumentList 'C:\\code' | Import-Module -Global
 }
 """
 
