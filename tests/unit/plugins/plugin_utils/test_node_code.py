@@ -12,7 +12,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _
 
 
 def test_every_job_the_guard_and_their_host_are_in_the_set() -> None:
-    assert {"JobHost.ps1", "Guard.ps1", "WindowJob.ps1", "ArchiveJob.ps1", "VerifyJob.ps1", "NodeLease.psm1", "ZipWriter.cs"} <= set(json.loads(_node_code.scripts()))
+    wanted = {"JobHost.ps1", "Guard.ps1", "WindowJob.ps1", "ArchiveJob.ps1", "VerifyJob.ps1", "NodeLease.psm1", "ZipWriter.cs"}
+    assert wanted <= set(json.loads(_node_code.scripts()))
 
 
 def test_what_needs_ansible_stays_at_home() -> None:
