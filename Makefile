@@ -10,6 +10,7 @@
 #   make test-lab                               the long ones
 #   make lab-up [NODE=...] [COUNT=n]            nodes that stay, for playbooks run by hand; make lab-down ends them
 #   make lint                                   the static checks alone
+#   make docs                                   write the pages that come from the code (docs/exit_codes.md)
 #   make clean                                  forget everything made here (running nodes are ended first)
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -20,7 +21,7 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(FLEET),--fleet $(FLEET)) $(if $(COUNT),--count $(COUNT))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab lab-up lab-down lint clean
+.PHONY: help bootstrap demo test test-lab lab-up lab-down lint docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,6 +48,9 @@ test-lab: bootstrap
 
 lint: bootstrap
 	@$(PYTEST) tests/checks
+
+docs: bootstrap
+	@$(PYTHON_BIN) -m tests.exit_code_page
 
 clean:
 	@if [ -e .lab/lab.json ] && [ -x $(PYTHON_BIN) ]; then $(PYTHON_BIN) -m tests.lab down; fi

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests import reasons
 from tests.collection_link import link_collection
 from tests.lab import host, layout
 
@@ -46,6 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         skip = pytest.mark.skip(reason=f"no Wine node on this machine; missing: {', '.join(missing)}")
         for item in wine_items:
             item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that is named for a reason or an exit code it does not reach."""
+    reasons.begin()
+    result = yield
+    if missing := reasons.missing(item):
+        pytest.fail(f"tests/reasons.py names this test for what it has not seen: {', '.join(missing)}", pytrace=False)
+    return result
 
 
 class RunCounter:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _manifest, _report
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _log, _report
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import COLLECTION, NodeAction, Result, _display, utc_text, version
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
@@ -22,13 +22,12 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_report.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
         results = {host: self._results(arguments["steps"], variables["hostvars"][host]) for host in hosts}
-        outcome = _report.compose(arguments["mode"], results, self.check_mode, utc_text())
-        log = _report.log_text(outcome, results)
-        result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "files": {}}
-        plan = _report.plan_of(results)
-        if plan:
-            result["files"] = {f"{_report.set_name(plan)}.set.json": _manifest.of_set(plan, outcome), outcome["log_name"]: log}
-        if arguments["state"] == "published":
+        outcome = _report.compose(arguments["mode"], results, self.check_mode, utc_text(), f"{COLLECTION} {version()}")
+        result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "publish": {}}
+        if arguments["state"] == "composed":
+            result["publish"] = _report.published(results, outcome, self.check_mode)
+        else:
+            log = _log.text(outcome, results)
             result["directory"] = str(self._write(Path(arguments["directory"]).expanduser() / outcome["name"], outcome, log))
             _display.display(_report.summary(outcome, result["directory"]))
         return result
@@ -48,5 +47,5 @@ class ActionModule(NodeAction):
                 temporary.write_text(text, encoding="utf-8")
                 temporary.replace(folder / name)
         except OSError as error:
-            raise StepFailed("unexpected", f"the report cannot be written to {folder}: {error}") from error
+            raise StepFailed("report_failed", f"the report cannot be written to {folder}: {error}") from error
         return folder

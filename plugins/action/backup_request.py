@@ -27,6 +27,7 @@ _VARIABLES = {
     "name_pattern": "alteryx_archive_name_pattern",
     "secrets": "alteryx_configuration_secrets",
     "recipients": "alteryx_configuration_recipients",
+    "expiry_warning_days": "alteryx_configuration_expiry_warning_days",
 }
 
 
@@ -83,16 +84,15 @@ class ActionModule(NodeAction):
             raise StepFailed("no_recipient", "the secrets of the backup have no recipient")
         found = []
         for recipient in arguments["recipients"]:
-            text = recipient
-            label = "given as text"
+            label, content = "given as text", recipient.encode()
             if "-----BEGIN" not in recipient:
                 label = recipient
                 try:
-                    text = Path(recipient).expanduser().read_text(encoding="ascii")
-                except (OSError, UnicodeDecodeError) as error:
+                    content = Path(recipient).expanduser().read_bytes()
+                except OSError as error:
                     raise StepFailed("recipient_invalid", f"the recipient {recipient} cannot be read: {error}") from error
             try:
-                read = _recipients.read(label, text, now)
+                read = _recipients.read(label, content, now, arguments["expiry_warning_days"])
             except _recipients.RecipientError as error:
                 raise StepFailed("recipient_invalid", str(error)) from error
             if read.warning:

@@ -40,7 +40,6 @@ class ActionModule(NodeAction):
                 return {**result, "pending": answer["pending"]}
             pending = "; ".join(answer["pending"])
             if time.monotonic() > deadline:
-                reason = "service_not_restored" if "start of the service" in pending else "foreign_job_alive"
-                raise StepFailed(reason, f"still waiting after {arguments['wait_timeout']} s for {pending}", result)
+                raise StepFailed(answer["pending_reason"], f"still waiting after {arguments['wait_timeout']} s for {pending}", result)
             _display.display(f"{utc_text()} {host}: waiting for {pending}")
             time.sleep(1)

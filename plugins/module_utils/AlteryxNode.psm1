@@ -124,7 +124,7 @@ function Start-ServiceSurely {
             try { Request-ServiceStart -Name $Name }
             catch { $answer.problem = Get-InnermostMessage -Exception $_.Exception }
             $nextRequest = $watch.Elapsed.TotalSeconds + $pause
-            $pause = [Math]::Min($pause * 2, 30)
+            $pause = [Math]::Min($pause * 2, 5)
         }
         if ($OnTick) { & $OnTick }
         Start-Sleep -Milliseconds 200

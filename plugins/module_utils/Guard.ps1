@@ -251,6 +251,12 @@ if ($guardState.running -ge $firingsUntilGone) {
     Write-GuardLog -Text "$Service was as before at $firingsUntilGone firings; the guard has removed itself"
 }
 else {
-    try { Write-State -Name 'guard-state.json' -Text (ConvertTo-Json -Depth 2 -Compress -InputObject $guardState) }
+    try {
+        Write-State -Name 'guard-state.json' -Text (ConvertTo-Json -Depth 2 -Compress -InputObject $guardState)
+        # A run that releases the lease deletes the task first and then the files; what is written after that nobody would delete.
+        if ((Invoke-Tool -Name 'schtasks.exe' -Arguments '/Query /TN "\AlteryxOps\Guard"').exit_code -ne 0) {
+            [IO.File]::Delete((Join-Path -Path $state -ChildPath 'guard-state.json'))
+        }
+    }
     catch { Write-Verbose -Message "guard-state.json: $_" }
 }

@@ -18,7 +18,7 @@ $ownBirth = Get-ProcessBirth -ProcessId $PID
 $stagingDrive = New-Object System.IO.DriveInfo $Spec.dump_folder.Substring(0, 1)
 $watch = [Diagnostics.Stopwatch]::StartNew()
 $mark = @{}
-$beat = @{ next = 0.0 }
+$beat = @{ next = 0.0; look = 0.0 }
 $states = New-Object System.Collections.ArrayList
 $dump = $null
 $failure = $null
@@ -42,9 +42,12 @@ function Write-Beat {
 }
 
 function Get-ReasonToEnd {
-    # Looked at once a second while the dump runs: name of the reason to end it, empty to go on.
-    Write-Beat
+    # Looked at while the dump runs: name of the reason to end it, empty to go on. The service's state four times a second, because a start that finds the
+    # database in use may fall back within one; the rest once a second.
     if ((Get-ServiceStatus -Name $Spec.service) -ne 'Stopped') { return 'service_started_during_dump' }
+    if ($watch.Elapsed.TotalSeconds -lt $beat.look) { return '' }
+    $beat.look = $watch.Elapsed.TotalSeconds + 1
+    Write-Beat
     $now = Read-NodeLease
     if ($null -eq $now -or [int]$now.generation -ne [int]$lease.generation) { return 'lease_lost' }
     if ($stagingDrive.AvailableFreeSpace -lt $Spec.space_reserve) { return 'space_reserve' }
@@ -69,11 +72,11 @@ $null = [IO.Directory]::CreateDirectory($Spec.dump_folder)
 Write-NodeNotice -Lease $lease
 
 try {
+    # From here on the guard acts when this job does not; where the service was Stopped before, it ends what the job leaves.
+    Write-Beat -Now
     if ($wasRunning) {
         Write-JobStatus -Phase 'stop'
         Write-JobLog -Text "stopping $($Spec.service)"
-        # From here on the guard acts when this job does not.
-        Write-Beat -Now
         Write-Mark -Name 'stop_requested'
         Request-ServiceStop -Name $Spec.service
         $wait = Wait-ServiceState -Name $Spec.service -State 'Stopped' -TimeoutSeconds ([Math]::Min($Spec.stop_timeout, $Spec.max_downtime)) -OnTick {
@@ -105,8 +108,9 @@ try {
     Write-JobLog -Text "dumping to $($Spec.dump_folder)"
     $argument = if ($Spec.dump_folder -match '\s') { 'emongodump="{0}"' -f $Spec.dump_folder } else { 'emongodump={0}' -f $Spec.dump_folder }
     Write-Mark -Name 'dump_started'
-    $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -TimeoutSeconds $Spec.dump_timeout -OnTick { Get-ReasonToEnd }
+    $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -TimeoutSeconds $Spec.dump_timeout -TickSeconds 0.25 -OnTick { Get-ReasonToEnd }
     Write-Mark -Name 'dump_ended'
+    $beat.look = 0.0
     $ended = if ($dump.stopped_because) { $dump.stopped_because } elseif ($dump.timed_out) { 'dump_timeout' } else { Get-ReasonToEnd }
     if ($ended) { throw (New-NodeFailure -Reason $ended -Message $messages[$ended]) }
 }
@@ -145,7 +149,8 @@ $detail = @{
 }
 if ($null -ne $dump) {
     $detail['exit_code'] = $dump.exit_code
-    $detail['output'] = $dump.stdout + $dump.stderr
+    # A tool that cannot log in may tell the address with which it tried.
+    $detail['output'] = Hide-Secret -Text ($dump.stdout + $dump.stderr)
 }
 $first = if ($null -ne $failure) { " (before that: $($failure.message))" } else { '' }
 if (-not $restored -and $held) {

@@ -63,16 +63,55 @@ function Read-Verb {
     $text
 }
 
+function Disable-CmsLogging {
+    # Module logging, which a group policy switches on as a module is loaded, would write the arguments of Protect-CmsMessage into the event log.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'in this process only')]
+    param()
+    $command = Get-Command -Name 'Protect-CmsMessage' -CommandType Cmdlet
+    # A runspace made by a program, as Ansible's are, has Microsoft.PowerShell.Security as a snap-in, a console has it as a module.
+    foreach ($carrier in @($command.Module, $command.PSSnapIn)) {
+        if ($null -ne $carrier) { $carrier.LogPipelineExecutionDetails = $false }
+    }
+}
+
 function Protect-Secret {
-    # CMS for every recipient. Module logging of the cmdlet's module would write its arguments into the event log.
+    # CMS for every recipient; each opens it alone.
     param([string] $Text)
-    Import-Module -Name Microsoft.PowerShell.Security
-    Get-Module -Name Microsoft.PowerShell.Security | ForEach-Object { $_.LogPipelineExecutionDetails = $false }
+    Disable-CmsLogging
     $certificates = @(foreach ($pem in $module.Params.recipients) {
             $base64 = [regex]::Replace($pem, '-----[^-]+-----|\s', '')
             New-Object System.Security.Cryptography.X509Certificates.X509Certificate2 (, [Convert]::FromBase64String($base64))
         })
     Protect-CmsMessage -Content $Text -To $certificates
+}
+
+function Export-Secret {
+    # Reads the secrets into memory and writes them encrypted; in clear text they are never in a file. Whatever fails, no part of the file is left.
+    param([string] $Path)
+    $secret = @{ schema = 1; run_id = $module.Params.run_id; computer = [Environment]::MachineName; created = Get-UtcText }
+    $done = $false
+    try {
+        if ($module.Params.secrets -contains 'controller_token') { $secret['controller_token'] = Read-Verb -Verb 'getserversecret' }
+        if ($module.Params.secrets -contains 'mongodb_passwords') {
+            $text = Read-Verb -Verb 'getemongopassword'
+            $passwords = @{}
+            if ($text -match '(?im)^\s*Admin:\s*(\S+)\s*$') { $passwords['admin'] = $Matches[1] }
+            if ($text -match '(?im)^\s*Non-Admin:\s*(\S+)\s*$') { $passwords['non_admin'] = $Matches[1] }
+            if ($passwords.Count -ne 2) {
+                throw (New-NodeFailure -Reason 'secret_unreadable' -Message 'AlteryxService.exe getemongopassword did not name an Admin and a Non-Admin password')
+            }
+            $secret['mongodb_passwords'] = $passwords
+        }
+        Write-NodeText -Path $Path -Text ((Protect-Secret -Text (ConvertTo-NodeJson -InputObject $secret)).TrimEnd() + "`n")
+        $done = $true
+    }
+    finally {
+        $secret.Clear()
+        if (-not $done) {
+            $folder = [IO.Path]::GetDirectoryName($Path)
+            foreach ($left in [IO.Directory]::GetFiles($folder, ([IO.Path]::GetFileName($Path) + '*'))) { [IO.File]::Delete($left) }
+        }
+    }
 }
 
 Invoke-NodeModule -Module $module -Body {
@@ -109,20 +148,8 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['secrets_file'] = ''
     $module.Result['secrets'] = @($module.Params.secrets)
     if ($module.Params.secrets.Count -gt 0 -and -not $module.CheckMode) {
-        $secret = @{ schema = 1; run_id = $module.Params.run_id; computer = [Environment]::MachineName; created = Get-UtcText }
-        if ($module.Params.secrets -contains 'controller_token') { $secret['controller_token'] = Read-Verb -Verb 'getserversecret' }
-        if ($module.Params.secrets -contains 'mongodb_passwords') {
-            $text = Read-Verb -Verb 'getemongopassword'
-            $passwords = @{}
-            if ($text -match '(?im)^\s*Admin:\s*(\S+)\s*$') { $passwords['admin'] = $Matches[1] }
-            if ($text -match '(?im)^\s*Non-Admin:\s*(\S+)\s*$') { $passwords['non_admin'] = $Matches[1] }
-            if ($passwords.Count -ne 2) {
-                throw (New-NodeFailure -Reason 'secret_unreadable' -Message 'AlteryxService.exe getemongopassword did not name an Admin and a Non-Admin password')
-            }
-            $secret['mongodb_passwords'] = $passwords
-        }
         $path = Join-Path -Path $staging -ChildPath 'secrets.pem'
-        Write-NodeText -Path $path -Text ((Protect-Secret -Text (ConvertTo-NodeJson -InputObject $secret)).TrimEnd() + "`n")
+        Export-Secret -Path $path
         $module.Result['secrets_file'] = $path
     }
 }

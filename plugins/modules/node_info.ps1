@@ -10,6 +10,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
@@ -60,10 +61,9 @@ function Get-Settings {
             foreach ($element in $section.ChildNodes) {
                 if ($element.NodeType -ne 'Element') { continue }
                 $value = [string]$element.InnerText
-                if ($element.Name -like '*Encrypted' -and $value) { $value = '(redacted)' }
+                $isSecret = $element.Name -match 'Encrypted$|Password|Secret' -and $value
                 # Connection strings may hold a password in clear text.
-                $value = [regex]::Replace($value, '(?<=://[^:/@\s]*:)[^@\s]+(?=@)', '(redacted)')
-                $answer.sections[$section.Name][$element.Name] = $value
+                $answer.sections[$section.Name][$element.Name] = if ($isSecret) { '(redacted)' } else { Hide-Secret -Text $value }
             }
         }
     }

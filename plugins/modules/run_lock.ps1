@@ -38,10 +38,18 @@ $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 $runId = $module.Params.run_id
 $did = New-Object System.Collections.ArrayList
 
+function Get-ForeignJob {
+    @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId })
+}
+
 function Resolve-ForeignJob {
     # Jobs of other runs that still live. Returns those to wait for; throws when the choice is to refuse.
     $waiting = New-Object System.Collections.ArrayList
-    foreach ($job in @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId })) {
+    if ($module.Params.foreign_job -eq 'wait') {
+        $watch = [Diagnostics.Stopwatch]::StartNew()
+        while (@(Get-ForeignJob).Count -gt 0 -and $watch.Elapsed.TotalSeconds -lt $module.Params._wait_seconds) { Start-Sleep -Milliseconds 500 }
+    }
+    foreach ($job in @(Get-ForeignJob)) {
         $what = '{0} of the run {1} ({2}, process {3})' -f $job.job, $job.run_id, $job.phase, $job.process_id
         switch ($module.Params.foreign_job) {
             'wait' { $null = $waiting.Add($what) }
@@ -110,44 +118,73 @@ function Remove-Leftover {
         if (-not $module.CheckMode) { Remove-NodeJob -Id $job.id }
         $null = $did.Add("removed the rest of the job $($job.id)")
     }
+    # What a writer that was killed in the middle has not renamed or removed. Nobody else writes: the lock is ours, no job lives, no guard is left.
+    foreach ($file in @(Get-StateRest)) {
+        $module.Result['changed'] = $true
+        if (-not $module.CheckMode) { [IO.File]::Delete($file) }
+        $null = $did.Add("removed $file")
+    }
+}
+
+function Get-StateRest {
+    $folder = Get-StateFolder
+    if (-not [IO.Directory]::Exists($folder)) { return }
+    foreach ($pattern in @('*.new', 'task-*.xml', 'drill-*')) { [IO.Directory]::GetFiles($folder, $pattern) }
+}
+
+function Clear-DeadRun {
+    # Everything dead runs have left. Fills pending: what has to be waited for first, and of which kind it is.
+    param($Lock)
+    $module.Result['pending'] = @(Resolve-ForeignJob)
+    $module.Result['pending_reason'] = 'foreign_job_alive'
+    if ($module.Result['pending'].Count -gt 0) { return }
+    if (-not (Resolve-Lease)) {
+        $module.Result['pending'] = @('the start of the service that a dead run has left down')
+        $module.Result['pending_reason'] = 'service_not_restored'
+        return
+    }
+    Remove-Leftover
+    if ($module.Params.state -eq 'recovered' -and $null -ne $Lock -and -not $Lock.fresh) {
+        $module.Result['changed'] = $true
+        $null = $did.Add("removed the stale lock of the run $($Lock.run_id) of $($Lock.holder)")
+    }
+    if ($module.Params.staging_directory) {
+        foreach ($folder in @(Get-StaleStaging -Root $module.Params.staging_directory -RunId @($runId, $module.Result['adopted']))) {
+            $module.Result['changed'] = $true
+            if (-not $module.CheckMode) { Remove-NodeFolder -Path $folder }
+            $null = $did.Add("removed $folder")
+        }
+    }
 }
 
 Invoke-NodeModule -Module $module -Body {
     $module.Result['adopted'] = ''
     $module.Result['inherited'] = ''
     $module.Result['pending'] = @()
+    $module.Result['pending_reason'] = ''
+    $lock = Read-RunLock
+    $ours = $null -ne $lock -and $lock.run_id -ceq $runId
     if ($module.Params.state -eq 'released') {
-        $lock = Read-RunLock
-        $ours = $null -ne $lock -and $lock.run_id -ceq $runId
         $module.Result['changed'] = $ours
         if ($ours -and -not $module.CheckMode) { $null = Remove-RunLock -RunId $runId }
     }
     else {
-        $lock = Read-RunLock
-        if ($null -ne $lock -and $lock.fresh -and $lock.run_id -cne $runId) { throw (New-LockFailure -Lock $lock) }
-        $pending = @(Resolve-ForeignJob)
-        if ($module.Params.state -eq 'acquired' -and $pending.Count -eq 0) {
-            # The lock before anything is cleaned up, so that of two runs only one cleans.
-            $module.Result['changed'] = $module.Result['changed'] -or $null -eq $lock -or $lock.run_id -cne $runId
-            if (-not $module.CheckMode) { New-RunLock -RunId $runId -Holder $module.Params.holder -StaleSeconds $module.Params.stale_seconds }
+        if ($null -ne $lock -and $lock.fresh -and -not $ours) { throw (New-LockFailure -Lock $lock) }
+        # The lock before anything is decided or cleaned up, so that of two runs only one does. Recovery holds it while it works; a node without a state
+        # folder has nothing to recover.
+        $keep = $module.Params.state -eq 'acquired'
+        $take = -not $module.CheckMode -and ($keep -or [IO.Directory]::Exists((Get-StateFolder)))
+        if ($keep) { $module.Result['changed'] = -not $ours }
+        try {
+            if ($take) { New-RunLock -RunId $runId -Holder $module.Params.holder -StaleSeconds $module.Params.stale_seconds }
+            Clear-DeadRun -Lock $lock
         }
-        if ($pending.Count -eq 0 -and -not (Resolve-Lease)) { $pending = @('the start of the service that a dead run has left down') }
-        if ($pending.Count -eq 0) {
-            Remove-Leftover
-            if ($module.Params.state -eq 'recovered' -and $null -ne $lock -and -not $lock.fresh) {
-                $module.Result['changed'] = $true
-                if (-not $module.CheckMode) { $null = Remove-RunLock -RunId $lock.run_id }
-                $null = $did.Add("removed the stale lock of the run $($lock.run_id) of $($lock.holder)")
-            }
-            if ($module.Params.staging_directory) {
-                foreach ($folder in @(Get-StaleStaging -Root $module.Params.staging_directory -RunId @($runId, $module.Result['adopted']))) {
-                    $module.Result['changed'] = $true
-                    if (-not $module.CheckMode) { Remove-NodeFolder -Path $folder }
-                    $null = $did.Add("removed $folder")
-                }
-            }
+        catch {
+            # A call that fails holds nothing it did not hold before.
+            $keep = $ours
+            throw
         }
-        $module.Result['pending'] = $pending
+        finally { if ($take -and -not $keep) { $null = Remove-RunLock -RunId $runId } }
     }
     $module.Result['did'] = $did.ToArray()
 }

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 POLL_SECONDS = 12.0
 """A poll waits that long on the node for the end of the job; below WinRM's operation time-out of 20 s."""
 
+START_SECONDS = 75.0
+"""How long a start whose answer was lost may still bring its job to life: 60 s for the first status (NodeJob.psm1) and what comes before it."""
+
 
 class ConnectionTrouble(Exception):
     """The node could not be asked; nothing is known about what happened there."""
@@ -71,6 +74,11 @@ def run(
             answer = call("poll", {"_job_id": job_id, "_wait_seconds": POLL_SECONDS, "_log_offset": offset})
         except JobFailed as failure:
             if start_trouble and failure.reason == "job_lost":
+                # The node may still be at it: a start waits for the first status of its job.
+                if clock() - begun < START_SECONDS:
+                    sleep(pause)
+                    pause = min(pause * 2, 10.0)
+                    continue
                 raise JobFailed("job_not_started", f"the start had no answer and no job has begun: {start_trouble}") from failure
             raise
         except ConnectionTrouble as trouble:

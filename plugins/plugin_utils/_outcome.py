@@ -56,7 +56,7 @@ REASONS: dict[str, Reason] = _table(
     ("drive_missing", 3, "Name a folder on a drive that this node has."),
     ("space_short", 3, "Free space on the drive, name a folder on another one, or lower alteryx_preflight_space_factor if you know the dump is smaller."),
     ("no_recipient", 3, "Set alteryx_configuration_recipients to your document-encryption certificates, or alteryx_configuration_secrets: skip."),
-    ("recipient_invalid", 3, "Use an RSA certificate with the key usage for encryption and the extended usage Document Encryption."),
+    ("recipient_invalid", 3, "Give one RSA certificate for Document Encryption, without its key; the README says how to make it. Nothing was touched."),
     ("node_name_invalid", 3, "Rename the host in the inventory: its name becomes a folder name on Windows."),
     ("cluster_resource", 3, "The service belongs to a failover cluster; take the resource offline with the cluster's own means and back up with config mode."),
     ("dependants_running", 3, "Stop the named services first; they would be stopped with the service and not come back by themselves."),
@@ -105,6 +105,7 @@ REASONS: dict[str, Reason] = _table(
     ("job_lost", 1, "Somebody removed the job's folder on the node; run again."),
     ("job_timeout", 1, "Raise the time limit of this step if it only needs longer."),
     ("connection_lost", 1, "Check the network and the node; what was stopped there is restored by the node itself."),
+    ("report_failed", 1, "Check the folder on the control node: free space, rights, and that no file has its name."),
     ("unexpected", 1, "Run again with -vvv; if it stays, report it with the log of the run."),
 )
 

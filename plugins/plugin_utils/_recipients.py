@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-# Protect-CmsMessage accepts only certificates with this extended key usage (Microsoft, "Protect-CmsMessage").
+# Protect-CmsMessage accepts only certificates with this extended key usage (Microsoft, "Protect-CmsMessage"). It does not look at their dates.
 DOCUMENT_ENCRYPTION = x509.ObjectIdentifier("1.3.6.1.4.1.311.80.1")
-EXPIRES_SOON = timedelta(days=30)
+
+_SUCCESSOR = "Make its successor and put it into alteryx_configuration_recipients; keep the old key as long as its backups"
 
 
 class RecipientError(ValueError):
@@ -35,24 +36,26 @@ class Recipient:
     warning: str
 
 
-def read(name: str, text: str, now: datetime) -> Recipient:
+def read(name: str, content: bytes, now: datetime, warning_days: int) -> Recipient:
     """Reads one recipient.
 
     Args:
         name: what the operator calls it, for messages.
-        text: PEM text holding exactly one certificate.
+        content: exactly one certificate: PEM text, or DER as Windows exports it.
         now: with zone.
+        warning_days: that long before its end a certificate is worth a warning.
 
     Raises:
         RecipientError: no certificate, several, a private key beside it, no RSA, or the usage is missing.
     """
-    if "PRIVATE KEY" in text:
+    der = content.startswith(b"\x30")
+    if b"PRIVATE KEY" in content:
         raise RecipientError(f"the recipient {name} holds a private key; give the certificate alone, the key stays with you")
-    blocks = re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
+    blocks = [content] if der else re.findall(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", content, re.DOTALL)
     if len(blocks) != 1:
         raise RecipientError(f"the recipient {name} holds {len(blocks)} certificates in PEM form, expected one")
     try:
-        certificate = x509.load_pem_x509_certificate(blocks[0].encode())
+        certificate = x509.load_der_x509_certificate(content) if der else x509.load_pem_x509_certificate(blocks[0])
         key = certificate.public_key()
         # cryptography reads these parts only when they are asked for.
         extensions, subject, end = certificate.extensions, certificate.subject.rfc4514_string(), certificate.not_valid_after_utc
@@ -63,9 +66,9 @@ def read(name: str, text: str, now: datetime) -> Recipient:
     _check_usage(name, extensions)
     warning = ""
     if end < now:
-        warning = f"the recipient {name} has expired on {end:%Y-%m-%d}; the secrets are encrypted for it all the same"
-    elif end < now + EXPIRES_SOON:
-        warning = f"the recipient {name} expires on {end:%Y-%m-%d}"
+        warning = f"the recipient {name} has expired on {end:%Y-%m-%d}; the secrets are encrypted for it all the same. {_SUCCESSOR}"
+    elif end < now + timedelta(days=warning_days):
+        warning = f"the recipient {name} expires on {end:%Y-%m-%d}, in {(end - now).days} days. {_SUCCESSOR}"
     return Recipient(
         pem=certificate.public_bytes(Encoding.PEM).decode(),
         sha256=certificate.fingerprint(hashes.SHA256()).hex(),

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator reads: outcome, summary and log of a run, composed from the registered results of its steps.
+"""What the operator reads: outcome and summary of a run, composed from the registered results of its steps.
 
 A step's result is what Ansible registered for a task: the module's result, with failed or unreachable where they apply. A skipped step is left out.
 """
@@ -12,11 +12,13 @@ import json
 import typing as t
 from datetime import datetime
 
-from . import _names
+from . import _log, _manifest, _names
 from ._node_job import size
 from ._outcome import EXIT_CODES, REASONS, overall_exit_code
 
 SCHEMA = 1
+
+BACKSLASH = "\\"
 
 StepResult = t.Mapping[str, t.Any]
 Results = t.Mapping[str, t.Mapping[str, StepResult]]
@@ -70,11 +72,7 @@ def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
 
 
 def _message(result: StepResult) -> str:
-    return _one_line(result.get("message") or result.get("msg"))
-
-
-def _one_line(text: t.Any) -> str:
-    return " ".join(str(text or "no message").split())
+    return _log.one_line(result.get("message") or result.get("msg"))
 
 
 def _ok(result: StepResult | None) -> bool:
@@ -130,12 +128,13 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
     return lacking
 
 
-def compose(mode: str, results: Results, check_mode: bool, now: str) -> dict[str, t.Any]:
+def compose(mode: str, results: Results, check_mode: bool, now: str, tool: str = "") -> dict[str, t.Any]:
     """The outcome of a run, JSON-able: schema, verdict (OK, FAILED, PREDICTED), exit_code, reason, message, hint, node, failures, nodes, downtime.
 
     Args:
         mode: what was asked for, also when the run failed before it had a plan.
         now: UTC text, when the run ended.
+        tool: name and version of this collection.
     """
     plan = plan_of(results)
     failures = _failures(results)
@@ -155,6 +154,7 @@ def compose(mode: str, results: Results, check_mode: bool, now: str) -> dict[str
     downtimes = [node["downtime"] for node in nodes.values() if node["downtime"]["total"]]
     return {
         "schema": SCHEMA,
+        "tool": tool,
         "name": run_id or f"{_names.MODES[name_mode]}_{stamp}",
         "log_name": f"BackupLog_{_names.MODES[name_mode]}_{stamp}.log",
         "run_id": run_id,
@@ -162,6 +162,7 @@ def compose(mode: str, results: Results, check_mode: bool, now: str) -> dict[str
         "fleet": request.get("fleet", ""),
         "started": request.get("started", now),
         "finished": now,
+        "seconds": _seconds(request.get("started", now), now),
         "verdict": "FAILED" if code else ("PREDICTED" if check_mode else "OK"),
         "exit_code": code,
         "exit_meaning": EXIT_CODES[code],
@@ -179,6 +180,10 @@ def _request_of(results: Results) -> t.Mapping[str, t.Any]:
         if request:
             return t.cast(t.Mapping[str, t.Any], request)
     return {}
+
+
+def _seconds(started: str, finished: str) -> float:
+    return round((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds(), 3)
 
 
 def _stamp_of(now: str) -> str:
@@ -261,35 +266,30 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     return "\n".join(lines)
 
 
-def log_text(outcome: t.Mapping[str, t.Any], results: Results) -> str:
-    """The log of a run: one line an event, in the order of time: UTC time with zone, level, node, step, text."""
-    lines: list[tuple[str, str]] = []
+def published(results: Results, outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, dict[str, t.Any]]:
+    """What is laid on which node: host -> folder and files (name -> text).
+
+    Set manifest and log of the run beside the archives of the controller, the log of each node beside its own. Where nothing was archived, the log of
+    the node goes into its state folder: a person at the node finds it there, and a destination holds no traces of runs that left no backup.
+    """
+    plan = plan_of(results)
+    if plan is None:
+        return {}
+    answer: dict[str, dict[str, t.Any]] = {}
     for host, steps in results.items():
-        for step, result in steps.items():
-            if (result.get("node") or host) != host:
-                continue
-            started, finished = result.get("started", outcome["finished"]), result.get("finished", outcome["finished"])
-            lines.append((started, f"INFO {host} {step}: begun"))
-            lines += [(event["at"], f"{event['level']} {host} {step}: {_one_line(event['text'])}") for event in _events(result)]
-            if _ok(result):
-                lines.append((finished, f"INFO {host} {step}: done in {result.get('seconds', 0)} s"))
-            else:
-                lines.append((finished, f"ERROR {host} {step}: {_message(result)}"))
-            if output := result.get("detail", {}).get("output"):
-                lines += [(finished, f"DEBUG {host} {step}: {line}") for line in output.splitlines() if line.strip()]
-    lines.sort(key=lambda line: line[0])
-    end = [(outcome["finished"], f"WARNING - report: {text}") for text in outcome["warnings"]]
-    level = {"OK": "SUCCESS", "PREDICTED": "SUCCESS"}.get(outcome["verdict"], "ERROR")
-    closing = f"{level} - report: {outcome['verdict']}, exit code {outcome['exit_code']} ({outcome['exit_meaning']})"
-    if outcome["hint"]:
-        closing += f"; next: {outcome['hint']}"
-    end.append((outcome["finished"], closing))
-    return "".join(f"{at} {text}\n" for at, text in [*lines, *end])
-
-
-def _events(result: StepResult) -> list[t.Mapping[str, t.Any]]:
-    events = result.get("events") or result.get("detail", {}).get("events") or []
-    return [event for event in events if isinstance(event, t.Mapping)]
+        node = plan["nodes"].get(host)
+        if node is None:
+            continue
+        log = _log.text(outcome, results, host)
+        if _ok(steps.get("archive")):
+            files = {f"{node['archive_folder'].rpartition(BACKSLASH)[2]}\\{outcome['log_name']}": log}
+            if host == (plan["controller"] or host):
+                files = {f"{set_name(plan)}.set.json": _manifest.of_set(plan, outcome), outcome["log_name"]: _log.text(outcome, results), **files}
+            answer[host] = {"folder": node["archive_root"], "files": files}
+        elif not check_mode and any(_ok(steps.get(step)) for step in ("lock", "lock_others")):
+            # Without the lock the run has not begun on this node and leaves nothing there.
+            answer[host] = {"folder": f"{steps['facts']['system']['state_folder']}\\logs", "files": {outcome["log_name"]: log}}
+    return answer
 
 
 def json_text(outcome: t.Mapping[str, t.Any]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests import reasons, schemas
 from tests.integration.lab_of_tests import Lab
 from tests.integration.playbook_run import PLAYBOOKS, Run
 
@@ -36,6 +37,7 @@ class BackgroundRun:
         self._name = Path(playbook).name
         self._reports = folder / "reports"
         self._output = folder / "output.txt"
+        self._orphans: list[int] = []
         variables = TIMES | {"alteryx_report_directory": str(self._reports)} | dict(extra_vars or {})
         command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), "-i", str(lab.inventory), "-l", "alteryx_lab",
                    "-e", json.dumps(variables)]
@@ -67,12 +69,22 @@ class BackgroundRun:
         assert len(folders) <= 1, f"one run, several reports: {folders}"
         folder = folders[0] if folders else None
         outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
-        return Run(rc, self.output, "", folder, outcome)
+        if outcome:
+            schemas.assert_valid("outcome", outcome)
+        run = Run(rc, self.output, "", folder, outcome)
+        reasons.saw_run(run.text, rc)
+        return run
 
     def kill_parent(self) -> None:
-        """SIGKILL ansible-playbook alone; its workers have sessions of their own and live on."""
+        """SIGKILL ansible-playbook alone; its workers have sessions of their own and live on until their task ends."""
+        self._orphans = _descendants(self._process.pid)
         self._process.kill()
         self._process.wait()
+
+    @property
+    def orphans(self) -> list[int]:
+        """Workers that have outlived ansible-playbook: what they ask of the node still counts as life of the run."""
+        return [pid for pid in self._orphans if Path(f"/proc/{pid}").exists()]
 
     def kill_everything(self) -> None:
         """SIGKILL ansible-playbook and everything it has started, as the end of a container or a cgroup does."""

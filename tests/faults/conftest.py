@@ -74,6 +74,9 @@ def _repair(lab: Lab) -> None:
     watch.signal_processes(lab.node, "JobHost.ps1", signal.SIGKILL)
     watch.signal_processes(lab.node, watch.DUMP, signal.SIGKILL)
     lab.end_engines()
+    top = watch.state_file(lab, "run.json").parent
+    for folder in top.glob("*.json/"):  # what a test has put in the way of a file
+        folder.rmdir()
     watch.state_file(lab, "HOLD").unlink(missing_ok=True)
     if lab.tasks():
         watch.state_file(lab, "lease.json").touch()  # what recover() takes as the sign that tasks are left
@@ -81,13 +84,10 @@ def _repair(lab: Lab) -> None:
     _remove(watch.state_file(lab, "jobs"))
     _remove(lab.node.path(STAGING))
     _remove(lab.node.path(ARCHIVES))
-    top = watch.state_file(lab, "run.json").parent
     if top.is_dir():
         for file in top.iterdir():
             if file.is_file():
                 file.unlink()
-            elif file.name.endswith(".json"):
-                file.rmdir()
 
 
 def _remove(folder: Path) -> None:

@@ -32,7 +32,8 @@ def next_run_is_good(lab: Lab, start: Start, playbook: str = "database_backup.ym
     run.assert_ok()
     assert lab.node.service().state == "Running"
     staging = str(lab.node.path("D:\\AlteryxStaging"))
-    assert [path for path in lab.leftovers() if not path.startswith(staging)] == []
+    left = [path for path in lab.leftovers() if not path.startswith(staging)]
+    assert not left, left
 
 
 def wait_for_stale_lock(lab: Lab, stale: float = LOCK_STALE) -> None:

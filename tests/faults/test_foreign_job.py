@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,10 +35,17 @@ def orphan(lab: Lab, start: Start, dump_seconds: int) -> str:
     return run_id
 
 
-def test_refuse_is_the_default_and_touches_nothing(lab: Lab, start: Start, watching: Watch) -> None:
+def test_refuse_is_the_default_and_touches_nothing(lab: Lab, start: Start, watching: Watch, tmp_path: Path) -> None:
     dead = orphan(lab, start, 60)
     refused = start("database_backup.yml").finish()
     refused.assert_failed(8, "foreign_job_alive", message=dead)
+    # Nor does a playbook of an operator's own start the service into the dump.
+    module = {"alteryx_ops.server_backup.alteryx_service": {"state": "started", "run_id": "DB_20260901_020000_7f3a", "timeout": 20}}
+    playbook = tmp_path / "start.yml"
+    playbook.write_text(json.dumps([{"hosts": "alteryx", "gather_facts": False, "tasks": [module]}]), encoding="utf-8")
+    started = start(playbook).finish()
+    assert started.rc == 1, started.output
+    assert f"The window job of the run {dead} lives" in started.text
     assert watching.dump_runs
     watching.restart_after_dump(90)
     assert not guard_acted(lab)

@@ -42,7 +42,8 @@ def test_hold_keeps_the_service_down_until_a_person_ends_it(lab: Lab, start: Sta
 
 
 def test_a_service_that_somebody_starts_during_the_dump_fails_the_dump_and_is_not_killed(lab: Lab, start: Start, watching: Watch) -> None:
-    lab.node.behave(emongodump_delay_ms="60000")
+    # Its start finds the database in use; it takes a moment to find that out, as the real one does.
+    lab.node.behave(emongodump_delay_ms="60000", start_delay_ms="1500")
     run = start("database_backup.yml")
     in_dump(lab, run)
     starter = threading.Thread(target=_start_service, args=(lab,))

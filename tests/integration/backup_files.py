@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.certificates import KeyPair
+
 from .lab_of_tests import ARCHIVES, Lab
 
 
@@ -82,10 +84,10 @@ class Backup:
                     found[entry.filename] = (len(content), hashlib.sha256(content).hexdigest())
         return found
 
-    def open_secrets(self, key: Path) -> dict[str, Any]:
-        """The content of the secrets file, decrypted by openssl with the operator's key."""
-        done = subprocess.run(["openssl", "cms", "-decrypt", "-inform", "PEM", "-inkey", str(key), "-in", str(self.file(".secrets.pem"))],
-                              capture_output=True, timeout=60, check=False)
+    def open_secrets(self, recipient: KeyPair) -> dict[str, Any]:
+        """The content of the secrets file, decrypted by openssl with the key of one recipient."""
+        done = subprocess.run(["openssl", "cms", "-decrypt", "-inform", "PEM", "-in", str(self.file(".secrets.pem")), "-inkey", str(recipient.key),
+                               "-recip", str(recipient.certificate)], capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr.decode()
         content: dict[str, Any] = json.loads(done.stdout)
         return content

@@ -22,6 +22,7 @@ from xml.etree.ElementTree import Element
 from defusedxml import ElementTree
 
 from tests.lab import alteryx_install, control, lab_state, layout, standin_node, wine_node
+from tests.lab.certificates import KeyPair
 from tests.lab.node import SERVICE, STANDIN_ENGINES, Node, ServiceState
 
 from .windows_node import WindowsNode
@@ -31,7 +32,7 @@ STATE_FOLDER = r"C:\ProgramData\AlteryxOps"
 LEASE = rf"{STATE_FOLDER}\lease.json"
 STAGING = r"D:\AlteryxStaging"
 ARCHIVES = r"D:\AlteryxBackups"
-# What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the folder jobs may stay.
+# What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the folders jobs and logs may stay.
 PASSING = ("run.json", "lease.json", "heartbeat.json", "guard-state.json", "STATUS.txt", "restore-service.cmd", "HOLD")
 _LABCTL = wine_node.LABCTL
 
@@ -55,10 +56,9 @@ class Lab:
         """Where the runs leave outcome and log on the control node."""
         return self.folder / "runs"
 
-    @property
-    def operator_key(self) -> Path:
-        """The private key that opens secrets files."""
-        return self.folder / "certificates" / "operator.key"
+    def recipient(self, name: str) -> KeyPair:
+        """Certificate and private key of a recipient of the secrets: operator or deputy."""
+        return KeyPair(*(self.folder / "certificates" / f"{name}.{ending}" for ending in ("pem", "key")))
 
     def inventory_content(self) -> dict[str, Any]:
         """The inventory as data, to be changed and written elsewhere."""

@@ -1,15 +1,12 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies on a node, seen from outside: for "nothing was touched", and for secrets in clear text."""
+"""What lies on a node, seen from outside: for "nothing was touched", and for what may lie nowhere."""
 
 from __future__ import annotations
 
-import base64
-import gzip
 import os
-import urllib.parse
-import zlib
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,10 +14,9 @@ from tests.lab.node import Node
 
 # Where Alteryx, this collection and Ansible write. The rest of drive C is Wine and PowerShell.
 WATCHED = (r"C:\ProgramData", r"C:\Program Files\Alteryx", r"C:\Program Files\AlteryxOps", "D:\\")
-_CANARY_FOLDERS = (*WATCHED, r"C:\users", r"C:\windows\temp", r"C:\windows\system32\Tasks", r"C:\AlteryxLab")
 # The live database and the logs of service and lab change by themselves.
 _MOVING = (r"D:\Alteryx\Service\Persistence", r"D:\Alteryx\Service\AlteryxServiceLog.log", r"D:\Alteryx\Service\mongoDBLog.log")
-_CHUNK_MEMORY = 64 * 1024 * 1024
+_PROGRAMS = (".exe", ".dll", ".msstyles", ".nls")
 
 
 def tree(node: Node) -> dict[str, tuple[int, int] | None]:
@@ -37,42 +33,15 @@ def difference(before: dict[str, tuple[int, int] | None], after: dict[str, tuple
     return sorted(path for path in before.keys() | after.keys() if path not in before or path not in after or before[path] != after[path])
 
 
-def files(node: Node, leave_out: Iterable[Path] = ()) -> Iterator[Path]:
-    """Files of the node in which a secret could lie."""
-    out = set(leave_out)
-    yield from (path for path in _walk(node, _CANARY_FOLDERS) if path.is_file() and path not in out)
-
-
-def secrets_in(content: bytes, secrets: dict[str, str]) -> list[str]:
-    """Names of the secrets that stand in this content: plain, UTF-16, URL, hexadecimal, base64 at every offset, and all of it in gzip or zlib."""
-    found = [name for name, secret in secrets.items() if any(form in content for form in _forms(secret))]
-    for inner in _unpacked(content):
-        found += [name for name, secret in secrets.items() if any(form in inner for form in _forms(secret))]
-    return sorted(set(found))
-
-
-def _forms(secret: str) -> set[bytes]:
-    plain = [secret.encode(), secret.encode("utf-16-le")]
-    forms = set(plain)
-    forms.add(urllib.parse.quote(secret, safe="").encode())
-    for text in plain:
-        forms |= {text.hex().encode(), text.hex().upper().encode()}
-        for offset in range(3):
-            # The first and last characters depend on the neighbours: only the middle is certain.
-            encoded = base64.b64encode(b"\0" * offset + text)
-            forms.add(encoded[(4 if offset else 0):-4])
-            forms.add(encoded[(4 if offset else 0):-4].decode().encode("utf-16-le"))
-    return forms
-
-
-def _unpacked(content: bytes) -> Iterator[bytes]:
-    at = content.find(b"\x1f\x8b\x08")
-    while at >= 0:
-        try:
-            yield zlib.decompressobj(wbits=31).decompress(content[at:], _CHUNK_MEMORY)
-        except (zlib.error, gzip.BadGzipFile, EOFError):
-            pass  # three bytes that only look like it
-        at = content.find(b"\x1f\x8b\x08", at + 1)
+def files(node: Node, since: float) -> Iterator[Path]:
+    """Every file of the node: its drives, its registry, what the lab keeps of it. Without programs that nobody has touched since then (Unix time), and what
+    the nodes of a lab share and nobody writes (hard links)."""
+    for root, _, names in os.walk(node.folder):
+        for path in (Path(root, name) for name in names):
+            status = path.lstat()
+            program = path.suffix.lower() in _PROGRAMS and status.st_ctime < since
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not program:
+                yield path
 
 
 def _walk(node: Node, folders: Iterable[str]) -> Iterator[Path]:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import reasons, schemas
 from tests.lab import layout
 
-from .lab_of_tests import Lab
+from .lab_of_tests import ARCHIVES, Lab
 
 PLAYBOOKS = layout.ROOT / "playbooks"
 
@@ -80,6 +81,7 @@ class PlaybookRunner:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self._judged: set[Path] = set()
 
     def __call__(self, name: str | Path, *options: str, extra_vars: Mapping[str, object] | None = None, limit: str | None = "alteryx_lab",
                  inventory: Sequence[Path] | None = None, timeout: float = 300) -> Run:
@@ -104,7 +106,12 @@ class PlaybookRunner:
         assert len(new) <= 1, f"one run, several reports: {new}"
         folder = new[0] if new else None
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
-        return Run(rc, stdout, stderr, folder, outcome)
+        if outcome:
+            schemas.assert_valid("outcome", outcome)
+        schemas.assert_all_valid(self.lab.node.path(ARCHIVES), self._judged)
+        run = Run(rc, stdout, stderr, folder, outcome)
+        reasons.saw_run(run.text, rc)
+        return run
 
     def _folders(self) -> list[Path]:
         return list(self.lab.runs.iterdir()) if self.lab.runs.is_dir() else []

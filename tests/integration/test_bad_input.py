@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.lab import layout
+
 from .backup_files import Backup
+from .kinds import LONG_ON_WINE
 from .lab_of_tests import SETTINGS, Lab, run_id_pattern
 from .playbook_run import PLAYBOOKS, PlaybookRunner
 
@@ -88,17 +92,46 @@ def test_the_settings_file_is_absent(settings_file: Path, untouched: object, run
     run.assert_failed(3, "settings_missing", message="RuntimeSettings.xml")
 
 
+_SETTINGS = "<SystemSettings><Controller><ControllerEnabled>True</ControllerEnabled></Controller></SystemSettings>"
+_LAUGHS = "".join(f'<!ENTITY {name} "{f"&{inner};" * 10}">' for inner, name in zip("abcdefgh", "bcdefghi", strict=True))
+UNREADABLE = {
+    "breaks off": b"<SystemSettings><Controller><ControllerEnabled>True</Controller",
+    "empty": b"",
+    "no XML": b"\x00\x01\x02 ControllerEnabled=True",
+    "UTF-16 by its declaration only": f'<?xml version="1.0" encoding="utf-16"?>{_SETTINGS}'.encode(),
+    "DTD from elsewhere": f'<!DOCTYPE SystemSettings SYSTEM "file:///C:/Windows/win.ini">{_SETTINGS}'.encode(),
+    "entities that explode": f'<!DOCTYPE SystemSettings [<!ENTITY a "ha">{_LAUGHS}]>{_SETTINGS.replace("True", "&i;")}'.encode(),
+    "entity nobody declares": _SETTINGS.replace("True", "&nobody;").encode(),
+    "over 10 MB": f"<!--{'x' * 10 * 1024**2}-->{_SETTINGS}".encode(),
+    "another root": _SETTINGS.replace("SystemSettings", "configuration").encode(),
+}
+
+
 @pytest.fixture
-def malformed(settings_file: Path) -> Iterator[None]:
-    """A settings file that breaks off."""
-    settings_file.write_text("<SystemSettings><Controller><ControllerEnabled>True</Controller", encoding="utf-8")
+def unreadable(settings_file: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A settings file nobody can read."""
+    settings_file.write_bytes(request.param)
     yield
     settings_file.unlink()
 
 
-def test_the_settings_file_is_malformed(malformed: None, untouched: object, run_playbook: PlaybookRunner) -> None:
+@pytest.mark.parametrize("unreadable", [
+    pytest.param(content, id=name, marks=[] if name in ("breaks off", "entities that explode") else pytest.mark.long) for name, content in UNREADABLE.items()],
+    indirect=True)
+def test_a_settings_file_that_cannot_be_read(unreadable: None, untouched: object, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml")
-    run.assert_failed(3, "settings_malformed", message="RuntimeSettings.xml")
+    run.assert_failed(3, "settings_malformed", message=rf"{SETTINGS} cannot be read: ")
+    assert run.outcome["message"].rpartition("cannot be read: ")[2], "no cause"
+
+
+@pytest.mark.long
+def test_a_settings_file_in_utf_16_is_read_like_any_other(lab: Lab, settings_file: Path, run_playbook: PlaybookRunner) -> None:
+    text = settings_file.with_name("kept.xml").read_text(encoding="utf-8-sig")
+    settings_file.write_bytes(re.sub(r"^<\?xml[^>]*\?>", "", text).encode("utf-16"))
+    run = run_playbook("full_backup.yml", "--check")
+    settings_file.unlink()
+    run.assert_ok()
+    assert run.node()["roles"] == ["controller", "worker", "ui"]
 
 
 WRONG, NEAREST = "alteryx_preflight_staging_dir", "alteryx_preflight_staging_directory"
@@ -125,6 +158,35 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name(lab: Lab, run_play
     assert f"no such variable: {WRONG} (did you mean {NEAREST}?)" in run.text
     if place != "role call":  # a play of one's own with that one role has no report
         run.assert_failed(3, "unknown_variable", message=WRONG)
+
+
+@pytest.fixture
+def file_for_a_folder(lab: Lab) -> Iterator[None]:
+    """A file where the staging folder is to be."""
+    file = lab.node.path(r"D:\Elsewhere")
+    file.write_text("a file", encoding="ascii")
+    yield
+    file.unlink()
+
+
+@LONG_ON_WINE
+@pytest.mark.parametrize("variable", ["alteryx_preflight_staging_directory", pytest.param("alteryx_archive_directory", marks=pytest.mark.long)])
+def test_a_file_where_a_folder_is_to_be(file_for_a_folder: None, untouched: object, run_playbook: PlaybookRunner, variable: str) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={variable: r"D:\Elsewhere"})
+    run.assert_failed(3, "folder_invalid", message=r"D:\Elsewhere is a file")
+
+
+@LONG_ON_WINE
+@NOT_TOUCHED
+@pytest.mark.parametrize(("recipient", "cause"), [
+    pytest.param("README.md", "holds 0 certificates", id="a file of another kind"),
+    pytest.param("nowhere.pem", "cannot be read", id="no file", marks=pytest.mark.long),
+    pytest.param("-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----", "is no certificate", id="a text that is none", marks=pytest.mark.long),
+])
+def test_a_recipient_that_is_no_certificate(run_playbook: PlaybookRunner, recipient: str, cause: str) -> None:
+    named = str(layout.ROOT / recipient) if "BEGIN" not in recipient else recipient
+    run = run_playbook("full_backup.yml", extra_vars={"alteryx_configuration_recipients": [named]})
+    run.assert_failed(3, "recipient_invalid", message=cause)
 
 
 @NOT_TOUCHED

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests import reasons
+
 from .lab_of_tests import Lab
 from .playbook_run import PlaybookRunner
 
@@ -90,10 +92,13 @@ def test_what_modules_answer_has_the_keys_and_types_of_the_contract(lab: Lab, an
 
 
 def test_a_failure_has_the_reason_that_belongs_to_it(answers: dict[str, dict[str, Any]]) -> None:
-    assert {name: answer["reason"] for name, answer in answers.items() if answer["failed"]} == {
+    found = {name: answer["reason"] for name, answer in answers.items() if answer["failed"]}
+    reasons.saw(*found.values())
+    assert found == {
         "drain_timeout": "drain_timeout", "service_absent": "service_absent", "service_no_lease": "no_lease", "lease_taken": "lease_taken",
         "lease_kept": "service_not_restored", "window_failed": "dump_timeout", "config_missing": "critical_file_missing",
-        "verify_incomplete": "archive_incomplete", "verify_bad": "archive_bad", "set_other": "archive_exists"}
+        "verify_incomplete": "archive_incomplete", "verify_bad": "archive_bad", "set_other": "archive_exists",
+        "catalogue_invalid": "folder_invalid"}
 
 
 def test_changed_is_true_where_something_was_changed_or_would_be(answers: dict[str, dict[str, Any]]) -> None:

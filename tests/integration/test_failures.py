@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from . import observer
 from .backup_files import published
 from .kinds import LONG_ON_WINE, wine_only
-from .lab_of_tests import ARCHIVES, LEASE, STAGING, Lab
+from .lab_of_tests import ARCHIVES, LEASE, STAGING, STATE_FOLDER, Lab
 from .playbook_run import PlaybookRunner, Run
 
 RunTasks = Callable[..., Run]
@@ -110,6 +112,31 @@ def test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_b
     assert _left(lab) == []
 
 
+@LONG_ON_WINE
+def test_a_service_that_starts_too_late_but_starts_is_no_7(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    lab.node.behave(start_delay_ms="5000")
+    run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_start_timeout": 3})
+    run.assert_failed(2, "service_restored_late", message="it was started again after that")
+    assert lab.node.service().state == "Running"
+    assert _left(lab) == []
+
+
+@pytest.fixture
+def file_in_the_way(lab: Lab) -> Iterator[str]:
+    """A folder that cannot be made, because a file has the name of its parent."""
+    file = lab.node.path(r"D:\InTheWay")
+    file.write_text("a file", encoding="ascii")
+    yield r"D:\InTheWay\Backups"
+    file.unlink()
+
+
+@LONG_ON_WINE
+def test_an_archive_that_cannot_be_written_is_a_matter_of_storage(lab: Lab, run_playbook: PlaybookRunner, file_in_the_way: str) -> None:
+    run = run_playbook("config_backup.yml", extra_vars={"alteryx_archive_directory": file_in_the_way})
+    run.assert_failed(4, "archive_failed", message=rf"{file_in_the_way}\{lab.node.name}")
+    assert _left(lab) == []
+
+
 @pytest.mark.usefixtures("archives_kept")
 def test_secrets_that_cannot_be_read_fail_the_run(lab: Lab, run_playbook: PlaybookRunner) -> None:
     before = lab.node.service()
@@ -133,6 +160,9 @@ def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(la
     before = lab.node.service()
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_drain_timeout": 0})
     run.assert_failed(2, "drain_timeout", message="AlteryxEngineCmd.exe")
+    # Nothing was archived, so the node has its log in the state folder.
+    log = (lab.node.path(STATE_FOLDER) / "logs" / run.outcome["log_name"]).read_text(encoding="utf-8")
+    assert f"[drain_timeout, exit code 2]; next: {run.outcome['hint']}" in log
     assert lab.node.service() == before
     assert _left(lab) == []
 
@@ -163,12 +193,69 @@ def test_without_a_guard_that_has_answered_nothing_is_stopped(
     assert _left(lab) == []
 
 
+@LONG_ON_WINE
+def test_a_node_that_another_run_holds_is_8(lab: Lab, run_tasks: RunTasks, run_playbook: PlaybookRunner) -> None:
+    before = lab.node.service()
+    run_tasks({"alteryx_ops.server_backup.run_lock": {"state": "acquired", "run_id": "DB_20260901_020000_7f3a"}}).assert_ended_well()
+    run = run_playbook("database_backup.yml")
+    run.assert_failed(8, "run_locked", message="DB_20260901_020000_7f3a")
+    run_tasks({"alteryx_ops.server_backup.run_lock": {"state": "released", "run_id": "DB_20260901_020000_7f3a"}}).assert_ended_well()
+    assert lab.node.service() == before
+    assert _left(lab) == []
+
+
 def test_no_lease_no_stop(lab: Lab, run_tasks: RunTasks) -> None:
     before = lab.node.service()
     run = run_tasks({SERVICE_MODULE: {"state": "stopped", "run_id": "Full_20260901_020000_7f3a", "timeout": 20}})
     assert run.rc == 3
     assert '"reason": "no_lease"' in run.text
     assert lab.node.service() == before
+
+
+WINDOW_MODULE, RUN = "alteryx_ops.server_backup.database_window", "Full_20260901_020000_7f3a"
+EXECUTABLE = r"C:\Program Files\Alteryx\bin\AlteryxService.exe"
+HELD: dict[str, Any] = {LEASE_MODULE: {"state": "held", "run_id": RUN, "hold_seconds": 900, "heartbeat_stale": 180}}
+RELEASED: dict[str, Any] = {LEASE_MODULE: {"state": "released", "run_id": RUN}}
+
+
+def window(folder: str, **options: int) -> dict[str, Any]:
+    """The task of a window that may fail."""
+    return {WINDOW_MODULE: {"run_id": RUN, "executable": EXECUTABLE, "staging_directory": folder, **options}, "ignore_errors": True}
+
+
+@pytest.fixture
+def folder(lab: Lab) -> Iterator[str]:
+    """A staging folder of the test's own."""
+    yield r"D:\Limits"
+    shutil.rmtree(lab.node.path(r"D:\Limits"), ignore_errors=True)
+
+
+@LONG_ON_WINE
+@pytest.mark.parametrize(("reason", "options", "said"), [
+    ("staging_in_use", {}, "exists already"),
+    ("space_reserve", {"space_reserve": 10**9}, "bytes are free on the drive of"),
+    ("downtime_limit", {"max_downtime": 5}, "the service was down for more than 5 s, so the dump was ended"),
+])
+def test_a_limit_of_the_window_ends_it_and_brings_the_service_back(
+        lab: Lab, run_tasks: RunTasks, folder: str, reason: str, options: dict[str, int], said: str) -> None:
+    if reason == "staging_in_use":
+        lab.node.path(rf"{folder}\{RUN}\files\database").mkdir(parents=True)
+    lab.node.behave(emongodump_delay_ms="20000")
+    run = run_tasks(HELD, window(folder, **options), RELEASED)
+    run.assert_ended_well()
+    assert re.findall(r'"reason": "(\w+)"', run.text) == [reason], run.output
+    assert said in run.text
+    assert lab.node.service().state == "Running"
+    assert _left(lab) == []
+
+
+@LONG_ON_WINE
+def test_a_service_that_somebody_started_after_the_lease_is_not_stopped(lab: Lab, run_tasks: RunTasks, folder: str) -> None:
+    lab.stop_service()
+    started = {SERVICE_MODULE: {"state": "started", "run_id": RUN, "timeout": 60}}
+    run = run_tasks(HELD, started, window(folder), RELEASED)
+    assert '"reason": "service_moved"' in run.text, run.output
+    assert lab.node.service().state == "Running"
 
 
 @LONG_ON_WINE

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import gzip
 import json
 import shutil
 import subprocess
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from pymongo.errors import PyMongoError
 from tests.lab import alteryx_install, wine_node
 from tests.lab.node import ServiceState
 
-from . import observer
+from . import canary_search, observer
 from .backup_files import Backup, published
 from .kinds import wine_only
 from .lab_of_tests import ARCHIVES, SETTINGS, Lab, run_id_pattern
@@ -41,16 +40,17 @@ class FullBackup:
     backup: Backup
     before: ServiceState
     after: ServiceState
+    began: float
 
 
 @pytest.fixture(scope="module")
 def full(lab: Lab, run_playbook: PlaybookRunner) -> FullBackup:
-    before = lab.node.service()
+    before, began = lab.node.service(), time.time()
     run = run_playbook("full_backup.yml", "-vvvvv")
     run.assert_ok()
     match = run_id_pattern("Full").fullmatch(run.outcome["run_id"])
     assert match
-    return FullBackup(run, match.group(1), Backup.of(lab, match.group(1), "Full"), before, lab.node.service())
+    return FullBackup(run, match.group(1), Backup.of(lab, match.group(1), "Full"), before, lab.node.service(), began)
 
 
 def test_every_file_lies_where_the_design_says(full: FullBackup, lab: Lab) -> None:
@@ -59,7 +59,7 @@ def test_every_file_lies_where_the_design_says(full: FullBackup, lab: Lab) -> No
     verifications = {name for name in own if ".verify_" in name}
     assert len(verifications) == 1
     assert own - verifications == {
-        f"BackupLog_Full_{full.stamp}.log", f"{base}.set.json",
+        f"BackupLog_Full_{full.stamp}.log", f"{base}.set.json", f"{lab.node.name}/BackupLog_Full_{full.stamp}.log",
         *(f"{lab.node.name}/{base}{ending}" for ending in (".zip", ".manifest.json", ".secrets.pem", ".sha256"))}
 
 
@@ -93,7 +93,10 @@ def test_set_manifest_outcome_and_log_tell_the_same(full: FullBackup, lab: Lab) 
     log = (root / f"BackupLog_Full_{full.stamp}.log").read_text(encoding="utf-8")
     assert "SUCCESS" in log
     assert "window: done" in log
+    # One node: its own log is the log of the run. That of the control node tells also what came after.
+    assert (root / lab.node.name / f"BackupLog_Full_{full.stamp}.log").read_text(encoding="utf-8") == log
     assert "SUCCESS" in full.run.log
+    assert "unlock: done" in full.run.log
 
 
 def test_the_downtime_is_what_its_parts_make(full: FullBackup) -> None:
@@ -104,9 +107,10 @@ def test_the_downtime_is_what_its_parts_make(full: FullBackup) -> None:
     assert down["rest"] < 3
 
 
-def test_the_secrets_open_with_openssl_and_are_those_of_the_node(full: FullBackup, lab: Lab) -> None:
+@pytest.mark.parametrize("recipient", ["operator", "deputy"])
+def test_each_recipient_alone_opens_the_secrets_with_openssl_and_they_are_those_of_the_node(full: FullBackup, lab: Lab, recipient: str) -> None:
     secrets = lab.secrets()
-    opened = full.backup.open_secrets(lab.operator_key)
+    opened = full.backup.open_secrets(lab.recipient(recipient))
     assert opened["controller_token"] == secrets["controller_token"]
     assert opened["mongodb_passwords"] == {"admin": secrets["admin"], "non_admin": secrets["non_admin"]}
     if lab.kind != "standin":
@@ -140,26 +144,9 @@ def test_the_last_lines_say_what_an_operator_wants_to_know(full: FullBackup, lab
 def test_no_secret_stands_anywhere_in_clear_text(full: FullBackup, lab: Lab) -> None:
     secrets = lab.secrets()
     assert all(len(secret) >= 16 for secret in secrets.values())
-    places: dict[str, bytes] = {"standard output": full.run.stdout.encode(), "standard error": full.run.stderr.encode()}
+    assert canary_search.find(full.run.output.encode(), secrets) == {}
     assert full.run.folder
-    for file in full.run.folder.iterdir():
-        places[file.name] = file.read_bytes()
-    for file in observer.files(lab.node, leave_out=[lab.node.path(SETTINGS)]):
-        places[str(file)] = file.read_bytes()
-    with zipfile.ZipFile(full.backup.archive) as opened:
-        for name in opened.namelist():
-            places[f"archive: {name}"] = opened.read(name)
-    found = {place: names for place, content in places.items() if (names := observer.secrets_in(content, secrets))}
-    assert found == {}
-
-
-def test_the_search_for_secrets_would_find_them() -> None:
-    secret = {"token": "0123456789abcdef-Übung"}
-    text = secret["token"]
-    for content in (text.encode(), text.encode("utf-16-le"), base64.b64encode(b"x" + text.encode()), base64.b64encode(b"xy" + text.encode("utf-16-le")),
-                    b"abc" + gzip.compress(b"password=" + text.encode()), text.encode().hex().encode()):
-        assert observer.secrets_in(b"before " + content + b" after", secret) == ["token"]
-    assert observer.secrets_in(b"0123456789abcde", secret) == []
+    assert list(canary_search.find_in_files([*full.run.folder.iterdir(), *observer.files(lab.node, full.began)], secrets)) == []
 
 
 @pytest.fixture
@@ -187,7 +174,7 @@ def restored(full: FullBackup, lab: Lab) -> Iterator[MongoClient[dict[str, Any]]
 
 @wine_only
 def test_the_dump_restores_into_an_empty_server_with_equal_counts(full: FullBackup, lab: Lab, restored: MongoClient[dict[str, Any]]) -> None:
-    password = full.backup.open_secrets(lab.operator_key)["mongodb_passwords"]["non_admin"]
+    password = full.backup.open_secrets(lab.recipient("operator"))["mongodb_passwords"]["non_admin"]
     port = int(lab.settings().findtext("Controller/EmbeddedMongoDBPort") or 0)
     live: MongoClient[dict[str, Any]]
     with MongoClient("127.0.0.1", port, username="user", password=password, authSource="AlteryxService", directConnection=True) as live:

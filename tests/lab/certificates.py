@@ -37,17 +37,19 @@ class LabCertificates:
     authority: Path  # what a client trusts
     endpoint: KeyPair
     operator: KeyPair  # recipient of the secrets file; the key stays with the operator, here: with the tests
+    deputy: KeyPair  # a second recipient, who opens it without the first
 
 
 def ensure(folder: Path) -> LabCertificates:
     """The lab's certificates in this folder; made when absent or about to expire, else left alone."""
     folder.mkdir(parents=True, exist_ok=True)
     found = LabCertificates(folder / "authority.pem", KeyPair(folder / "endpoint.pem", folder / "endpoint.key"),
-                            KeyPair(folder / "operator.pem", folder / "operator.key"))
+                            KeyPair(folder / "operator.pem", folder / "operator.key"), KeyPair(folder / "deputy.pem", folder / "deputy.key"))
     if not (_usable(found.authority) and _usable(found.endpoint.certificate) and found.endpoint.key.exists()):
         _write_endpoint(found)
-    if not (_usable(found.operator.certificate) and found.operator.key.exists()):
-        write_operator(folder, "operator")
+    for name, recipient in (("operator", found.operator), ("deputy", found.deputy)):
+        if not (_usable(recipient.certificate) and recipient.key.exists()):
+            write_operator(folder, name)
     return found
 
 

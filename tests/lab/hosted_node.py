@@ -60,7 +60,7 @@ class _Hosted:
         self.node = node
         self._power = threading.Lock()  # one boot or shutdown at a time
         self.endpoint = Endpoint(port=node.port, executor=executor, passwords=passwords, context=shared.context,
-                                 log=layout.winrm_log(node.folder), reception=shared.reception)
+                                 log=layout.winrm_log(node.folder), transcript=layout.transcript(node.folder), reception=shared.reception)
 
     def cut(self, seconds: float) -> None:
         self.endpoint.cut(seconds)

@@ -41,7 +41,7 @@ def content(nodes: Sequence[Node], certificates: LabCertificates) -> dict[str, A
         "ansible_winrm_scheme": "https",
         "ansible_winrm_ca_trust_path": str(certificates.authority),
         "ansible_winrm_proxy": None,  # a proxy in the caller's environment must not see loopback traffic
-        "alteryx_configuration_recipients": [str(certificates.operator.certificate)],
+        "alteryx_configuration_recipients": [str(certificates.operator.certificate), str(certificates.deputy.certificate)],
         "alteryx_archive_directory": r"D:\AlteryxBackups",
         "alteryx_preflight_staging_directory": r"D:\AlteryxStaging",
         "alteryx_report_directory": str(layout.RUNS),

@@ -45,6 +45,11 @@ def winrm_log(folder: Path) -> Path:
     return folder / "winrm.jsonl"
 
 
+def transcript(folder: Path) -> Path:
+    """Folder of a node for what goes over its WinRM connections in clear text; whoever wants it makes the folder."""
+    return folder / "transcript"
+
+
 def behaviour_file(folder: Path) -> Path:
     r"""C:\AlteryxLab\behaviour.ini of a node: what its doubles shall do wrong."""
     return drive(folder, "c") / "AlteryxLab" / "behaviour.ini"

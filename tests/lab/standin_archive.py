@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -35,13 +36,13 @@ def archive_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
             raise NodeFailure("archive_exists", f"{base}.{ending} exists already; nothing is overwritten")
     if not job.node.path(spec["source"]).is_dir():
         raise NodeFailure("folder_invalid", f"{spec['source']} is no folder")
-    archive.parent.mkdir(parents=True, exist_ok=True)
     files = files_below(job.node.path(spec["source"]))
     total = sum(found.size for found in files)
     job.status("archive", total_bytes=total)
     job.log(f"archiving {len(files)} files, {total} bytes")
     made = [archive.with_name(f"{archive.name}.partial")]
     try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
         collections = _walked(files, spec)
         manifest = _write_zip(made[0], files, collections, spec)
         job.status("finish", total_bytes=total)
@@ -53,10 +54,11 @@ def archive_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
         made[0].rename(archive)
         made.append(archive)
         _publish(archive, "sha256", "".join(f"{digest} *{spec['base_name']}.{ending}\n" for digest, ending in sums), made)
-    except BaseException:
+    except (OSError, NodeFailure) as error:
         for file in made:
-            file.unlink(missing_ok=True)
-        raise
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+        raise error if isinstance(error, NodeFailure) else NodeFailure("archive_failed", f"{base}.zip cannot be written: {error}") from error
     job.log(f"published {base}.zip")
     if not spec["keep_staging"]:
         shutil.rmtree(job.node.path(spec["staging"]), ignore_errors=True)

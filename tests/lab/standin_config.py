@@ -10,7 +10,6 @@ import json
 import re
 import shutil
 import textwrap
-import xml.etree.ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7EnvelopeBuilder, PKCS7Options
 
-from . import alteryx_install, standin_service
+from . import standin_install, standin_service
 from .node import Node
 from .standin_failure import NodeFailure
 from .standin_files import files_below, utc_text, write_text
@@ -77,21 +76,18 @@ def _take(node: Node, item: dict[str, Any], target: str) -> dict[str, Any]:
 def _secrets(node: Node, wanted: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "controller_token" in wanted:
-        token = _setting(node, "ServerSecretEncrypted")
-        fails = standin_service.behaviour(node).get("getserversecret") == "fail" or not token
-        text = "Failed to get the server secret" if fails else token
+        token = standin_install.secret(node, "ServerSecretEncrypted")
+        fault = standin_service.behaviour(node).get("getserversecret")
+        text = f"Error: the store is locked, the last value was {token}" if fault == "leak" else token
+        if fault == "fail" or not token:
+            text = "Failed to get the server secret"
         if _FAILURE_WORDS.search(text):
             raise NodeFailure("secret_unreadable", f"AlteryxService.exe getserversecret gave no usable answer (exit code 0, {len(text)} characters)")
         found["controller_token"] = text
     if "mongodb_passwords" in wanted:
-        passwords = {"admin": _setting(node, "EmbeddedMongoDBAdminPasswordEncrypted"), "non_admin": _setting(node, "EmbeddedMongoDBPasswordEncrypted")}
+        names = {"admin": "EmbeddedMongoDBAdminPasswordEncrypted", "non_admin": "EmbeddedMongoDBPasswordEncrypted"}
+        passwords = {name: standin_install.secret(node, element) for name, element in names.items()}
         if not all(passwords.values()):
             raise NodeFailure("secret_unreadable", "AlteryxService.exe getemongopassword did not name an Admin and a Non-Admin password")
         found["mongodb_passwords"] = passwords
     return found
-
-
-def _setting(node: Node, name: str) -> str:
-    tree = xml.etree.ElementTree.parse(node.path(rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml"))  # noqa: S314  # written by the lab
-    value = tree.findtext(f"Controller/{name}")
-    return alteryx_install.decrypt(value) if value else ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import bson
 
-from . import seed, standin_service
+from . import seed, standin_install, standin_service
 from .node import Node
 from .standin_files import utc_text
 
@@ -48,8 +48,10 @@ def emongodump(node: Node, folder: str, tick: Callable[[], None]) -> tuple[int, 
         time.sleep(_TICK_SECONDS)
     output: list[str] = []
     for database in seed.DATABASES:
-        if database == "AlteryxGallery" and fault == "fail":
-            return 0, "".join(output) + "EMongoDump failed\r\n"
+        if database == "AlteryxGallery" and fault in {"fail", "leak"}:
+            password = standin_install.secret(node, "EmbeddedMongoDBPasswordEncrypted")
+            told = f"Failed: can't create session: mongodb://user:{password}@127.0.0.1:27018/\r\n" if fault == "leak" else ""
+            return 0, "".join(output) + told + "EMongoDump failed\r\n"
         if database == "AlteryxGallery" and fault == "half":
             continue
         output += [_dump(node, folder, collection) for collection in collections() if collection.database == database]

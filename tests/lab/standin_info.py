@@ -10,7 +10,7 @@ import shutil
 import xml.etree.ElementTree
 from typing import Any
 
-from . import alteryx_install, layout, standin_lease, standin_lock, standin_service
+from . import alteryx_install, layout, standin_lease, standin_lock, standin_secret, standin_service
 from .node import SERVICE, Node
 from .standin_files import STATE_FOLDER, bytes_below, utc_text
 
@@ -90,6 +90,4 @@ def folder_fact(node: Node, path: str) -> dict[str, Any]:
 
 
 def _redacted(name: str, value: str) -> str:
-    if name.endswith("Encrypted") and value:
-        return "(redacted)"
-    return re.sub(r"(://[^:/@\s]*:)[^@\s]+(?=@)", r"\1(redacted)", value)
+    return "(redacted)" if value and re.search("Encrypted$|Password|Secret", name, re.IGNORECASE) else standin_secret.hide(value)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import secrets
+import xml.etree.ElementTree
 
 from . import alteryx_install, layout
 from .node import STANDIN_SERVICE, Node
@@ -32,6 +33,13 @@ def install(node: Node) -> None:
     _write(node, rf"{DATA}\WiredTiger", b"SIMULATED\n")
     _write(node, rf"{DATA}\collection-0.wt", bytes(_DATA_BYTES))
     write_text(layout.drive(node.folder, "c") / "AlteryxLab" / STANDIN_SERVICE, '{"state": "Stopped", "pid": null, "started": null}')
+
+
+def secret(node: Node, element: str) -> str:
+    """The clear text of a secret of the controller's settings; empty where there is none."""
+    tree = xml.etree.ElementTree.parse(node.path(rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml"))  # noqa: S314  # written by the lab
+    value = tree.findtext(f"Controller/{element}")
+    return alteryx_install.decrypt(value) if value else ""
 
 
 def _write(node: Node, path: str, content: bytes) -> None:

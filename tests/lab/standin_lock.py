@@ -42,7 +42,7 @@ def sign_of_life(node: Node, run_id: str) -> None:
 def run_lock(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     """The module run_lock."""
     run_id, check_mode = arguments["run_id"], bool(arguments.get("_ansible_check_mode"))
-    result: dict[str, Any] = {"changed": False, "adopted": "", "inherited": "", "pending": [], "did": []}
+    result: dict[str, Any] = {"changed": False, "adopted": "", "inherited": "", "pending": [], "pending_reason": "", "did": []}
     lock = read(node)
     if arguments["state"] == "released":
         result["changed"] = lock is not None and lock["run_id"] == run_id
@@ -52,19 +52,29 @@ def run_lock(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     if lock and lock["fresh"] and lock["run_id"] != run_id:
         raise NodeFailure("run_locked", f"The run {lock['run_id']} of {lock['holder']} holds this node since {lock['started']}; its last sign of life was "
                                         f"{lock['age']:.0f} s ago", lock)
-    result["pending"] = _foreign_jobs(node, arguments, result)
-    if arguments["state"] == "acquired" and not result["pending"]:
-        result["changed"] = result["changed"] or lock is None or lock["run_id"] != run_id
+    ours = lock is not None and lock["run_id"] == run_id
+    if arguments["state"] == "acquired":
+        result["changed"] = not ours
         if not check_mode:
             now = datetime.datetime.now(datetime.UTC)
             write_text(node.path(_LOCK), json.dumps({
                 "run_id": run_id, "holder": arguments["holder"], "started": f"{now:%Y-%m-%d %H:%M:%S} UTC", "heartbeat_monotonic": time.monotonic(),
                 "stale_seconds": arguments["stale_seconds"]}))
-    if not result["pending"] and not _lease(node, arguments, result):
-        result["pending"] = ["the start of the service that a dead run has left down"]
-    if not result["pending"] and not check_mode:
-        _leftovers(node, arguments, lock, result)
+    try:
+        _clear(node, arguments, lock, result)
+    except NodeFailure:
+        if not ours and not check_mode:
+            node.path(_LOCK).unlink(missing_ok=True)
+        raise
     return result
+
+
+def _clear(node: Node, arguments: dict[str, Any], lock: dict[str, Any] | None, result: dict[str, Any]) -> None:
+    result["pending"], result["pending_reason"] = _foreign_jobs(node, arguments, result), "foreign_job_alive"
+    if not result["pending"] and not _lease(node, arguments, result):
+        result["pending"], result["pending_reason"] = ["the start of the service that a dead run has left down"], "service_not_restored"
+    if not result["pending"] and not arguments.get("_ansible_check_mode"):
+        _leftovers(node, arguments, lock, result)
 
 
 def _foreign_jobs(node: Node, arguments: dict[str, Any], result: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from . import standin_config, standin_info, standin_jobs, standin_lease, standin_lock, standin_service
+from . import standin_catalogue, standin_config, standin_info, standin_jobs, standin_lease, standin_lock, standin_service
 from .node import Node
 from .standin_archive import archive_job, verify_job
 from .standin_failure import NodeFailure
@@ -111,6 +111,11 @@ def backup_set(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, 
     return {"changed": bool(written), "written": written}
 
 
+def backup_info(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Looks at a destination folder."""
+    return standin_catalogue.backup_info(machine.node, arguments)
+
+
 def _job(name: str, code: JobCode) -> ModuleDouble:
     def double(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
         return standin_jobs.operation(machine.node, name, code, arguments)
@@ -138,6 +143,7 @@ _DOUBLES: dict[str, ModuleDouble] = {
     "backup_archive": _job("ArchiveJob", archive_job),
     "backup_verify": _job("VerifyJob", verify_job),
     "backup_set": backup_set,
+    "backup_info": backup_info,
 }
 
 MODULES: dict[str, ModuleDouble] = {"win_ping": win_ping, **{name: _of_a_run(double) for name, double in _DOUBLES.items()}}

@@ -10,7 +10,7 @@ import shutil
 import time
 from typing import Any
 
-from . import standin_lease, standin_service
+from . import standin_lease, standin_secret, standin_service
 from .node import Node
 from .standin_dump import emongodump
 from .standin_failure import NodeFailure
@@ -74,7 +74,7 @@ class _Window:
             "prior_state": self._prior_state, "restored": restored, "states": self._states, "marks": self._marks, "dump_folder": spec["dump_folder"],
             "files": [{"path": found.path, "bytes": found.size} for found in files_below(folder)]}
         if self._dump:
-            detail |= {"exit_code": self._dump[0], "output": self._dump[1]}
+            detail |= {"exit_code": self._dump[0], "output": standin_secret.hide(self._dump[1])}
         before = f" (before that: {failure.message})" if failure else ""
         if not restored and standin_lease.held_by_person(self._node):
             raise NodeFailure("held_by_operator", f"{spec['service']} is left down because the file HOLD is in the state folder{before}", detail)
@@ -115,6 +115,9 @@ class _Window:
             self._job.status("dump", bytes_below(self._node.path(spec["dump_folder"])), spec["expected_bytes"])
             if self._node.service().state != "Stopped":
                 raise NodeFailure("service_started_during_dump", f"{spec['service']} did not stay Stopped during the dump: somebody else started it")
+            if shutil.disk_usage(self._node.path(spec["staging_directory"])).free < spec["space_reserve"]:
+                said = f"less than {spec['space_reserve']} bytes are free on the drive of {spec['dump_folder']}, so the dump was ended"
+                raise NodeFailure("space_reserve", said)
             down = time.monotonic() - self._begun - self._marks.get("stop_requested", 0.0)
             if self._was_running and down > spec["max_downtime"]:
                 raise NodeFailure("downtime_limit", f"the service was down for more than {spec['max_downtime']} s, so the dump was ended")
@@ -124,6 +127,7 @@ class _Window:
         self._dump = (-1, "")  # of one that is ended
         try:
             self._dump = emongodump(self._node, spec["dump_folder"], tick)
+            tick()
         finally:
             self._mark("dump_ended")
 

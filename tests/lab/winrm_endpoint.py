@@ -123,15 +123,18 @@ class Endpoint:
         passwords: user name to password.
         context: TLS settings.
         log: file of JSON lines, one per request.
+        transcript: folder that gets what goes over the connections, while it exists: bodies as they are, but input and output of each command by
+            themselves and put together, since what is told may begin in one message and end in the next.
         reception: who accepts the connections.
     """
 
     def __init__(self, *, port: int, executor: Executor, passwords: Mapping[str, str], context: ssl.SSLContext, log: Path,
-                 reception: Reception) -> None:
+                 transcript: Path, reception: Reception) -> None:
         self.port = port
         self._passwords = {user.casefold(): (user, password) for user, password in passwords.items()}
         self._context = context
         self._log_file = log
+        self._transcript = transcript
         self._log_lock = threading.Lock()
         self._reception = reception
         self._listener: socket.socket | None = None
@@ -223,6 +226,8 @@ class Endpoint:
             entry["user"] = user
             status, body, taken = self._wsman(user, http.body, entry)
         entry["status"], entry["out"], entry["seconds"] = status, len(body), round(time.time() - begun, 3)
+        if taken is None:  # what was taken is kept by itself, and there is nothing else in such an answer
+            self._keep("responses.xml", body)
         self._log(entry)  # before the answer: whoever has that finds its request in the log
         try:
             _respond(secure, status, body, headers)
@@ -236,11 +241,15 @@ class Endpoint:
         request: Request | None = None
         try:
             request = messages.parse(raw)
+            if request.action != "Send":
+                self._keep("requests.xml", raw)
             entry["action"], entry["shell"] = request.action, request.shell_id
             if request.action == "Receive":
                 command_id = messages.read_receive(request)
                 entry["command"] = command_id
                 taken = self.shells.receive(user, request.shell_id, command_id, timeout=request.operation_timeout, limit=request.output_limit())
+                for chunk in taken.chunks:
+                    self._keep(f"{command_id}.{chunk.stream}", chunk.data)
                 return 200, messages.received(request, command_id, taken), (user, request.shell_id, command_id, taken)
             return 200, self._perform(user, request, entry), None
         except WsmanFault as fault:
@@ -260,10 +269,12 @@ class Endpoint:
             wanted = messages.read_command(request)
             entry["command_line"] = readable(wanted.text())[:_LOGGED_COMMAND_LINE]
             entry["command"] = self.shells.start(user, shell_id, wanted)
+            self._keep(f"{entry['command']}.line", readable(wanted.text()).encode())
             return messages.command_started(request, entry["command"])
         if request.action == "Send":
             piece = messages.read_send(request)
             entry["command"], entry["input"] = piece.command_id, len(piece.data)
+            self._keep(f"{piece.command_id}.stdin", piece.data)
             self.shells.send(user, shell_id, piece.command_id, piece.data, end=piece.end, timeout=request.operation_timeout)
             return messages.sent(request)
         if request.action == "Signal":
@@ -284,6 +295,11 @@ class Endpoint:
         user, expected = self._passwords.get(name.casefold(), ("", ""))
         right = hmac.compare_digest(password.encode(), expected.encode())
         return user if right and colon and user else None
+
+    def _keep(self, name: str, content: bytes) -> None:
+        if content and self._transcript.is_dir():
+            with self._log_lock, contextlib.suppress(OSError), (self._transcript / name).open("ab") as file:
+                file.write(content)
 
     def _log(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry) + "\n"

@@ -34,6 +34,8 @@ static int getversion(void)
 static int getserversecret(void)
 {
     const char *secret = setting_secret("Controller", "ServerSecretEncrypted");
+    if (behaves("getserversecret", "leak"))
+        printf("Error: the store is locked, the last value was ");
     puts(behaves("getserversecret", "fail") || !*secret ? "Failed to get the server secret" : secret);
     return 0;
 }

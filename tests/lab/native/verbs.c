@@ -105,7 +105,7 @@ int emongodump(const wchar_t *folder)
         Sleep(500);
     behaviour_delay("emongodump_delay_ms");
     for (i = 0; i < sizeof databases / sizeof *databases && !failed; i++) {
-        if (i == 1 && behaves("emongodump", "fail"))
+        if (i == 1 && (behaves("emongodump", "fail") || behaves("emongodump", "leak")))
             failed = 1;
         else if (i != 1 || !behaves("emongodump", "half"))
             failed = dump_database(job, &mongod, databases[i], folder);
@@ -113,6 +113,8 @@ int emongodump(const wchar_t *folder)
     if (behaves("emongodump", "empty"))
         make_empty(folder);
     mongod_stop(&mongod);
+    if (failed && behaves("emongodump", "leak"))
+        printf("Failed: can't create session: mongodb://user:%s@127.0.0.1:%d/\n", setting_secret("Controller", "EmbeddedMongoDBPasswordEncrypted"), mongod.port);
     if (failed)
         puts("EMongoDump failed");
     return 0;

@@ -35,7 +35,7 @@ def test_certificates_are_made_once(tmp_path: Path) -> None:
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     assert ensure(tmp_path) == made
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
-    assert len(before) == 5  # the authority's key is kept nowhere
+    assert len(before) == 7  # the authority's key is kept nowhere
     assert [oct(pair.key.stat().st_mode & 0o777) for pair in (made.endpoint, made.operator)] == ["0o600", "0o600"]
 
 

@@ -100,7 +100,7 @@ def lab(tmp_path: Path, certificates_folder: Path) -> Iterator[Lab]:
     node, reception, log = FakeNode(), Reception(), tmp_path / "winrm.jsonl"
     certificates = ensure(certificates_folder)
     endpoint = Endpoint(port=next(free_ports()), executor=node, passwords={"ansible": PASSWORD, "operator": "other"},
-                        context=server_context(certificates.endpoint), log=log, reception=reception)
+                        context=server_context(certificates.endpoint), log=log, transcript=tmp_path / "transcript", reception=reception)
     endpoint.open()
     yield Lab(endpoint, node, log, certificates.authority)
     endpoint.close()
@@ -117,6 +117,25 @@ def test_a_command_from_shell_to_exit_code(lab: Lab) -> None:
     assert lab.node.commands[0].line == "cmd.exe /c greet"
     assert lab.node.commands[0].environment == {"A": "ä<&>"}
     assert lab.endpoint.shells.count() == 0
+
+
+def test_the_transcript_holds_what_went_both_ways_while_its_folder_is_there(lab: Lab) -> None:
+    folder = lab.log.parent / "transcript"
+    client = lab.client()
+    shell = client.open_shell()
+    client.cleanup_command(shell, client.run_command(shell, "before"))
+    folder.mkdir()
+    command = client.run_command(shell, "cat", console_mode_stdin=False)
+    client.send_command_input(shell, command, b"first ")
+    client.send_command_input(shell, command, b"second", end=True)
+    client.get_command_output(shell, command)
+    client.cleanup_command(shell, command)
+    client.close_shell(shell)
+    kept = {file.name.replace(command, "ID"): file.read_bytes() for file in folder.iterdir()}
+    assert (kept["ID.line"], kept["ID.stdin"], kept["ID.stdout"]) == (b"cat", b"first second", b"first second")
+    assert b"before" not in kept["requests.xml"]
+    assert b"CommandLine" in kept["requests.xml"]
+    assert b"CommandResponse" in kept["responses.xml"]
 
 
 def test_input_arrives_whole_and_in_order(lab: Lab) -> None:

@@ -5,7 +5,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+from tests import reasons
 
 settings.register_profile("plugins", deadline=None, max_examples=50, database=None)
 settings.load_profile("plugins")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def told() -> None:
+    """Failures tell their reasons."""
+    reasons.listen()

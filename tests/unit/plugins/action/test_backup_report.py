@@ -39,14 +39,15 @@ def test_outcome_and_log_are_written_into_a_folder_of_the_run(tmp_path: Path, ca
 def test_composed_writes_nothing_and_returns_what_lies_beside_the_archives(tmp_path: Path) -> None:
     result = reported(tmp_path / "runs", {"node1": samples.steps()}, state="composed")
     assert not (tmp_path / "runs").exists()
-    assert set(result["files"]) == {f"ServerBackup_Full_{samples.STAMP}.set.json", f"BackupLog_Full_{samples.STAMP}.log"}
-    assert json.loads(result["files"][f"ServerBackup_Full_{samples.STAMP}.set.json"])["verdict"] == "OK"
+    files = result["publish"]["node1"]["files"]
+    assert set(files) == {f"ServerBackup_Full_{samples.STAMP}.set.json", f"BackupLog_Full_{samples.STAMP}.log", rf"node1\BackupLog_Full_{samples.STAMP}.log"}
+    assert json.loads(files[f"ServerBackup_Full_{samples.STAMP}.set.json"])["verdict"] == "OK"
 
 
 def test_a_run_that_failed_before_its_plan_is_reported_too(tmp_path: Path) -> None:
     result = reported(tmp_path, {"node1": {"request": samples.failed("no_recipient", 3)}})
     assert not result.get("failed")
-    assert (result["exit_code"], result["files"]) == (3, {})
+    assert (result["exit_code"], result["publish"]) == (3, {})
     assert (Path(result["directory"]) / "outcome.json").exists()
 
 

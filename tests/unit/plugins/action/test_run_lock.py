@@ -89,11 +89,11 @@ def test_what_an_earlier_answer_has_told_is_not_lost_and_said_once(clock: harnes
 
 
 @pytest.mark.parametrize(
-    ("pending", "reason", "code"), [([JOB], "foreign_job_alive", 8), ([START], "service_not_restored", 7), ([JOB, START], "service_not_restored", 7)]
+    ("pending", "reason", "code"), [([JOB], "foreign_job_alive", 8), ([START], "service_not_restored", 7)]
 )
 @pytest.mark.parametrize("timeout", [0, 60])
 def test_waiting_has_an_end_with_the_reason_of_what_is_still_missing(clock: harness.Time, pending: list[str], reason: str, code: int, timeout: int) -> None:
-    node = Node(clock, answer(pending=pending, did=["ended the job x"], changed=True))
+    node = Node(clock, answer(pending=pending, pending_reason=reason, did=["ended the job x"], changed=True))
     result = harness.run(run_lock.ActionModule, {**ARGUMENTS, "wait_timeout": timeout}, node)
     assert (result["failed"], result["reason"], result["exit_code"]) == (True, reason, code)
     assert all(what in result["message"] for what in pending)

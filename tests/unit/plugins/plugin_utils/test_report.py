@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 import typing as t
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _report
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _log, _report
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import EXIT_CODES, REASONS
 from tests.unit.plugins import samples
 
@@ -28,7 +27,7 @@ def outcome(steps: Steps, mode: str = "full", check_mode: bool = False) -> dict[
     composed = _report.compose(mode, {"node1": steps}, check_mode, NOW)
     json.loads(_report.json_text(composed))  # it can be written whatever happened
     assert _report.summary(composed, "runs/x")
-    assert _report.log_text(composed, {"node1": steps}).endswith("\n")
+    assert _log.text(composed, {"node1": steps}).endswith("\n")
     return composed
 
 
@@ -255,7 +254,7 @@ def test_what_one_node_reports_for_all_is_said_once() -> None:
     failure = samples.failed("several_fleets", 3)
     composed = _report.compose("full", {host: {"request": failure} for host in ("node1", "node2", "node3")}, False, NOW)
     assert len(composed["failures"]) == 1
-    log = _report.log_text(composed, {host: {"request": failure} for host in ("node1", "node2")})
+    log = _log.text(composed, {host: {"request": failure} for host in ("node1", "node2")})
     assert log.count("it went wrong") == 1
 
 
@@ -348,7 +347,7 @@ def test_warnings_of_certificates_and_nodes_reach_the_operator() -> None:
     composed = outcome(steps)
     assert composed["warnings"] == ["it expires soon", "node1: the service is Stopped already"]
     assert "it expires soon" in _report.summary(composed, "x")
-    assert "WARNING - report: it expires soon" in _report.log_text(composed, {"node1": steps})
+    assert "WARNING - report: it expires soon" in _log.text(composed, {"node1": steps})
 
 
 def test_the_summary_of_a_good_run_says_verdict_downtime_sizes_place_and_state() -> None:
@@ -362,27 +361,6 @@ def test_the_summary_of_a_good_run_says_verdict_downtime_sizes_place_and_state()
     assert "next" not in text
 
 
-def test_the_log_is_one_line_an_event_in_the_order_of_time() -> None:
-    steps = samples.steps()
-    steps["window"]["events"].append({"at": "2026-09-01T02:00:05.600Z", "level": "ERROR", "text": "two\r\nlines"})
-    steps["verify"] = samples.failed("archive_bad", 3, "bad\nnews", detail={"output": "said\r\n\r\nmore"})
-    lines = _report.log_text(outcome(steps), {"node1": steps}).splitlines()
-    for line in lines:
-        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR|SUCCESS) (node1|-) \w+: \S", line), line
-    times = [line.split(" ")[0] for line in lines]
-    assert times == sorted(times)
-    assert any("window: two lines" in line for line in lines)
-    assert any("ERROR node1 verify: bad news" in line for line in lines)
-    assert sum("DEBUG node1 verify" in line for line in lines) == 2
-    assert lines[-1].startswith(f"{NOW} ERROR - report: FAILED, exit code 3")
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_the_log_of_a_good_run_ends_in_success(mode: str) -> None:
-    steps = samples.steps(mode)
-    assert _report.log_text(outcome(steps, mode), {"node1": steps}).splitlines()[-1] == f"{NOW} SUCCESS - report: OK, exit code 0 (success)"
-
-
 def test_composing_changes_nothing_it_was_given() -> None:
     steps = samples.steps()
     before = copy.deepcopy(steps)
@@ -392,3 +370,50 @@ def test_composing_changes_nothing_it_was_given() -> None:
 
 def test_the_set_is_named_like_its_archives() -> None:
     assert _report.set_name(samples.plan("database")) == f"ServerBackup_DB_{samples.STAMP}"
+
+
+FLEET = ("node1", "node2")
+
+
+def two_nodes(**failed: t.Any) -> dict[str, Steps]:
+    """A controller and a second node with files of its own; failed: node -> steps."""
+    results = {"node1": samples.steps(), "node2": samples.steps()}
+    plan = results["node1"]["plan"]["plan"]
+    plan["nodes"]["node2"] = {**plan["nodes"]["node1"], "name": "node2", "dumps": False, "secrets": [], "archive_folder": rf"{samples.ARCHIVES}\node2"}
+    for result in results["node2"].values():
+        result["node"] = "node2"
+    for step in ("request", "plan", "gate"):
+        results["node2"][step] = results["node1"][step]
+    del results["node2"]["window"]
+    return {**results, **failed}
+
+
+def test_set_and_log_lie_beside_the_archives_of_the_controller_and_a_log_of_its_own_beside_those_of_every_node() -> None:
+    results = two_nodes()
+    log = f"BackupLog_Full_{samples.STAMP}.log"
+    published = _report.published(results, _report.compose("full", results, False, NOW), False)
+    assert {host: (lay["folder"], set(lay["files"])) for host, lay in published.items()} == {
+        "node1": (samples.ARCHIVES, {f"ServerBackup_Full_{samples.STAMP}.set.json", log, rf"node1\{log}"}),
+        "node2": (samples.ARCHIVES, {rf"node2\{log}"}),
+    }
+    of_fleet, of_two = published["node1"]["files"][log], published["node2"]["files"][rf"node2\{log}"]
+    assert " node1 window: " in of_fleet
+    assert " node2 archive: " in of_fleet
+    assert " node1 window: " not in of_two
+    assert " node2 archive: " in of_two
+    assert " node1 plan: " in of_two  # made by one for all
+
+
+def test_without_an_archive_the_log_of_a_node_lies_in_its_state_folder() -> None:
+    results = {"node1": broken("drain", samples.failed("drain_timeout", 2))}
+    composed = _report.compose("full", results, False, NOW)
+    lay = _report.published(results, composed, False)["node1"]
+    assert (lay["folder"], list(lay["files"])) == (rf"{samples.STATE_FOLDER}\logs", [f"BackupLog_Full_{samples.STAMP}.log"])
+    assert "drain_timeout" in lay["files"][f"BackupLog_Full_{samples.STAMP}.log"]
+    assert _report.published(results, composed, True) == {}
+
+
+@pytest.mark.parametrize("step", ["request", "facts", "plan", "lock"])
+def test_a_run_that_has_not_begun_on_a_node_leaves_nothing_there(step: str) -> None:
+    results = {"node1": broken(step, samples.failed("run_locked", 8))}
+    assert _report.published(results, _report.compose("full", results, False, NOW), False) == {}

@@ -89,6 +89,88 @@ def test_an_emptied_sql_element_is_no_sql_server_whatever_the_defaults_say(empti
     assert rs.database_kind(rs.effective({"Controller": {"InventedSqlConnection": emptied}}, defaults)) == "unknown"
 
 
-def test_the_embedded_database_outranks_leftovers_of_others() -> None:
-    left = {"Controller": {"EmbeddedMongoDBEnabled": "True", "MongoDBEnabled": "True", "InventedSqlConnection": "Server=db"}}
-    assert rs.database_kind(rs.effective(left, DEFAULTS)) == "embedded"
+def test_the_embedded_database_outranks_leftovers_of_sql_server_and_that_is_said() -> None:
+    left = rs.effective({"Controller": {"EmbeddedMongoDBEnabled": "True", "InventedSqlConnection": "Server=db"}}, DEFAULTS)
+    assert rs.database_kind(left) == "embedded"
+    assert rs.problems(left) == []
+    (said,) = rs.warnings(left)
+    assert "Controller/InventedSqlConnection" in said
+    assert "Server=db" not in said
+
+
+def test_both_switches_of_mongodb_are_a_contradiction_that_names_them() -> None:
+    both = rs.effective({"Controller": {"EmbeddedMongoDBEnabled": "True", "MongoDBEnabled": "true"}}, DEFAULTS)
+    assert rs.database_kind(both) == "contradictory"
+    assert rs.problems(both) == ["Controller/EmbeddedMongoDBEnabled and Controller/MongoDBEnabled are both True"]
+
+
+def test_what_a_defaults_file_says_of_sql_everywhere_is_no_sql_server() -> None:
+    defaults = {"Controller": {"InventedSqlPort": "1433"}}
+    assert rs.database_kind(rs.effective({}, defaults)) == "unknown"
+    assert rs.database_kind(rs.effective({"Controller": {"InventedSqlEnabled": "False"}}, defaults)) == "unknown"
+
+
+@pytest.mark.parametrize(("section", "element"), rs.SWITCHES)
+@pytest.mark.parametrize("text", ["", "yes", "1", "Truee", "T rue", "-"])
+def test_a_switch_that_is_neither_true_nor_false_is_named_and_not_guessed(section: str, element: str, text: str) -> None:
+    (problem,) = rs.problems(rs.effective({section: {element: text}}, {**DEFAULTS, section: {**DEFAULTS[section], element: "True"}}))[:1]
+    assert f"{section}/{element}" in problem
+
+
+def test_a_node_that_is_no_controller_may_say_what_it_wants_about_databases() -> None:
+    worker = rs.effective({"Controller": {"ControllerEnabled": "False", "EmbeddedMongoDBEnabled": "True", "MongoDBEnabled": "True"}}, DEFAULTS)
+    assert rs.problems(worker) == []
+
+
+def test_a_switch_in_another_case_is_not_read_and_that_is_said() -> None:
+    settings = rs.effective({"Controller": {"embeddedMongoDBEnabled": "True"}, "environment": {"WorkerEnabled": "False"}}, DEFAULTS)
+    assert (rs.database_kind(settings), rs.roles(settings)) == ("unknown", ("controller", "worker"))
+    assert ["embeddedMongoDBEnabled" in said or "environment" in said for said in rs.warnings(settings)] == [True, True]
+
+
+@pytest.mark.parametrize(("letter", "address"), [("a", ""), ("b", ""), ("c", "ayx-ctl.example.test:80"), ("d", "ayx-ctl.example.test:80"), ("e", "")])
+def test_where_a_node_looks_for_its_controller(letter: str, address: str) -> None:
+    assert rs.controller_address(rs.effective(samples.settings_named(letter), None)) == address
+
+
+def test_a_remote_controller_without_a_name_is_the_default() -> None:
+    assert rs.controller_address(rs.effective({"Worker": {"UseLocalServer": "False"}}, None)) == "localhost"
+
+
+SWITCH = st.sampled_from(["True", "False", "TRUE", "false", " True ", None, "yes", ""])
+
+
+@given(st.tuples(*(SWITCH for _ in rs.SWITCHES)), st.tuples(*(SWITCH for _ in rs.SWITCHES)), st.booleans())
+def test_any_pair_of_files_is_read_as_a_table_of_its_own_would(overrides: tuple[str | None, ...], defaults: tuple[str | None, ...], readable: bool) -> None:
+    """The rules a second time, as a truth table over the texts in force."""
+
+    def layer(texts: tuple[str | None, ...]) -> rs.Sections:
+        found: dict[str, dict[str, str]] = {}
+        for (section, element), text in zip(rs.SWITCHES, texts, strict=True):
+            if text is not None:
+                found.setdefault(section, {})[element] = text
+        return found
+
+    settings = rs.effective(layer(overrides), layer(defaults) if readable else None)
+    force: dict[str, str] = {}
+    for (section, element), own, default in zip(rs.SWITCHES, overrides, defaults, strict=True):
+        known = [text for text in (own, default if readable else None, rs.FALLBACK[section][element]) if text is not None]
+        force[element] = known[0].strip().lower()
+    on = {element for element, text in force.items() if text == "true"}
+    expected = [
+        role
+        for role, there in (
+            ("controller", "ControllerEnabled" in on),
+            ("worker", "WorkerEnabled" in on and bool({"QueueWorkerEnabled", "RenderWorkerEnabled"} & on)),
+            ("ui", "GalleryEnabled" in on),
+        )
+        if there
+    ]
+    mongo = {"EmbeddedMongoDBEnabled", "MongoDBEnabled"} & on
+    kind = "contradictory" if len(mongo) == 2 else {"EmbeddedMongoDBEnabled": "embedded", "MongoDBEnabled": "mongodb"}.get("".join(mongo), "unknown")
+    assert (list(rs.roles(settings)), rs.database_kind(settings)) == (expected, kind)
+    judged = list(force)[: None if "controller" in expected else 6]
+    unreadable = [element for element in judged if force[element] not in ("true", "false")]
+    both = "controller" in expected and len(mongo) == 2
+    assert len(rs.problems(settings)) == len(unreadable) + both
+    assert rs.controller_address(settings) == ("" if "UseLocalServer" in on else "localhost")

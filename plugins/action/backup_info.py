@@ -1,0 +1,27 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _catalogue
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+
+
+class ActionModule(NodeAction):
+    """Reads a destination folder; changes nothing."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/backup_info.yml."""
+        facts = self.call_node(arguments, variables)
+        catalogue, foreign = _catalogue.entries(facts, arguments["folder"], arguments["name_pattern"])
+        return {
+            "changed": False,
+            "folder": arguments["folder"],
+            "exists": facts["exists"],
+            "catalogue": catalogue,
+            "table": _catalogue.table(catalogue),
+            "foreign_files": foreign,
+        }

@@ -1,0 +1,100 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How jobs of a node fail: the reasons that only the node itself can give."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import reasons
+from tests.lab import layout
+from tests.node.engine import Engine
+
+pytestmark = pytest.mark.wine
+
+STATE_JOBS = r"C:\ProgramData\AlteryxOps\jobs"
+
+
+def refused(engine: Engine, call: str) -> tuple[str, str]:
+    """Reason and message of a call that fails."""
+    # The control node starts and asks jobs by it; it is not among the code that runs without Ansible.
+    module = engine.path(r"C:\scripts\NodeJob.psm1")
+    module.parent.mkdir(exist_ok=True)
+    shutil.copyfile(layout.ROOT / "plugins" / "module_utils" / module.name, module)
+    load = rf"New-Module -Name NodeJob -ScriptBlock ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{module.name}'))) | Import-Module"
+    answer = engine.run(f"{load}\ntry {{ $null = {call} }} catch {{ ConvertTo-NodeJson -InputObject (Get-NodeFailure -ErrorRecord $_) }}")
+    failure = json.loads(answer)
+    reasons.saw(failure["reason"])
+    return failure["reason"], failure["message"]
+
+
+@pytest.fixture
+def job(engine: Engine) -> Path:
+    """The folder of a job whose process is gone and that still says it runs."""
+    folder = engine.path(rf"{STATE_JOBS}\Gone-1")
+    folder.mkdir(parents=True, exist_ok=True)
+    status = {"run_id": "r", "state": "running", "phase": "dump", "done_bytes": 0, "total_bytes": 0, "message": "", "process_id": 99_999_999,
+              "process_birth": 1, "job": "WindowJob"}
+    (folder / "status.json").write_text(json.dumps(status), encoding="utf-8")
+    return folder
+
+
+def test_a_job_there_already_is_not_started_again(engine: Engine, job: Path) -> None:
+    reason, message = refused(engine, f"Start-NodeJob -Id '{job.name}' -Job 'WindowJob' -Spec '{{}}' -Code '{{}}'")
+    assert (reason, job.name in message) == ("job_exists", True)
+    assert [file.name for file in job.iterdir()] == ["status.json"]
+
+
+def test_a_job_whose_process_is_gone_has_died(engine: Engine, job: Path) -> None:
+    reason, message = refused(engine, f"Get-NodeJobStatus -Id '{job.name}' -WaitSeconds 5")
+    assert reason == "job_died"
+    assert "process 99999999" in message
+    assert "during dump" in message
+
+
+def test_a_job_nobody_knows_is_lost(engine: Engine) -> None:
+    assert refused(engine, "Get-NodeJobStatus -Id 'Never-1'")[0] == "job_lost"
+
+
+def spec(source: str, folder: str) -> dict[str, object]:
+    return {
+        "run_id": "r", "source": source, "staging": r"D:\staging-of-reasons", "folder": folder, "base_name": "A", "secrets_file": "", "keep_staging": True,
+        "manifest": '{\n  "file_count": "@@file_count@@",\n  "file_bytes": "@@file_bytes@@",\n  "files": "@@files@@"\n}\n', "compression": "Fastest",
+        "stored_extensions": [".bin"],
+    }  # fmt: skip
+
+
+def test_a_file_that_changes_while_it_is_archived_fails_the_archive(engine: Engine) -> None:
+    source, jobs = engine.path(r"D:\changing"), engine.path(r"C:\jobs")
+    source.mkdir()
+    with (source / "a.bin").open("wb") as stream:
+        stream.truncate(400_000_000)  # long enough to read that the next one can change meanwhile
+    (source / "b.txt").write_text("as it was listed", encoding="ascii")
+    before = set(jobs.iterdir()) if jobs.is_dir() else set()
+
+    def change() -> None:
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit:
+            for folder in (set(jobs.iterdir()) if jobs.is_dir() else set()) - before:
+                status = folder / "status.json"
+                if status.exists() and '"archive"' in status.read_text(encoding="utf-8"):
+                    (source / "b.txt").write_text("and then there was more of it", encoding="ascii")
+                    return
+            time.sleep(0.01)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    end = engine.run_job("ArchiveJob", spec(r"D:\changing", r"D:\archives-of-changing"))
+    changer.join()
+    (source / "a.bin").unlink()
+    reasons.saw(end.result["reason"])
+    assert end.result["reason"] == "file_changed"
+    assert r"D:\changing\b.txt changed while it was read" in end.result["msg"]
+    assert list(engine.path(r"D:\archives-of-changing").iterdir()) == []

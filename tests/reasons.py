@@ -1,0 +1,184 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every reason and every exit code is reached by a test: which one, and the proof of it whenever that test runs.
+
+A reason counts as seen when our own code produced it while the test ran: raised by name in a file of the collection (a reason that merely passes through,
+because a test's double said it, does not count), or given by node code to a run of ansible-playbook or of the engine. The hook in conftest.py fails a test
+that is named here and has not seen what it is named for; tests/checks/test_reasons.py fails when a reason or a code has no test.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cache, wraps
+from types import CodeType
+from typing import Any
+
+import pytest
+
+_ACTIONS = "unit/plugins/action"
+_PLAN = "unit/plugins/plugin_utils/test_plan.py"
+_NODE_JOB = "unit/plugins/plugin_utils/test_node_job.py"
+_BAD_INPUT = "integration/test_bad_input.py"
+_FAILURES = "integration/test_failures.py"
+_CONTRACT = "integration/test_contract.py::test_a_failure_has_the_reason_that_belongs_to_it"
+_LIMITS = f"{_FAILURES}::test_a_limit_of_the_window_ends_it_and_brings_the_service_back"
+_JOBS = "node/test_job_reasons.py"
+
+# Reason -> file::test below tests/; [word] narrows it to the parameters with that word in their id (ids are words with - between).
+REACHED: dict[str, str] = {
+    "invalid_mode": f"{_BAD_INPUT}::test_a_mode_there_is_not",
+    "no_hosts": f"{_BAD_INPUT}::test_a_group_without_hosts",
+    "unreachable": f"{_BAD_INPUT}::test_wrong_credentials",
+    "several_fleets": f"{_PLAN}::test_two_controllers_are_two_fleets",
+    "unknown_variable": f"{_BAD_INPUT}::test_an_unknown_variable_is_refused_with_the_nearest_name",
+    "invalid_variable": f"{_ACTIONS}/test_backup_request.py::test_a_name_pattern_that_makes_no_good_name_is_refused",
+    "not_administrator": f"{_BAD_INPUT}::test_not_an_administrator",
+    "service_absent": f"{_BAD_INPUT}::test_no_such_service",
+    "service_in_transition": f"{_PLAN}::test_a_service_on_its_way_is_refused_only_where_it_would_be_stopped",
+    "installation_incomplete": f"{_PLAN}::test_a_node_that_cannot_be_backed_up_is_refused_in_every_mode[installation_incomplete]",
+    "settings_missing": f"{_BAD_INPUT}::test_the_settings_file_is_absent",
+    "settings_malformed": f"{_BAD_INPUT}::test_a_settings_file_that_cannot_be_read",
+    "no_role": f"{_PLAN}::test_a_node_without_any_role_is_refused",
+    "fleet_unsupported": f"{_ACTIONS}/test_backup_plan.py::test_services_of_several_nodes_are_not_stopped_so_far",
+    "database_unsupported": f"{_PLAN}::test_a_database_we_cannot_dump_is_refused_by_its_name_but_its_configuration_is_taken",
+    "database_missing": f"{_PLAN}::test_a_database_folder_that_is_absent_is_named",
+    "folder_invalid": f"{_BAD_INPUT}::test_a_file_where_a_folder_is_to_be",
+    "drive_missing": f"{_BAD_INPUT}::test_a_staging_folder_on_a_drive_the_node_does_not_have",
+    "space_short": f"{_PLAN}::test_one_folder_for_both_purposes_needs_room_for_both",
+    "no_recipient": f"{_BAD_INPUT}::test_secrets_without_a_recipient",
+    "recipient_invalid": f"{_BAD_INPUT}::test_a_recipient_that_is_no_certificate",
+    "node_name_invalid": f"{_PLAN}::test_a_node_that_cannot_be_backed_up_is_refused_in_every_mode[node_name_invalid]",
+    "cluster_resource": f"{_PLAN}::test_what_forbids_a_stop_is_refused_only_where_something_would_be_stopped[cluster_resource]",
+    "dependants_running": f"{_PLAN}::test_what_forbids_a_stop_is_refused_only_where_something_would_be_stopped[dependants_running]",
+    "folder_untrusted": f"{_PLAN}::test_a_folder_that_somebody_could_have_prepared_is_refused_by_name",
+    "hold_present": f"{_PLAN}::test_what_forbids_a_stop_is_refused_only_where_something_would_be_stopped[hold_present]",
+    "run_locked": f"{_FAILURES}::test_a_node_that_another_run_holds_is_8",
+    "foreign_job_alive": "faults/test_foreign_job.py::test_refuse_is_the_default_and_touches_nothing",
+    "lease_taken": _CONTRACT,
+    "task_refused": f"{_FAILURES}::test_without_a_guard_that_has_answered_nothing_is_stopped[deny]",
+    "drill_unanswered": f"{_FAILURES}::test_without_a_guard_that_has_answered_nothing_is_stopped[never_run]",
+    "drill_wrong_account": f"{_FAILURES}::test_without_a_guard_that_has_answered_nothing_is_stopped[account]",
+    "no_lease": f"{_FAILURES}::test_no_lease_no_stop",
+    "drain_timeout": f"{_FAILURES}::test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped",
+    "stop_timeout": f"{_FAILURES}::test_a_service_that_stops_too_late_comes_back",
+    "processes_left": f"{_FAILURES}::test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs",
+    "service_moved": f"{_FAILURES}::test_a_service_that_somebody_started_after_the_lease_is_not_stopped",
+    "staging_in_use": f"{_LIMITS}[staging_in_use]",
+    "dump_failed": f"{_FAILURES}::test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing[fail]",
+    "dump_incomplete": f"{_FAILURES}::test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing[half]",
+    "dump_timeout": _CONTRACT,
+    "service_started_during_dump": "faults/test_others.py::test_a_service_that_somebody_starts_during_the_dump_fails_the_dump_and_is_not_killed",
+    "lease_lost": "faults/test_node_faults.py::test_a_damaged_lease_ends_the_dump_and_the_service_comes_back",
+    "space_reserve": f"{_LIMITS}[space_reserve]",
+    "downtime_limit": f"{_LIMITS}[downtime_limit]",
+    "gate_closed": "unit/plugins/plugin_utils/test_gate.py::test_the_state_that_was_seen_is_said",
+    "window_job_alive": "faults/test_foreign_job.py::test_refuse_is_the_default_and_touches_nothing",
+    "held_by_operator": "faults/test_others.py::test_hold_keeps_the_service_down_until_a_person_ends_it",
+    "service_restored_late": f"{_FAILURES}::test_a_service_that_starts_too_late_but_starts_is_no_7",
+    "service_not_restored": f"{_FAILURES}::test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_back",
+    "critical_file_missing": _CONTRACT,
+    "secret_unreadable": f"{_FAILURES}::test_secrets_that_cannot_be_read_fail_the_run",
+    "file_changed": f"{_JOBS}::test_a_file_that_changes_while_it_is_archived_fails_the_archive",
+    "archive_exists": _CONTRACT,
+    "archive_failed": f"{_FAILURES}::test_an_archive_that_cannot_be_written_is_a_matter_of_storage",
+    "archive_incomplete": _CONTRACT,
+    "archive_bad": _CONTRACT,
+    "job_exists": f"{_JOBS}::test_a_job_there_already_is_not_started_again",
+    "job_not_started": f"{_NODE_JOB}::test_a_start_that_never_arrived_is_found_out_and_says_both",
+    "job_died": f"{_JOBS}::test_a_job_whose_process_is_gone_has_died",
+    "job_lost": f"{_JOBS}::test_a_job_nobody_knows_is_lost",
+    "job_timeout": f"{_NODE_JOB}::test_a_job_beyond_its_limit_is_ended_once_and_named",
+    "connection_lost": f"{_NODE_JOB}::test_a_node_that_stays_silent_is_given_up_and_its_job_left_alone",
+    "report_failed": f"{_ACTIONS}/test_backup_report.py::test_a_report_that_cannot_be_written_is_a_failure_with_the_cause",
+    "unexpected": f"{_ACTIONS}/test_action.py::test_a_failure_without_a_reason_of_ours_is_unexpected[answer0]",
+}
+
+# Exit code of ansible-playbook -> the test that runs it.
+EXIT_CODES: dict[int, str] = {
+    0: "integration/test_list_backups.py::test_a_folder_that_is_not_there_is_said_and_no_failure",
+    1: f"{_FAILURES}::test_secrets_that_cannot_be_read_fail_the_run",
+    2: f"{_FAILURES}::test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped",
+    3: f"{_BAD_INPUT}::test_no_such_service",
+    4: f"{_FAILURES}::test_an_archive_that_cannot_be_written_is_a_matter_of_storage",
+    5: f"{_FAILURES}::test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing[fail]",
+    6: f"{_BAD_INPUT}::test_a_mode_there_is_not",
+    7: f"{_FAILURES}::test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_back",
+    8: f"{_FAILURES}::test_a_node_that_another_run_holds_is_8",
+}
+
+_seen: set[str] = set()
+_codes: set[int] = set()
+
+
+def saw(*names: str) -> None:
+    """The running test has seen our code give these reasons."""
+    _seen.update(names)
+
+
+def saw_run(text: str, code: int) -> None:
+    """The running test has seen a run of ansible-playbook: what it printed (on one line) and its exit code. Every failure prints its hint."""
+    _codes.add(code)
+    saw(*(name for name, hint in _hints().items() if hint in text))
+
+
+@cache
+def _hints() -> dict[str, str]:
+    # Inside: conftest.py imports this file before the collection's name resolves.
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import REASONS
+
+    return {name: " ".join(reason.hint.split()) for name, reason in REASONS.items()}
+
+
+@cache
+def listen() -> None:
+    """Let the exceptions of the collection tell of their reasons from now on."""
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node_job import JobFailed
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+
+    for failure in (StepFailed, JobFailed):
+        _listen_to(failure)
+
+
+def _listen_to(failure: type[Any]) -> None:
+    original = failure.__init__
+
+    @wraps(original)
+    def told(self: Any, reason: str, *more: Any, **named: Any) -> None:
+        original(self, reason, *more, **named)
+        if _raised_by_name(sys._getframe(1).f_code, reason):
+            saw(reason)
+
+    failure.__init__ = told
+
+
+def _raised_by_name(code: CodeType, reason: str) -> bool:
+    """Does the function that raises name the reason itself? What only passes through is a variable there."""
+    return re.search(r"/plugins/(plugin_utils|action)/\w+\.py$", code.co_filename) is not None and reason in code.co_consts
+
+
+def fits(test: str, name: str, words: str) -> bool:
+    """Is it the test of an entry above? By its id below tests/ without parameters, and the id of its parameters."""
+    wanted, _, narrowed = test.removesuffix("]").partition("[")
+    return wanted == name and ({narrowed} - {""}) <= set(words.split("-"))
+
+
+def claims(item: pytest.Item) -> tuple[set[str], set[int]]:
+    """The reasons and exit codes that a test is named for."""
+    name, _, words = item.nodeid.removeprefix("tests/").partition("[")
+    words = words.removesuffix("]")
+    return ({reason for reason, test in REACHED.items() if fits(test, name, words)}, {code for code, test in EXIT_CODES.items() if fits(test, name, words)})
+
+
+def begin() -> None:
+    """A test begins."""
+    _seen.clear()
+    _codes.clear()
+
+
+def missing(item: pytest.Item) -> list[str]:
+    """What the test that has just run is named for and has not seen."""
+    named, codes = claims(item)
+    return sorted(named - _seen) + [f"exit code {code}" for code in sorted(codes - _codes)]
