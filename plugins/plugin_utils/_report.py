@@ -128,12 +128,13 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
     return lacking
 
 
-def compose(mode: str, results: Results, check_mode: bool, now: str, tool: str = "") -> dict[str, t.Any]:
+def compose(mode: str, results: Results, check_mode: bool, now: str, clock: float, tool: str = "") -> dict[str, t.Any]:
     """The outcome of a run, JSON-able: schema, verdict (OK, FAILED, PREDICTED), exit_code, reason, message, hint, node, failures, nodes, downtime.
 
     Args:
         mode: what was asked for, also when the run failed before it had a plan.
         now: UTC text, when the run ended.
+        clock: monotonic seconds, when the run ended; the request holds when it began. The wall clock may jump in between.
         tool: name and version of this collection.
     """
     plan = plan_of(results)
@@ -162,7 +163,7 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, tool: str =
         "fleet": request.get("fleet", ""),
         "started": request.get("started", now),
         "finished": now,
-        "seconds": _seconds(request.get("started", now), now),
+        "seconds": round(clock - request.get("begun", clock), 3),
         "verdict": "FAILED" if code else ("PREDICTED" if check_mode else "OK"),
         "exit_code": code,
         "exit_meaning": EXIT_CODES[code],
@@ -180,10 +181,6 @@ def _request_of(results: Results) -> t.Mapping[str, t.Any]:
         if request:
             return t.cast(t.Mapping[str, t.Any], request)
     return {}
-
-
-def _seconds(started: str, finished: str) -> float:
-    return round((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds(), 3)
 
 
 def _stamp_of(now: str) -> str:
