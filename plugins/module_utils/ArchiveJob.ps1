@@ -121,6 +121,7 @@ function Write-Manifest {
 
 function New-Spool {
     # A temporary file that is gone when it is closed, even by the end of this process.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'the job has no check mode')]
     param([string] $Name)
     $path = Join-Path -Path $Spec.staging -ChildPath $Name
     New-Object System.IO.FileStream $path, ([IO.FileMode]::Create), ([IO.FileAccess]::ReadWrite), ([IO.FileShare]::None), 65536, ([IO.FileOptions]::DeleteOnClose)

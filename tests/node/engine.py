@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import reasons
 from tests.lab import layout, wine_node
 
 CODE = r"C:\code"
@@ -88,7 +89,10 @@ class Engine:
         host = rf"[IO.File]::ReadAllText('{CODE}\JobHost.ps1')"
         output = self._command(rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{CODE}' '{job}'", timeout, environment, under)
         log = folder / "job.log"
-        return JobEnd(_json(folder / "result.json"), _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output)
+        result = _json(folder / "result.json")
+        if result.get("reason"):
+            reasons.saw(result["reason"])
+        return JobEnd(result, _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output)
 
     def _command(self, command: str, timeout: float, environment: Mapping[str, str] | None, under: Sequence[str] = ()) -> str:
         argv = [*under, *wine_node.wine_command(self.folder, r"C:\pwsh-win-x64\pwsh.exe", "-NoProfile", "-NonInteractive", "-Command", command)]

@@ -210,6 +210,20 @@ def test_a_file_that_vanishes_is_named(staged: Staged) -> None:
     assert rf"D:\{staged.name}\staging\files\victim.txt was there and is gone" in end.result["msg"]
 
 
+def test_a_file_that_cannot_be_opened_is_named(staged: Staged) -> None:
+    put_big_file_first(staged)
+    victim = staged.put("victim.txt", b"x" * 1000)
+
+    def turn_into_folder() -> None:  # which Windows answers with "access denied", as it does to who lacks the rights
+        victim.unlink()
+        victim.mkdir()
+
+    with while_archiving(staged, turn_into_folder):
+        end = staged.write()
+    assert (end.result["reason"], staged.published()) == ("file_unreadable", [])
+    assert rf"D:\{staged.name}\staging\files\victim.txt cannot be opened" in end.result["msg"]
+
+
 @pytest.mark.parametrize(("path", "on_change", "published"), [
     ("victim.txt", "fail", False), ("victim.txt", "reread", True), ("database/A/victim.bson", "reread", False)])
 def test_a_file_that_changes_fails_unless_it_may_be_read_again(staged: Staged, path: str, on_change: str, published: bool) -> None:

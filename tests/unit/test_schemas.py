@@ -29,7 +29,8 @@ def manifest(mode: str = "full", **changes: Any) -> dict[str, Any]:
     plan = steps["plan"]["plan"]
     text = _manifest.of_archive(plan, plan["nodes"]["node1"], steps.get("window"), steps.get("configuration"), "0.1.0")
     collections = [{"namespace": "AlteryxGallery.users", "documents": 120, "bytes": 4096, "reported": 120}]
-    text = text.replace('"@@collections@@"', json.dumps(collections)).replace('"@@files@@"', json.dumps([FILE])).replace('"@@file_count@@"', "1").replace('"@@file_bytes@@"', "5")
+    text = text.replace('"@@collections@@"', json.dumps(collections))
+    text = text.replace('"@@files@@"', json.dumps([FILE])).replace('"@@file_count@@"', "1").replace('"@@file_bytes@@"', "5")
     content: dict[str, Any] = json.loads(text)
     return content
 
