@@ -149,14 +149,16 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, clock: floa
     cause = next((failure for failure in failures if failure["exit_code"] == code), None)
     request = _request_of(results)
     run_id = request.get("run_id", "")
-    stamp = request.get("stamp") or _stamp_of(now)
+    ended = datetime.fromisoformat(now)
+    stamp = request.get("stamp") or _names.stamp(ended)
     name_mode = mode if mode in _names.MODES else "full"
     nodes = {host: _node(host, steps, plan) for host, steps in results.items()}
     downtimes = [node["downtime"] for node in nodes.values() if node["downtime"]["total"]]
     return {
         "schema": SCHEMA,
         "tool": tool,
-        "name": run_id or f"{_names.MODES[name_mode]}_{stamp}",
+        # Of two runs that are refused in the same second, each keeps its report.
+        "name": run_id or _names.run_id(name_mode, ended, f"{ended.microsecond // 1000:04x}"),
         "log_name": f"BackupLog_{_names.MODES[name_mode]}_{stamp}.log",
         "run_id": run_id,
         "mode": mode,
@@ -181,10 +183,6 @@ def _request_of(results: Results) -> t.Mapping[str, t.Any]:
         if request:
             return t.cast(t.Mapping[str, t.Any], request)
     return {}
-
-
-def _stamp_of(now: str) -> str:
-    return _names.stamp(datetime.fromisoformat(now))
 
 
 def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:

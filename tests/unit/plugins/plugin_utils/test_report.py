@@ -273,7 +273,7 @@ def test_a_run_without_a_plan_is_never_ok(mode: str, results: dict[str, Steps]) 
     composed = _report.compose(mode, results, False, NOW, CLOCK)
     assert (composed["verdict"], composed["exit_code"]) == ("FAILED", 1)
     assert "before it had a plan" in composed["message"]
-    assert composed["name"].endswith("20260901_020500")
+    assert composed["name"].endswith("_20260901_020500_0000")
     assert composed["mode"] == mode
     assert "control node" in _report.summary(composed, "x")
 
