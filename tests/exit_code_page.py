@@ -86,6 +86,8 @@ MEANINGS = {
     "service_not_restored": "The service is not, or was not seen, as it was before the run.",
     "critical_file_missing": "A file that every node of this role has is absent.",
     "secret_unreadable": "AlteryxService.exe gave no usable answer for a secret.",
+    "file_vanished": "A file was listed and was gone when its turn came.",
+    "file_unreadable": "A file cannot be opened or read.",
     "file_changed": "A file changed while it was copied or archived.",
     "archive_exists": "A file of that name exists already, with other content.",
     "archive_failed": "The archive could not be written.",

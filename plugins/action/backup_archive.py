@@ -32,6 +32,10 @@ class ActionModule(NodeAction):
             "compression": arguments["compression"],
             "stored_extensions": arguments["stored_extensions"],
             "keep_staging": arguments["keep_staging"],
+            "on_change": arguments["on_change"],
+            "dump_prefix": "database/",
+            # A list: names of collections may differ by case alone, which the keys of an object may not on the node.
+            "reported": [{"namespace": name, "documents": count} for name, count in sorted(window["documents"].items())] if window else [],
         }
         job_id = f"{run['run_id']}-archive"
         # The node needs the job's own parameters only, not the plan once more.

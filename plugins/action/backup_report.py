@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_report.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
         results = {host: self._results(arguments["steps"], variables["hostvars"][host]) for host in hosts}
-        outcome = _report.compose(arguments["mode"], results, self.check_mode, utc_text(), f"{COLLECTION} {version()}")
+        outcome = _report.compose(arguments["mode"], results, self.check_mode, utc_text(), time.monotonic(), f"{COLLECTION} {version()}")
         result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "publish": {}}
         if arguments["state"] == "composed":
             result["publish"] = _report.published(results, outcome, self.check_mode)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 import typing as t
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,7 @@ class ActionModule(NodeAction):
             "run_id": _names.run_id(mode, now, secrets.token_hex(2)),
             "stamp": _names.stamp(now),
             "started": utc_text(),
+            "begun": time.monotonic(),
             "mode": mode,
             "fleet": self._fleet(hosts, variables),
             "hosts": hosts,

@@ -66,7 +66,8 @@ def downtime(marks: t.Mapping[str, float]) -> dict[str, float]:
     """Seconds of a window from its marks: total, stop, dump, start and the rest; all 0 when the service was not stopped by this run."""
     if "stop_requested" not in marks:
         return dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0)
-    end = marks.get("running", marks.get("start_requested", marks["stop_requested"]))
+    # A service that was left down has been down as far as the marks go.
+    end = marks.get("running", max(marks.values()))
     parts = {
         "total": end - marks["stop_requested"],
         "stop": marks.get("stopped", marks.get("start_requested", end)) - marks["stop_requested"],

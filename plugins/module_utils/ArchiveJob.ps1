@@ -2,128 +2,218 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Writes one archive: every file below the source folder is read once, hashed and compressed; the manifest goes in last and lies beside it too.
-# Nothing has a final name before it is complete, and the .sha256 file, written last, means that all of it is there.
+# Writes one archive: every file below the source folder is read once, hashed, walked if it is BSON, and compressed; the manifest goes in last and lies beside
+# it too. Nothing has a final name before it is complete, and the .sha256 file, written last, means that all of it is there.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-Add-Type -AssemblyName System.IO.Compression
+Import-NodeType -Name 'SourceFolder', 'ZipWriter', 'BsonWalker'
 
 $base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name
 $archive = "$base.zip"
+# What to delete when this fails: only what this job has made.
 $made = New-Object System.Collections.ArrayList
-
-function Add-Entry {
-    # Copies one stream into a new entry; returns bytes and SHA-256 of what went in.
-    param($Zip, [string] $Name, [IO.Stream] $Stream, [DateTime] $Modified, [bool] $Stored, [scriptblock] $OnBlock)
-    $level = if ($Stored) { [IO.Compression.CompressionLevel]::NoCompression } else { [IO.Compression.CompressionLevel]::$($Spec.compression) }
-    $entry = $Zip.CreateEntry($Name, $level)
-    # The format cannot say earlier than 1980.
-    if ($Modified.Year -ge 1980) { $entry.LastWriteTime = New-Object System.DateTimeOffset $Modified }
-    $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
-    $target = $entry.Open()
-    try {
-        $buffer = New-Object byte[] 1048576
-        [long] $bytes = 0
-        while (($count = $Stream.Read($buffer, 0, $buffer.Length)) -gt 0) {
-            $null = $algorithm.TransformBlock($buffer, 0, $count, $null, 0)
-            $target.Write($buffer, 0, $count)
-            $bytes += $count
-            if ($OnBlock) { & $OnBlock $count }
-        }
-        $null = $algorithm.TransformFinalBlock($buffer, 0, 0)
-        @{ bytes = $bytes; sha256 = ConvertTo-Hexadecimal -Bytes $algorithm.Hash }
-    }
-    finally {
-        $target.Dispose()
-        $algorithm.Dispose()
-    }
-}
-
-function Publish-Text {
-    param([string] $Path, [string] $Text)
-    if ([IO.File]::Exists($Path)) { throw (New-NodeFailure -Reason 'archive_exists' -Message "$Path exists already; nothing is overwritten") }
-    $null = $made.Add($Path)
-    Write-NodeText -Path $Path -Text $Text
-}
-
-if ([IO.File]::Exists($archive)) { throw (New-NodeFailure -Reason 'archive_exists' -Message "$archive exists already; nothing is overwritten") }
-$temporary = "$archive.partial"
-$files = @(Get-FolderFile -Path $Spec.source)
-[long] $total = 0
-foreach ($file in $files) { $total += $file.bytes }
-$progress = @{ done = [long]0 }
+$walked = New-Object System.Collections.ArrayList
+# Namespace -> documents, as the dump tool has said; what has been walked is taken out. Names of collections differ by case.
+$reported = New-Object 'System.Collections.Generic.Dictionary[string,long]' ([StringComparer]::Ordinal)
+foreach ($said in $Spec.reported) { $reported[$said.namespace] = $said.documents }
 $watch = [Diagnostics.Stopwatch]::StartNew()
+
+function Open-NewFile {
+    # A file of ours; fails if there is one of that name.
+    param([string] $Path)
+    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write), ([IO.FileShare]::Read), 65536
+    $null = $made.Add($Path)
+    $stream
+}
+
+function Write-NewText {
+    param([string] $Path, [string] $Text)
+    $bytes = [Text.Encoding]::UTF8.GetBytes($Text)
+    $stream = Open-NewFile -Path $Path
+    try {
+        $stream.Write($bytes, 0, $bytes.Length)
+        $stream.Flush($true)
+    }
+    finally { $stream.Dispose() }
+}
+
+function Publish-File {
+    # From the temporary name to the final one. Windows refuses to replace a file this way.
+    param([string] $Path)
+    if ([IO.File]::Exists($Path)) { throw (New-NodeFailure -Reason 'archive_exists' -Message "$Path exists already; nothing is overwritten") }
+    [IO.File]::Move("$Path.partial", $Path)
+    $null = $made.Add($Path)
+}
+
+function Get-Namespace {
+    # The collection whose documents are in this file, as mongodump names it; '' when there are none in it.
+    param([string] $Path)
+    if (-not $Path.StartsWith($Spec.dump_prefix, [StringComparison]::Ordinal)) { return '' }
+    $match = [regex]::Match($Path.Substring($Spec.dump_prefix.Length), '^(?:([^/]+)/)?([^/]+)\.bson(\.gz)?$')
+    if (-not $match.Success) { return '' }
+    # A file beside the databases (oplog.bson) has no database.
+    $parts = @($match.Groups[1].Value, $match.Groups[2].Value) | Where-Object { $_ } | ForEach-Object { [Uri]::UnescapeDataString($_) }
+    $parts -join '.'
+}
+
+function Read-Document {
+    # Walks the documents of an entry; one that is broken, or another number than reported, is no dump.
+    param($Entry, [string] $Path, [string] $Namespace)
+    $documents = $Entry
+    if ($Path.EndsWith('.gz', [StringComparison]::Ordinal)) {
+        $documents = New-Object System.IO.Compression.GZipStream $Entry, ([IO.Compression.CompressionMode]::Decompress), $true
+    }
+    try { $result = [AlteryxOps.BsonWalker]::Walk($documents) }
+    catch [IO.InvalidDataException] {
+        throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is no sound gzip file: $($_.Exception.GetBaseException().Message)")
+    }
+    if ($result.Problem) { throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is broken, $($result.Problem)") }
+    $said = $null
+    if ($reported.ContainsKey($Namespace)) { $said = $reported[$Namespace] }
+    if ($null -ne $said -and $said -ne $result.Documents) {
+        $message = '{0}: the dump tool reported {1} documents, {2} holds {3}' -f $Namespace, $said, $Path, $result.Documents
+        throw (New-NodeFailure -Reason 'dump_incomplete' -Message $message)
+    }
+    $null = $walked.Add(@{ namespace = $Namespace; documents = $result.Documents; bytes = [long]0; reported = $said })
+    $null = $reported.Remove($Namespace)
+}
+
+function Add-File {
+    # Puts the file that the list has come to into the archive; returns its line of the manifest.
+    $path = $list.Path
+    $isDump = $path.StartsWith($Spec.dump_prefix, [StringComparison]::Ordinal)
+    $file = $list.Open($Spec.on_change -eq 'reread' -and -not $isDump)
+    try {
+        $compress = @($Spec.stored_extensions) -notcontains [IO.Path]::GetExtension($path).ToLowerInvariant()
+        $entry = $zip.Add($path, $file, $file.ModifiedUtc, $compress)
+        $namespace = Get-Namespace -Path $path
+        if ($namespace) { Read-Document -Entry $entry -Path $path -Namespace $namespace }
+        $entry.Finish()
+        if ($namespace) { $walked[$walked.Count - 1].bytes = $entry.Bytes }
+        $line = '{{"path": {0}, "bytes": {1}, "sha256": "{2}", "modified": "{3}"}}'
+        $line -f (ConvertTo-NodeJson -InputObject $path), $entry.Bytes, $entry.Sha256, (Get-UtcText -Time $file.ModifiedUtc)
+    }
+    finally { $file.Dispose() }
+}
+
+function Write-Manifest {
+    # The manifest as a file of its own, in which the lines of all files stand; they are copied, because a million of them would not fit into memory.
+    param([IO.Stream] $Line)
+    $text = $Spec.manifest.Replace('"@@file_count@@"', [string]$list.Files).Replace('"@@file_bytes@@"', [string]$zip.BytesRead)
+    $text = $text.Replace('"@@collections@@"', (ConvertTo-NodeJson -InputObject $walked.ToArray()))
+    $at = $text.IndexOf('"@@files@@"', [StringComparison]::Ordinal)
+    $stream = Open-NewFile -Path "$base.manifest.json.partial"
+    try {
+        $before = [Text.Encoding]::UTF8.GetBytes($text.Substring(0, $at) + '[')
+        $stream.Write($before, 0, $before.Length)
+        $Line.Position = 0
+        $Line.CopyTo($stream, 65536)
+        $after = [Text.Encoding]::UTF8.GetBytes("`n  ]" + $text.Substring($at + '"@@files@@"'.Length))
+        $stream.Write($after, 0, $after.Length)
+        $stream.Flush($true)
+    }
+    finally { $stream.Dispose() }
+}
+
+function New-Spool {
+    # A temporary file that is gone when it is closed, even by the end of this process.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'the job has no check mode')]
+    param([string] $Name)
+    $path = Join-Path -Path $Spec.staging -ChildPath $Name
+    New-Object System.IO.FileStream $path, ([IO.FileMode]::Create), ([IO.FileAccess]::ReadWrite), ([IO.FileShare]::None), 65536, ([IO.FileOptions]::DeleteOnClose)
+}
+
+foreach ($ending in 'zip', 'manifest.json', 'secrets.pem', 'sha256') {
+    if ([IO.File]::Exists("$base.$ending")) { throw (New-NodeFailure -Reason 'archive_exists' -Message "$base.$ending exists already; nothing is overwritten") }
+}
 
 try {
     New-ProtectedFolder -Path $Spec.folder
-    Write-JobStatus -Phase 'archive' -TotalBytes $total
-    Write-JobLog -Text ('archiving {0} files, {1} bytes' -f $files.Count, $total)
-    $listed = New-Object System.Collections.ArrayList
-    $null = $made.Add($temporary)
-    $output = New-Object System.IO.FileStream $temporary, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::ReadWrite), ([IO.FileShare]::Read), 1048576
+    Write-JobStatus -Phase 'list'
+    $list = New-Object AlteryxOps.SourceFolder $Spec.source, (Join-Path -Path $Spec.staging -ChildPath 'archive-files.tmp')
     try {
-        $zip = New-Object System.IO.Compression.ZipArchive $output, ([IO.Compression.ZipArchiveMode]::Create), $true
+        Write-JobStatus -Phase 'archive' -TotalBytes $list.Bytes
+        Write-JobLog -Text ('archiving {0} files, {1} bytes' -f $list.Files, $list.Bytes)
+        $spool = Join-Path -Path $Spec.staging -ChildPath 'archive-directory.tmp'
+        $zip = New-Object AlteryxOps.ZipWriter "$archive.partial", $spool, ([IO.Compression.CompressionLevel]::$($Spec.compression))
+        $null = $made.Add("$archive.partial")
+        $lines = New-Spool -Name 'archive-manifest.tmp'
         try {
-            foreach ($file in $files) {
-                $input1 = New-Object System.IO.FileStream $file.full_path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), ([IO.FileShare]::Read), 1048576
-                try {
-                    $stored = @($Spec.stored_extensions) -contains [IO.Path]::GetExtension($file.path).ToLowerInvariant()
-                    $entry = Add-Entry -Zip $zip -Name $file.path -Stream $input1 -Modified ([IO.File]::GetLastWriteTime($file.full_path)) -Stored $stored -OnBlock {
-                        param($Count)
-                        $progress.done += $Count
-                        Write-JobStatus -DoneBytes $progress.done -TotalBytes $total
-                    }
-                }
-                finally { $input1.Dispose() }
-                if ($entry.bytes -ne $file.bytes) {
-                    throw (New-NodeFailure -Reason 'file_changed' -Message ('{0} changed while it was read: {1} bytes before, {2} read' -f $file.full_path, $file.bytes, $entry.bytes))
-                }
-                $line = '{{"path": {0}, "bytes": {1}, "sha256": "{2}", "modified": "{3}"}}'
-                $null = $listed.Add(($line -f (ConvertTo-NodeJson -InputObject $file.path), $entry.bytes, $entry.sha256, $file.modified))
+            $zip.OnProgress = { param($Done) Write-JobStatus -DoneBytes $Done -TotalBytes $list.Bytes }
+            $separator = "`n    "
+            while ($list.Next()) {
+                $bytes = [Text.Encoding]::UTF8.GetBytes($separator + (Add-File))
+                $lines.Write($bytes, 0, $bytes.Length)
+                $separator = ",`n    "
             }
-            $manifest = $Spec.manifest.Replace('"@@files@@"', "[`n    " + ($listed.ToArray() -join ",`n    ") + "`n  ]")
-            $manifest = $manifest.Replace('"@@file_count@@"', [string]$files.Count).Replace('"@@file_bytes@@"', [string]$total)
-            $bytes = [Text.Encoding]::UTF8.GetBytes($manifest)
-            $memory = New-Object System.IO.MemoryStream (, $bytes)
-            $null = Add-Entry -Zip $zip -Name 'BackupManifest.json' -Stream $memory -Modified ([DateTime]::Now) -Stored $false
+            foreach ($name in $reported.Keys) {
+                if ($reported[$name] -eq 0) { continue }
+                $message = '{0}: the dump tool reported {1} documents, and there is no file of it' -f $name, $reported[$name]
+                throw (New-NodeFailure -Reason 'dump_incomplete' -Message $message)
+            }
+            $fileBytes = $zip.BytesRead
+            Write-JobStatus -Phase 'finish' -DoneBytes $fileBytes -TotalBytes $fileBytes
+            Write-Manifest -Line $lines
+            $manifest = New-Object System.IO.FileStream "$base.manifest.json.partial", ([IO.FileMode]::Open), ([IO.FileAccess]::Read), ([IO.FileShare]::Read), 65536
+            try {
+                $entry = $zip.Add('BackupManifest.json', $manifest, [DateTime]::UtcNow, $true)
+                $entry.Finish()
+                $manifestSha256 = $entry.Sha256
+            }
+            finally { $manifest.Dispose() }
+            $zip.Finish()
         }
-        finally { $zip.Dispose() }
-        $output.Flush($true)
+        finally {
+            $zip.Dispose()
+            $lines.Dispose()
+        }
     }
-    finally { $output.Dispose() }
-    Write-JobStatus -Phase 'hash' -DoneBytes 0 -TotalBytes $total
-    $sidecar = New-Object System.Collections.ArrayList
-    $null = $sidecar.Add(('{0} *{1}.zip' -f (Get-FileSha256 -Path $temporary), $Spec.base_name))
-    Publish-Text -Path "$base.manifest.json" -Text $manifest
-    $null = $sidecar.Add(('{0} *{1}.manifest.json' -f (Get-FileSha256 -Path "$base.manifest.json"), $Spec.base_name))
+    finally { $list.Dispose() }
+
+    $sidecar = "{0} *{1}.zip`n{2} *{1}.manifest.json`n" -f $zip.Sha256, $Spec.base_name, $manifestSha256
     if ($Spec.secrets_file) {
-        Publish-Text -Path "$base.secrets.pem" -Text (Read-NodeText -Path $Spec.secrets_file)
-        $null = $sidecar.Add(('{0} *{1}.secrets.pem' -f (Get-FileSha256 -Path "$base.secrets.pem"), $Spec.base_name))
+        Write-NewText -Path "$base.secrets.pem.partial" -Text (Read-NodeText -Path $Spec.secrets_file)
+        $sidecar += "{0} *{1}.secrets.pem`n" -f (Get-FileSha256 -Path "$base.secrets.pem.partial"), $Spec.base_name
     }
-    [IO.File]::Move($temporary, $archive)
-    $null = $made.Add($archive)
-    Publish-Text -Path "$base.sha256" -Text (($sidecar.ToArray() -join "`n") + "`n")
+    Write-NewText -Path "$base.sha256.partial" -Text $sidecar
+    Publish-File -Path "$base.manifest.json"
+    if ($Spec.secrets_file) { Publish-File -Path "$base.secrets.pem" }
+    Publish-File -Path $archive
+    Publish-File -Path "$base.sha256"
 }
 catch {
-    $failure = Get-NodeFailure -ErrorRecord $_
-    foreach ($path in $made) { [IO.File]::Delete($path) }
-    if ($failure.reason -ne 'unexpected') { throw }
-    throw (New-NodeFailure -Reason 'archive_failed' -Detail $failure.detail -Message "$archive cannot be written: $($failure.message)")
+    $failed = $_
+    foreach ($path in $made) {
+        try { [IO.File]::Delete($path) }
+        # What went wrong first is what the operator must hear of.
+        catch { Write-JobLog -Level 'WARNING' -Text "$path is left behind: $($_.Exception.GetBaseException().Message)" }
+    }
+    $cause = $failed.Exception.GetBaseException()
+    $isStorage = $cause -is [IO.IOException] -or $cause -is [UnauthorizedAccessException]
+    if ($isStorage -and (Get-NodeFailure -ErrorRecord $failed).reason -eq 'unexpected') {
+        throw (New-NodeFailure -Reason 'archive_failed' -Message "$archive could not be written: $($cause.Message)")
+    }
+    throw
 }
 
 Write-JobLog -Text "published $archive"
-if (-not $Spec.keep_staging) { Remove-NodeFolder -Path $Spec.staging }
+if (-not $Spec.keep_staging) {
+    try { Remove-NodeFolder -Path $Spec.staging }
+    # The backup is complete; what stays here is swept by the next run.
+    catch { Write-JobLog -Level 'WARNING' -Text "$($Spec.staging) is left behind: $($_.Exception.GetBaseException().Message)" }
+}
 @{
     archive = $archive
-    archive_bytes = (New-Object System.IO.FileInfo $archive).Length
-    archive_sha256 = $sidecar[0].Substring(0, 64)
-    manifest_sha256 = $sidecar[1].Substring(0, 64)
-    file_count = $files.Count
-    file_bytes = $total
+    archive_bytes = $zip.Bytes
+    archive_sha256 = $zip.Sha256
+    manifest_sha256 = $manifestSha256
+    file_count = $list.Files
+    file_bytes = $fileBytes
+    collections = $walked.ToArray()
     secrets = [bool]$Spec.secrets_file
     seconds = $watch.Elapsed.TotalSeconds
 }

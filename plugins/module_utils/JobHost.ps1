@@ -15,7 +15,7 @@ $ErrorActionPreference = 'Stop'
 
 foreach ($file in [IO.Directory]::GetFiles($CodeFolder, '*.psm1')) {
     $script = [scriptblock]::Create([IO.File]::ReadAllText($file))
-    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $script | Import-Module -Global
+    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $script -ArgumentList $CodeFolder | Import-Module -Global
 }
 
 $specPath = Join-Path -Path $Folder -ChildPath 'spec.json'

@@ -24,6 +24,7 @@ $spec = @{
         compression = @{ type = 'str'; choices = @('Optimal', 'Fastest', 'NoCompression'); default = 'Optimal' }
         stored_extensions = @{ type = 'list'; elements = 'str'; default = @('.gz', '.zip', '.yxzp', '.7z', '.png', '.jpg') }
         keep_staging = @{ type = 'bool'; default = $false }
+        on_change = @{ type = 'str'; choices = @('fail', 'reread'); default = 'fail' }
         timeout = @{ type = 'int'; default = 86400 }
         _run_id = @{ type = 'str' }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }

@@ -46,11 +46,11 @@ $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 Invoke-NodeModule -Module $module -Body {
     if ($module.Params._operation -eq 'adopt') {
         # The dump of the run that was taken over moves to where this run expects its own; on one drive that is a rename.
-        $from = Join-Path -Path (Join-Path -Path $module.Params.staging_directory -ChildPath $module.Params.attach) -ChildPath 'files\database'
-        $to = Join-Path -Path (Join-Path -Path $module.Params.staging_directory -ChildPath $module.Params.run_id) -ChildPath 'files'
-        New-ProtectedFolder -Path ([IO.Path]::GetDirectoryName($to))
+        $from = Join-Path -Path $module.Params.staging_directory -ChildPath $module.Params.attach
+        $to = Join-Path -Path (New-RunStaging -Root $module.Params.staging_directory -RunId $module.Params.run_id) -ChildPath 'files'
         $null = [IO.Directory]::CreateDirectory($to)
-        [IO.Directory]::Move($from, (Join-Path -Path $to -ChildPath 'database'))
+        [IO.Directory]::Move((Join-Path -Path $from -ChildPath 'files\database'), (Join-Path -Path $to -ChildPath 'database'))
+        Remove-NodeFolder -Path $from
         return
     }
     Invoke-NodeJobOperation -Module $module -Job 'WindowJob' -Priority 4

@@ -18,7 +18,7 @@ def of_archive(
     configuration: t.Mapping[str, t.Any] | None,
     tool_version: str,
 ) -> str:
-    """The text of a manifest in which the node puts files, file_count and file_bytes when it has read them.
+    """The text of a manifest in which the node puts files, file_count, file_bytes and, of a dump, collections when it has read them.
 
     Args:
         run: the plan of the run (backup_plan).
@@ -58,6 +58,7 @@ def _database(node: t.Mapping[str, t.Any], window: t.Mapping[str, t.Any] | None)
         "method": "emongodump, service stopped",
         "databases": window["databases"],
         "documents": window["documents"],
+        "collections": "@@collections@@",
         "bytes": window["dump_bytes"],
         "downtime_seconds": window["downtime"]["total"],
     }

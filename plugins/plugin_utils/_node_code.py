@@ -15,5 +15,5 @@ _MODULE_ONLY = {"NodeModule.psm1", "NodeJob.psm1"}
 
 def scripts() -> str:
     """JSON text: file name -> text of everything that jobs and guard need; one set, so that a node holds one folder a version of the collection."""
-    paths = sorted(path for path in _FOLDER.iterdir() if path.suffix in (".ps1", ".psm1") and path.name not in _MODULE_ONLY)
+    paths = sorted(path for path in _FOLDER.iterdir() if path.suffix in (".cs", ".ps1", ".psm1") and path.name not in _MODULE_ONLY)
     return json.dumps({path.name: path.read_text(encoding="utf-8") for path in paths})

@@ -91,6 +91,8 @@ REASONS: dict[str, Reason] = _table(
     # Files, archive, verification.
     ("critical_file_missing", 1, "Check the Alteryx installation of this node: this file must exist."),
     ("secret_unreadable", 1, "Run the verb by hand in an elevated prompt on the node; set alteryx_configuration_secrets: skip to go on without secrets."),
+    ("file_vanished", 4, "Find out what removes this file during the backup and run again."),
+    ("file_unreadable", 4, "Check the disk and the rights of the staging directory, then run again."),
     ("file_changed", 4, "Find out what writes this file during the backup and run again."),
     ("archive_exists", 4, "Nothing is overwritten. Move the existing file away or wait a second and run again."),
     ("archive_failed", 4, "Check the free space and the rights of the archive directory."),

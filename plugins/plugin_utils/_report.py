@@ -128,12 +128,13 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
     return lacking
 
 
-def compose(mode: str, results: Results, check_mode: bool, now: str, tool: str = "") -> dict[str, t.Any]:
+def compose(mode: str, results: Results, check_mode: bool, now: str, clock: float, tool: str = "") -> dict[str, t.Any]:
     """The outcome of a run, JSON-able: schema, verdict (OK, FAILED, PREDICTED), exit_code, reason, message, hint, node, failures, nodes, downtime.
 
     Args:
         mode: what was asked for, also when the run failed before it had a plan.
         now: UTC text, when the run ended.
+        clock: monotonic seconds, when the run ended; the request holds when it began. The wall clock may jump in between.
         tool: name and version of this collection.
     """
     plan = plan_of(results)
@@ -148,21 +149,23 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, tool: str =
     cause = next((failure for failure in failures if failure["exit_code"] == code), None)
     request = _request_of(results)
     run_id = request.get("run_id", "")
-    stamp = request.get("stamp") or _stamp_of(now)
+    ended = datetime.fromisoformat(now)
+    stamp = request.get("stamp") or _names.stamp(ended)
     name_mode = mode if mode in _names.MODES else "full"
     nodes = {host: _node(host, steps, plan) for host, steps in results.items()}
     downtimes = [node["downtime"] for node in nodes.values() if node["downtime"]["total"]]
     return {
         "schema": SCHEMA,
         "tool": tool,
-        "name": run_id or f"{_names.MODES[name_mode]}_{stamp}",
+        # Of two runs that are refused in the same second, each keeps its report.
+        "name": run_id or _names.run_id(name_mode, ended, f"{ended.microsecond // 1000:04x}"),
         "log_name": f"BackupLog_{_names.MODES[name_mode]}_{stamp}.log",
         "run_id": run_id,
         "mode": mode,
         "fleet": request.get("fleet", ""),
         "started": request.get("started", now),
         "finished": now,
-        "seconds": _seconds(request.get("started", now), now),
+        "seconds": round(clock - request.get("begun", clock), 3),
         "verdict": "FAILED" if code else ("PREDICTED" if check_mode else "OK"),
         "exit_code": code,
         "exit_meaning": EXIT_CODES[code],
@@ -180,14 +183,6 @@ def _request_of(results: Results) -> t.Mapping[str, t.Any]:
         if request:
             return t.cast(t.Mapping[str, t.Any], request)
     return {}
-
-
-def _seconds(started: str, finished: str) -> float:
-    return round((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds(), 3)
-
-
-def _stamp_of(now: str) -> str:
-    return _names.stamp(datetime.fromisoformat(now))
 
 
 def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:

@@ -182,7 +182,9 @@ def test_the_dump_restores_into_an_empty_server_with_equal_counts(full: FullBack
     assert _counts(restored) == expected
     assert set(restored.list_database_names()) - {"admin", "config", "local"} == DATABASES
     reported = {f"{database}.{name}": number for database, collections in expected.items() for name, number in collections.items()}
-    assert full.backup.manifest()["database"]["documents"] == reported
+    database = full.backup.manifest()["database"]
+    assert database["documents"] == reported
+    assert {walked["namespace"]: walked["documents"] for walked in database["collections"] if walked["namespace"] in reported} == reported
     assert sum(reported.values()) > 1000
 
 

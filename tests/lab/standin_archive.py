@@ -14,6 +14,9 @@ import time
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+
+import bson
 
 from .standin_failure import NodeFailure
 from .standin_files import FoundFile, files_below, sha256, utc_text, write_text
@@ -28,8 +31,11 @@ def archive_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     begun = time.monotonic()
     base = rf"{spec['folder']}\{spec['base_name']}"
     archive = job.node.path(f"{base}.zip")
-    if archive.exists():
-        raise NodeFailure("archive_exists", f"{base}.zip exists already; nothing is overwritten")
+    for ending in ("zip", "manifest.json", "secrets.pem", "sha256"):
+        if archive.with_suffix(f".{ending}").exists():
+            raise NodeFailure("archive_exists", f"{base}.{ending} exists already; nothing is overwritten")
+    if not job.node.path(spec["source"]).is_dir():
+        raise NodeFailure("folder_invalid", f"{spec['source']} is no folder")
     files = files_below(job.node.path(spec["source"]))
     total = sum(found.size for found in files)
     job.status("archive", total_bytes=total)
@@ -37,8 +43,9 @@ def archive_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     made = [archive.with_name(f"{archive.name}.partial")]
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        manifest = _write_zip(made[0], files, total, spec)
-        job.status("hash", total_bytes=total)
+        collections = _walked(files, spec)
+        manifest = _write_zip(made[0], files, collections, spec)
+        job.status("finish", total_bytes=total)
         sums = [(sha256(made[0]), "zip")]
         sums.append((_publish(archive, "manifest.json", manifest, made), "manifest.json"))
         if spec["secrets_file"]:
@@ -56,7 +63,8 @@ def archive_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     if not spec["keep_staging"]:
         shutil.rmtree(job.node.path(spec["staging"]), ignore_errors=True)
     return {"archive": f"{base}.zip", "archive_bytes": archive.stat().st_size, "archive_sha256": sums[0][0], "manifest_sha256": sums[1][0],
-            "file_count": len(files), "file_bytes": total, "secrets": bool(spec["secrets_file"]), "seconds": time.monotonic() - begun}
+            "file_count": len(files), "file_bytes": total, "collections": collections,
+            "secrets": bool(spec["secrets_file"]), "seconds": time.monotonic() - begun}
 
 
 def verify_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +94,29 @@ def verify_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     return verdict
 
 
-def _write_zip(target: Path, files: list[FoundFile], total: int, spec: dict[str, Any]) -> str:
+def _walked(files: list[FoundFile], spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The collections of the dump, every document of them read."""
+    reported = {entry["namespace"]: entry["documents"] for entry in spec["reported"]}
+    collections: list[dict[str, Any]] = []
+    for found in files:
+        if not (found.path.startswith(spec["dump_prefix"]) and found.path.endswith(".bson")):
+            continue
+        namespace = unquote(found.path[len(spec["dump_prefix"]):-len(".bson")].replace("/", ".", 1))
+        said = reported.pop(namespace, None)
+        try:
+            documents = len(bson.decode_all(found.full_path.read_bytes()))
+        except bson.errors.InvalidBSON as error:
+            raise NodeFailure("dump_incomplete", f"{namespace}: {found.path} is broken, {error}") from error
+        if said is not None and said != documents:
+            raise NodeFailure("dump_incomplete", f"{namespace}: the dump tool reported {said} documents, {found.path} holds {documents}")
+        collections.append({"namespace": namespace, "documents": documents, "bytes": found.size, "reported": said})
+    for namespace, documents in reported.items():
+        if documents:
+            raise NodeFailure("dump_incomplete", f"{namespace}: the dump tool reported {documents} documents, and there is no file of it")
+    return collections
+
+
+def _write_zip(target: Path, files: list[FoundFile], collections: list[dict[str, Any]], spec: dict[str, Any]) -> str:
     """The archive under its temporary name; returns its manifest."""
     listed = []
     with zipfile.ZipFile(target, "x") as archive:
@@ -97,7 +127,8 @@ def _write_zip(target: Path, files: list[FoundFile], total: int, spec: dict[str,
             listed.append(f'{{"path": {json.dumps(found.path, ensure_ascii=False)}, "bytes": {len(content)}, '
                           f'"sha256": "{hashlib.sha256(content).hexdigest()}", "modified": "{utc_text(found.modified)}"}}')
         manifest: str = spec["manifest"].replace('"@@files@@"', "[\n    " + ",\n    ".join(listed) + "\n  ]")
-        manifest = manifest.replace('"@@file_count@@"', str(len(files))).replace('"@@file_bytes@@"', str(total))
+        manifest = manifest.replace('"@@file_count@@"', str(len(files)))
+        manifest = manifest.replace('"@@file_bytes@@"', str(sum(found.size for found in files))).replace('"@@collections@@"', json.dumps(collections))
         _add(archive, MANIFEST, manifest.encode(), time.time(), spec["compression"], stored=False)
     return manifest
 

@@ -12,11 +12,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import reasons
 from tests.lab import layout, wine_node
 
 CODE = r"C:\code"
@@ -27,7 +28,7 @@ _LOAD = """Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 foreach ($file in [IO.Directory]::GetFiles('C:\\code', '*.psm1')) {
     $module = [scriptblock]::Create([IO.File]::ReadAllText($file))
-    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $module | Import-Module -Global
+    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $module -ArgumentList 'C:\\code' | Import-Module -Global
 }
 """
 
@@ -69,19 +70,32 @@ class Engine:
         file.write_text(_LOAD + script, encoding="utf-8")
         return self._command(rf"& ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{file.name}')))", timeout, environment)
 
-    def run_job(self, job: str, spec: Mapping[str, Any], *, timeout: float = 120, environment: Mapping[str, str] | None = None) -> JobEnd:
-        """Run a job to its end under JobHost.ps1, as the Task Scheduler would."""
-        name = str(next(self._numbers))
+    def run_job(self, job: str, spec: Mapping[str, Any], *, timeout: float = 120, environment: Mapping[str, str] | None = None,
+                name: str = "", under: Sequence[str] = ()) -> JobEnd:
+        """Run a job to its end under JobHost.ps1, as the Task Scheduler would.
+
+        Args:
+            job: name of its script.
+            spec: what it is told.
+            timeout: seconds.
+            environment: variables for the engine.
+            name: of its folder under JOBS, for who looks into it meanwhile.
+            under: a command of the host that runs the engine, e.g. prlimit.
+        """
+        name = name or str(next(self._numbers))
         folder = self.path(rf"{JOBS}\{name}")
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
         host = rf"[IO.File]::ReadAllText('{CODE}\JobHost.ps1')"
-        output = self._command(rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{CODE}' '{job}'", timeout, environment)
+        output = self._command(rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{CODE}' '{job}'", timeout, environment, under)
         log = folder / "job.log"
-        return JobEnd(_json(folder / "result.json"), _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output)
+        result = _json(folder / "result.json")
+        if result.get("reason"):
+            reasons.saw(result["reason"])
+        return JobEnd(result, _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output)
 
-    def _command(self, command: str, timeout: float, environment: Mapping[str, str] | None) -> str:
-        argv = wine_node.wine_command(self.folder, r"C:\pwsh-win-x64\pwsh.exe", "-NoProfile", "-NonInteractive", "-Command", command)
+    def _command(self, command: str, timeout: float, environment: Mapping[str, str] | None, under: Sequence[str] = ()) -> str:
+        argv = [*under, *wine_node.wine_command(self.folder, r"C:\pwsh-win-x64\pwsh.exe", "-NoProfile", "-NonInteractive", "-Command", command)]
         done = subprocess.run(argv, env={**wine_node.environment(self.folder), **(environment or {})}, cwd=layout.drive(self.folder, "c"),
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
         errors = _NOISE.sub("", done.stderr.decode("utf-8", "replace").replace("\r\n", "\n"))

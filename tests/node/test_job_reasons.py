@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -61,40 +59,3 @@ def test_a_job_whose_process_is_gone_has_died(engine: Engine, job: Path) -> None
 
 def test_a_job_nobody_knows_is_lost(engine: Engine) -> None:
     assert refused(engine, "Get-NodeJobStatus -Id 'Never-1'")[0] == "job_lost"
-
-
-def spec(source: str, folder: str) -> dict[str, object]:
-    return {
-        "run_id": "r", "source": source, "staging": r"D:\staging-of-reasons", "folder": folder, "base_name": "A", "secrets_file": "", "keep_staging": True,
-        "manifest": '{\n  "file_count": "@@file_count@@",\n  "file_bytes": "@@file_bytes@@",\n  "files": "@@files@@"\n}\n', "compression": "Fastest",
-        "stored_extensions": [".bin"],
-    }  # fmt: skip
-
-
-def test_a_file_that_changes_while_it_is_archived_fails_the_archive(engine: Engine) -> None:
-    source, jobs = engine.path(r"D:\changing"), engine.path(r"C:\jobs")
-    source.mkdir()
-    with (source / "a.bin").open("wb") as stream:
-        stream.truncate(400_000_000)  # long enough to read that the next one can change meanwhile
-    (source / "b.txt").write_text("as it was listed", encoding="ascii")
-    before = set(jobs.iterdir()) if jobs.is_dir() else set()
-
-    def change() -> None:
-        limit = time.monotonic() + 60
-        while time.monotonic() < limit:
-            for folder in (set(jobs.iterdir()) if jobs.is_dir() else set()) - before:
-                status = folder / "status.json"
-                if status.exists() and '"archive"' in status.read_text(encoding="utf-8"):
-                    (source / "b.txt").write_text("and then there was more of it", encoding="ascii")
-                    return
-            time.sleep(0.01)
-
-    changer = threading.Thread(target=change)
-    changer.start()
-    end = engine.run_job("ArchiveJob", spec(r"D:\changing", r"D:\archives-of-changing"))
-    changer.join()
-    (source / "a.bin").unlink()
-    reasons.saw(end.result["reason"])
-    assert end.result["reason"] == "file_changed"
-    assert r"D:\changing\b.txt changed while it was read" in end.result["msg"]
-    assert list(engine.path(r"D:\archives-of-changing").iterdir()) == []

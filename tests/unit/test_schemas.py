@@ -28,13 +28,15 @@ def manifest(mode: str = "full", **changes: Any) -> dict[str, Any]:
     steps = samples.steps(mode, **changes)
     plan = steps["plan"]["plan"]
     text = _manifest.of_archive(plan, plan["nodes"]["node1"], steps.get("window"), steps.get("configuration"), "0.1.0")
+    collections = [{"namespace": "AlteryxGallery.users", "documents": 120, "bytes": 4096, "reported": 120}]
+    text = text.replace('"@@collections@@"', json.dumps(collections))
     text = text.replace('"@@files@@"', json.dumps([FILE])).replace('"@@file_count@@"', "1").replace('"@@file_bytes@@"', "5")
     content: dict[str, Any] = json.loads(text)
     return content
 
 
 def outcome(**failed: dict[str, Any]) -> dict[str, Any]:
-    return _report.compose("full", {"node1": {**samples.steps(), **failed}}, False, NOW, "alteryx_ops.server_backup 0.1.0")
+    return _report.compose("full", {"node1": {**samples.steps(), **failed}}, False, NOW, 1300.0, "alteryx_ops.server_backup 0.1.0")
 
 
 def the_set() -> dict[str, Any]:
@@ -123,7 +125,7 @@ def test_what_later_writers_add_is_of_the_schema_already() -> None:
 
 @pytest.mark.parametrize("results", [{}, {"node1": {}}, {"node1": {"request": samples.failed("invalid_mode", 6)}}])
 def test_the_outcome_of_a_run_that_came_to_nothing_is_of_the_schema(results: dict[str, Any]) -> None:
-    schemas.assert_valid("outcome", _report.compose("everything", results, False, NOW))
+    schemas.assert_valid("outcome", _report.compose("everything", results, False, NOW, 1300.0))
 
 
 def test_the_outcome_of_a_failed_run_is_of_the_schema() -> None:

@@ -52,6 +52,14 @@ def test_the_job_gets_folder_name_manifest_and_secrets() -> None:
     assert node.spec["secrets_file"] == r"D:\AlteryxStaging\secrets.pem"
     assert node.spec["keep_staging"] is True
     assert json.loads(node.spec["manifest"])["run_id"] == samples.RUN_ID
+    assert node.spec["on_change"] == "fail"
+
+
+def test_the_job_hears_what_the_dump_tool_reported_and_where_the_dump_is() -> None:
+    node = Archiving()
+    harness.run(ActionModule, arguments(), node)
+    assert node.spec["reported"] == [{"namespace": "AlteryxGallery.users", "documents": 120}]
+    assert samples.steps()["plan"]["plan"]["nodes"]["node1"]["dump_folder"] == "\\".join((node.spec["source"], *node.spec["dump_prefix"].split("/")[:-1]))
 
 
 def test_the_plan_does_not_travel_to_the_node() -> None:
@@ -65,6 +73,12 @@ def test_database_mode_has_no_secrets_file() -> None:
     harness.run(ActionModule, arguments("database"), node)
     assert node.spec["secrets_file"] == ""
     assert json.loads(node.spec["manifest"])["configuration"] is None
+
+
+def test_configuration_mode_has_nothing_to_walk() -> None:
+    node = Archiving()
+    harness.run(ActionModule, arguments("config"), node)
+    assert node.spec["reported"] == []
 
 
 def test_a_failed_job_is_a_failed_step() -> None:

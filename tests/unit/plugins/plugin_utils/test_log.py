@@ -19,7 +19,7 @@ LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (DEBUG|INFO|WARNING
 
 
 def lines(steps: dict[str, dict[str, t.Any]], mode: str = "full", check_mode: bool = False) -> list[str]:
-    outcome = _report.compose(mode, {"node1": steps}, check_mode, NOW, "alteryx_ops.server_backup 0.1.0")
+    outcome = _report.compose(mode, {"node1": steps}, check_mode, NOW, 1300.0, "alteryx_ops.server_backup 0.1.0")
     return _log.text(outcome, {"node1": steps}).splitlines()
 
 

@@ -19,8 +19,8 @@ def archive(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
     results = samples.steps(mode, **changes)
     plan = results["plan"]["plan"]
     text = _manifest.of_archive(plan, plan["nodes"]["node1"], results.get("window"), results.get("configuration"), "0.1.0")
-    for word, value in (("files", '[{"path": "a"}]'), ("file_count", "1"), ("file_bytes", "5")):
-        assert text.count(f'"@@{word}@@"') == 1
+    for word, value in (("files", '[{"path": "a"}]'), ("file_count", "1"), ("file_bytes", "5"), ("collections", '[{"namespace": "a.b"}]')):
+        assert text.count(f'"@@{word}@@"') == (1 if word != "collections" or "window" in results else 0)
         text = text.replace(f'"@@{word}@@"', value)
     assert "@@" not in text
     return t.cast(dict[str, t.Any], json.loads(text))
@@ -35,6 +35,7 @@ def test_a_full_backup_says_what_it_holds() -> None:
     assert manifest["service"] == {"name": "AlteryxService", "account": "LocalSystem", "start_type": "Automatic", "state": "Running"}
     assert manifest["database"]["kind"] == "embedded"
     assert manifest["database"]["documents"] == {"AlteryxGallery.users": 120}
+    assert manifest["database"]["collections"] == [{"namespace": "a.b"}]
     assert manifest["database"]["downtime_seconds"] == 41.0
     assert manifest["configuration"] == [{"id": "keys", "source": r"C:\Keys", "present": True, "files": 2, "bytes": 300}]
     assert manifest["secrets"] == {"included": True, "items": ["controller_token", "mongodb_passwords"], "recipients": ["ab" * 32]}
@@ -75,7 +76,7 @@ def test_names_of_any_kind_survive(name: str) -> None:
 
 def test_a_set_names_every_archive_with_hash_and_verdict() -> None:
     results = {"node1": samples.steps()}
-    outcome = _report.compose("full", results, check_mode=False, now="2026-09-01T02:01:00.000Z")
+    outcome = _report.compose("full", results, check_mode=False, now="2026-09-01T02:01:00.000Z", clock=1060.0)
     text = _manifest.of_set(results["node1"]["plan"]["plan"], outcome)
     assert text.endswith("}\n")
     manifest = json.loads(text)

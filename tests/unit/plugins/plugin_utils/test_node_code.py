@@ -12,7 +12,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _
 
 
 def test_every_job_the_guard_and_their_host_are_in_the_set() -> None:
-    assert {"JobHost.ps1", "Guard.ps1", "WindowJob.ps1", "ArchiveJob.ps1", "VerifyJob.ps1", "NodeLease.psm1"} <= set(json.loads(_node_code.scripts()))
+    wanted = {"JobHost.ps1", "Guard.ps1", "WindowJob.ps1", "ArchiveJob.ps1", "VerifyJob.ps1", "NodeLease.psm1", "ZipWriter.cs"}
+    assert wanted <= set(json.loads(_node_code.scripts()))
 
 
 def test_what_needs_ansible_stays_at_home() -> None:
@@ -29,5 +30,5 @@ def test_the_set_is_the_same_every_time() -> None:
 
 def test_scripts_are_handed_over_as_they_are() -> None:
     for name, text in json.loads(_node_code.scripts()).items():
-        assert re.fullmatch(r"\w+\.psm?1", name)
+        assert re.fullmatch(r"\w+\.(cs|psm?1)", name)
         assert text == (_node_code._FOLDER / name).read_text(encoding="utf-8")

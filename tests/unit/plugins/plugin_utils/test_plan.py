@@ -231,23 +231,24 @@ def test_an_unreadable_defaults_file_is_a_warning_and_not_trusted(defaults: dict
     assert defaults["path"] in warning
 
 
-def folders(**changes: t.Any) -> list[dict[str, t.Any]]:
-    """Facts of both folders; changes apply to the archive directory."""
+def folders(number: int, **changes: t.Any) -> list[dict[str, t.Any]]:
+    """Facts of both folders; changes apply to one of them: 0 the staging directory, 1 the archive directory."""
     answer = samples.facts()["folders"]
-    answer[1].update(changes)
+    answer[number].update(changes)
     return t.cast(list[dict[str, t.Any]], answer)
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("number", "name"), [(0, f"staging directory {samples.STAGING}"), (1, f"archive directory {samples.ARCHIVES}")])
 @pytest.mark.parametrize(
     ("changes", "reason"), [({"absolute": False}, "folder_invalid"), ({"drive_exists": False}, "drive_missing"), ({"is_file": True}, "folder_invalid")]
 )
-def test_a_folder_that_cannot_be_written_is_refused_by_its_purpose(mode: str, changes: dict[str, t.Any], reason: str) -> None:
-    facts = {**samples.facts(), "folders": folders(**changes)}
+def test_a_folder_that_cannot_be_written_is_refused_by_its_purpose(mode: str, number: int, name: str, changes: dict[str, t.Any], reason: str) -> None:
+    facts = {**samples.facts(), "folders": folders(number, **changes)}
     with pytest.raises(StepFailed) as failure:
         _plan.plan_node("node1", facts, samples.request(mode))
     assert failure.value.reason.name == reason
-    assert f"archive directory {samples.ARCHIVES}" in failure.value.message
+    assert name in failure.value.message
 
 
 @given(
@@ -280,6 +281,20 @@ def test_one_folder_for_both_purposes_needs_room_for_both() -> None:
         _plan.plan_node("node1", facts, asked)
     facts["folders"][0]["free_bytes"] = 300
     assert _plan.plan_node("node1", facts, asked).dumps
+
+
+@pytest.mark.parametrize("short", range(2))
+def test_one_byte_decides_on_each_drive(short: int) -> None:
+    facts = samples.facts(database__bytes=100)
+    paths = (r"D:\s", r"E:\a")
+    needed = (200, 100)
+    asked = samples.request(staging_directory=paths[0], archive_directory=paths[1])
+    facts["folders"] = [{**facts["folders"][0], "path": path, "free_bytes": need} for path, need in zip(paths, needed, strict=True)]
+    assert _plan.plan_node("node1", facts, asked).dumps
+    facts["folders"][short]["free_bytes"] -= 1
+    with pytest.raises(StepFailed, match=f"{needed[short] - 1} bytes free, needed are {needed[short]} bytes") as failure:
+        _plan.plan_node("node1", facts, asked)
+    assert (failure.value.reason.name, failure.value.reason.exit_code) == ("space_short", 3)
 
 
 def test_configuration_mode_needs_no_room_for_a_dump() -> None:

@@ -18,13 +18,14 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome
 from tests.unit.plugins import samples
 
 NOW = "2026-09-01T02:05:00.000Z"
+CLOCK = 1300.0
 MODES = ("full", "database", "config")
 Steps = dict[str, dict[str, t.Any]]
 
 
 def outcome(steps: Steps, mode: str = "full", check_mode: bool = False) -> dict[str, t.Any]:
     """The outcome of a run over one node."""
-    composed = _report.compose(mode, {"node1": steps}, check_mode, NOW)
+    composed = _report.compose(mode, {"node1": steps}, check_mode, NOW, CLOCK)
     json.loads(_report.json_text(composed))  # it can be written whatever happened
     assert _report.summary(composed, "runs/x")
     assert _log.text(composed, {"node1": steps}).endswith("\n")
@@ -252,7 +253,7 @@ def test_the_first_failure_is_the_cause_of_what_follows() -> None:
 
 def test_what_one_node_reports_for_all_is_said_once() -> None:
     failure = samples.failed("several_fleets", 3)
-    composed = _report.compose("full", {host: {"request": failure} for host in ("node1", "node2", "node3")}, False, NOW)
+    composed = _report.compose("full", {host: {"request": failure} for host in ("node1", "node2", "node3")}, False, NOW, CLOCK)
     assert len(composed["failures"]) == 1
     log = _log.text(composed, {host: {"request": failure} for host in ("node1", "node2")})
     assert log.count("it went wrong") == 1
@@ -261,7 +262,7 @@ def test_what_one_node_reports_for_all_is_said_once() -> None:
 def test_failures_come_in_the_order_of_the_sequence_whatever_the_node() -> None:
     one = broken("verify", samples.failed("archive_bad", 3, "verify one"))
     two = broken("archive", samples.failed("archive_failed", 4, "archive two", node="node2"))
-    composed = _report.compose("full", {"node1": one, "node2": two}, False, NOW)
+    composed = _report.compose("full", {"node1": one, "node2": two}, False, NOW, CLOCK)
     assert [failure["message"] for failure in composed["failures"]] == ["archive two", "verify one"]
     assert composed["exit_code"] == 4
 
@@ -269,10 +270,10 @@ def test_failures_come_in_the_order_of_the_sequence_whatever_the_node() -> None:
 @pytest.mark.parametrize("mode", [*MODES, "fulll", ""])
 @pytest.mark.parametrize("results", [{}, {"node1": {}}])
 def test_a_run_without_a_plan_is_never_ok(mode: str, results: dict[str, Steps]) -> None:
-    composed = _report.compose(mode, results, False, NOW)
+    composed = _report.compose(mode, results, False, NOW, CLOCK)
     assert (composed["verdict"], composed["exit_code"]) == ("FAILED", 1)
     assert "before it had a plan" in composed["message"]
-    assert composed["name"].endswith("20260901_020500")
+    assert composed["name"].endswith("_20260901_020500_0000")
     assert composed["mode"] == mode
     assert "control node" in _report.summary(composed, "x")
 
@@ -305,7 +306,7 @@ def test_a_node_from_which_nothing_is_taken_needs_no_archive() -> None:
     results = {"node1": samples.steps("database"), "worker1": {"restore": {"service": {"state": "Running"}}}}
     plan = results["node1"]["plan"]["plan"]
     plan["nodes"]["worker1"] = {**plan["nodes"]["node1"], "roles": ["worker"], "dumps": False, "secrets": []}
-    composed = _report.compose("database", results, False, NOW)
+    composed = _report.compose("database", results, False, NOW, CLOCK)
     assert composed["failures"] == []
     assert composed["verdict"] == "OK"
 
@@ -314,7 +315,7 @@ def test_a_planned_node_without_any_result_is_missed() -> None:
     results = {"node1": samples.steps()}
     plan = results["node1"]["plan"]["plan"]
     plan["nodes"]["worker1"] = {**plan["nodes"]["node1"], "dumps": False}
-    composed = _report.compose("full", results, False, NOW)
+    composed = _report.compose("full", results, False, NOW, CLOCK)
     assert {failure["node"] for failure in composed["failures"]} == {"worker1"}
 
 
@@ -391,7 +392,7 @@ def two_nodes(**failed: t.Any) -> dict[str, Steps]:
 def test_set_and_log_lie_beside_the_archives_of_the_controller_and_a_log_of_its_own_beside_those_of_every_node() -> None:
     results = two_nodes()
     log = f"BackupLog_Full_{samples.STAMP}.log"
-    published = _report.published(results, _report.compose("full", results, False, NOW), False)
+    published = _report.published(results, _report.compose("full", results, False, NOW, CLOCK), False)
     assert {host: (lay["folder"], set(lay["files"])) for host, lay in published.items()} == {
         "node1": (samples.ARCHIVES, {f"ServerBackup_Full_{samples.STAMP}.set.json", log, rf"node1\{log}"}),
         "node2": (samples.ARCHIVES, {rf"node2\{log}"}),
@@ -406,14 +407,19 @@ def test_set_and_log_lie_beside_the_archives_of_the_controller_and_a_log_of_its_
 
 def test_without_an_archive_the_log_of_a_node_lies_in_its_state_folder() -> None:
     results = {"node1": broken("drain", samples.failed("drain_timeout", 2))}
-    composed = _report.compose("full", results, False, NOW)
+    composed = _report.compose("full", results, False, NOW, CLOCK)
     lay = _report.published(results, composed, False)["node1"]
     assert (lay["folder"], list(lay["files"])) == (rf"{samples.STATE_FOLDER}\logs", [f"BackupLog_Full_{samples.STAMP}.log"])
     assert "drain_timeout" in lay["files"][f"BackupLog_Full_{samples.STAMP}.log"]
     assert _report.published(results, composed, True) == {}
 
 
+def test_the_length_of_a_run_does_not_hang_on_the_wall_clock() -> None:
+    composed = _report.compose("full", {"node1": samples.steps()}, False, "2026-08-31T23:00:00.000Z", 1061.5)
+    assert composed["seconds"] == 61.5
+
+
 @pytest.mark.parametrize("step", ["request", "facts", "plan", "lock"])
 def test_a_run_that_has_not_begun_on_a_node_leaves_nothing_there(step: str) -> None:
     results = {"node1": broken(step, samples.failed("run_locked", 8))}
-    assert _report.published(results, _report.compose("full", results, False, NOW), False) == {}
+    assert _report.published(results, _report.compose("full", results, False, NOW, CLOCK), False) == {}

@@ -1,0 +1,106 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archive job on an engine: what it is told, and what other people's tools say of what it has written."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import subprocess
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.node.engine import Engine, JobEnd
+
+MANIFEST = "BackupManifest.json"
+TEMPLATE = '{"collections": "@@collections@@", "file_count": "@@file_count@@", "file_bytes": "@@file_bytes@@", "files": "@@files@@"}\n'
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A staging folder of its own and the archive that is made of it."""
+
+    engine: Engine
+    name: str = field(default_factory=lambda: f"case{next(_numbers)}")
+
+    @property
+    def files(self) -> Path:
+        """The folder that is archived."""
+        return self.engine.path(rf"D:\{self.name}\staging\files")
+
+    @property
+    def folder(self) -> Path:
+        """Where the archive is published."""
+        return self.engine.path(rf"D:\{self.name}\archives")
+
+    @property
+    def archive(self) -> Path:
+        """The zip."""
+        return self.folder / "Backup.zip"
+
+    def put(self, path: str, content: bytes) -> Path:
+        """Stage a file."""
+        file = self.files / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        return file
+
+    def write(self, *, reported: Mapping[str, int] | None = None, environment: Mapping[str, str] | None = None, timeout: float = 120,
+              under: Sequence[str] = (), **changes: Any) -> JobEnd:
+        """Run the archive job."""
+        spec = {
+            "run_id": "r", "source": rf"D:\{self.name}\staging\files", "staging": rf"D:\{self.name}\staging", "folder": rf"D:\{self.name}\archives",
+            "base_name": "Backup", "manifest": TEMPLATE, "secrets_file": "", "compression": "Optimal", "stored_extensions": [".gz", ".zip"],
+            "keep_staging": True, "on_change": "fail", "dump_prefix": "database/",
+            "reported": [{"namespace": name, "documents": count} for name, count in (reported or {}).items()],
+        }
+        return self.engine.run_job("ArchiveJob", {**spec, **changes}, environment=environment, timeout=timeout, under=under, name=self.name)
+
+    def status(self) -> dict[str, Any]:
+        """The job's status just now; nothing before it has begun."""
+        file = self.engine.path(rf"C:\jobs\{self.name}\status.json")
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return content
+
+    def published(self) -> list[str]:
+        """Names of everything in the archive folder."""
+        return sorted(file.name for file in self.folder.iterdir()) if self.folder.is_dir() else []
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest beside the archive."""
+        content: dict[str, Any] = json.loads((self.folder / "Backup.manifest.json").read_text(encoding="utf-8"))
+        return content
+
+
+def readers_complaints(archive: Path, timeout: float = 600) -> dict[str, str]:
+    """What each reader has against an archive: unzip, 7z and bsdtar, which also gets it through a pipe, where it cannot look at the directory first."""
+    shown = f"'{archive}'"
+    commands = {
+        "unzip": f"unzip -tq {shown}", "7z": f"7z t -bd {shown}", "bsdtar": f"bsdtar -xOf {shown} >/dev/null",
+        "bsdtar, piped": f"cat {shown} | bsdtar -xOf - >/dev/null",
+    }
+    complaints = {}
+    for name, command in commands.items():
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+        output = done.stdout + done.stderr
+        if done.returncode or done.stderr or b"warning" in output.lower():
+            complaints[name] = f"exit code {done.returncode}: {output.decode('utf-8', 'replace')[-500:]}"
+    return complaints
+
+
+def python_contents(archive: Path) -> dict[str, tuple[int, str]]:
+    """Name -> size and SHA-256 of every entry but the manifest, as Python's zipfile reads them (it checks the CRC)."""
+    found = {}
+    with zipfile.ZipFile(archive) as opened:
+        for entry in opened.infolist():
+            if entry.filename != MANIFEST:
+                with opened.open(entry) as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+                found[entry.filename] = (entry.file_size, digest)
+    return found
