@@ -101,7 +101,7 @@ namespace AlteryxOps
 
         private void Entry()
         {
-            ZipEntry entry = zip.Current;
+            ZipRecord entry = zip.Current;
             bool isManifest = entry.Name == ManifestName && entry.Offset == zip.Last.Offset;
             string dumped = isManifest ? "" : DumpedNamespace(entry.Name);
             long documents = 0;
@@ -138,7 +138,7 @@ namespace AlteryxOps
         }
 
         /// <summary>Entries stand in the order of the manifest. Where they do not, the rest of it is held, so that everything wrong can be named.</summary>
-        private void Compare(ZipEntry entry)
+        private void Compare(ZipRecord entry)
         {
             ManifestFile file = null;
             if (!manifestBroken) { Guarded(() => { file = NextOf(entry.Name); }); }
@@ -247,7 +247,7 @@ namespace AlteryxOps
             manifestBroken = true;
         }
 
-        private static BsonResult Walk(ZipEntry entry, Stream content)
+        private static BsonResult Walk(ZipRecord entry, Stream content)
         {
             if (!entry.Name.EndsWith(".gz", StringComparison.Ordinal)) { return BsonWalker.Walk(content); }
             using (GzipContent unpacked = new GzipContent(content, entry.Size))

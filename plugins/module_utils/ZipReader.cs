@@ -36,7 +36,7 @@ namespace AlteryxOps
     }
 
     /// <summary>One record of the central directory.</summary>
-    public sealed class ZipEntry
+    public sealed class ZipRecord
     {
         public string Name;
         public long Size;
@@ -81,9 +81,9 @@ namespace AlteryxOps
 
         public long EntryCount { get; private set; }
 
-        public ZipEntry Last { get; private set; }
+        public ZipRecord Last { get; private set; }
 
-        public ZipEntry Current { get; private set; }
+        public ZipRecord Current { get; private set; }
 
         /// <summary>SHA-256 of the current entry after Finish; "" when it could not be read to its end.</summary>
         public string Sha256 { get; private set; }
@@ -247,7 +247,7 @@ namespace AlteryxOps
         }
 
         /// <summary>Opens the content of an entry out of turn, unchecked: Next comes to it later.</summary>
-        public Stream Peek(ZipEntry entry)
+        public Stream Peek(ZipRecord entry)
         {
             Stream stream = opener();
             byte[] header = At(stream, entry.Offset, 30);
@@ -474,7 +474,7 @@ namespace AlteryxOps
         private int end;
         private long left;
 
-        public ZipEntry Entry { get; private set; }
+        public ZipRecord Entry { get; private set; }
 
         public ZipDirectory(Stream stream, long start, long end)
         {
@@ -495,7 +495,7 @@ namespace AlteryxOps
             if (left == 0) { return false; }
             Read(header, 46);
             if (Le.U32(header, 0) != 0x02014b50) { throw new ZipProblem("the central directory is damaged: there is no record where one should begin"); }
-            ZipEntry entry = new ZipEntry
+            ZipRecord entry = new ZipRecord
             {
                 Version = Le.U16(header, 6),
                 Flags = Le.U16(header, 8),
@@ -528,7 +528,7 @@ namespace AlteryxOps
             return true;
         }
 
-        private static string SetName(ZipEntry entry)
+        private static string SetName(ZipRecord entry)
         {
             try { entry.Name = Utf8.GetString(entry.RawName); }
             catch (ArgumentException)
@@ -541,7 +541,7 @@ namespace AlteryxOps
         }
 
         /// <summary>What is too large for its field stands in the extra data, in this order, and nothing else does.</summary>
-        private static string Zip64(ZipEntry entry, byte[] extra)
+        private static string Zip64(ZipRecord entry, byte[] extra)
         {
             bool size = entry.Size == 0xFFFFFFFF;
             bool compressedSize = entry.CompressedSize == 0xFFFFFFFF;
@@ -557,7 +557,7 @@ namespace AlteryxOps
             return "";
         }
 
-        private string Judge(ZipEntry entry, int comment)
+        private string Judge(ZipRecord entry, int comment)
         {
             ushort madeBy = Le.U16(header, 4);
             if (madeBy != 20 && madeBy != 45) { return "it was made by version " + madeBy + ", which is none of ours"; }
@@ -728,7 +728,8 @@ namespace AlteryxOps
 
     /// <summary>A stream of which nothing but Read is used.</summary>
     internal abstract class ReadOnce : Stream
-    {        public override bool CanRead { get { return true; } }
+    {
+        public override bool CanRead { get { return true; } }
         public override bool CanSeek { get { return false; } }
         public override bool CanWrite { get { return false; } }
         public override long Length { get { throw new NotSupportedException(); } }
@@ -772,7 +773,7 @@ namespace AlteryxOps
     internal sealed class ZipContent : ReadOnce
     {
         private readonly ZipLimited compressed;
-        private readonly ZipEntry entry;
+        private readonly ZipRecord entry;
         private readonly ZipChecksum checksum;
         private readonly Stream stream;
         private long read;
@@ -780,7 +781,7 @@ namespace AlteryxOps
 
         public string Sha256 { get; private set; }
 
-        public ZipContent(ZipLimited compressed, ZipEntry entry, ZipChecksum checksum)
+        public ZipContent(ZipLimited compressed, ZipRecord entry, ZipChecksum checksum)
         {
             this.compressed = compressed;
             this.entry = entry;

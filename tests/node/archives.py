@@ -18,7 +18,8 @@ from typing import Any
 from tests.node.engine import Engine, JobEnd
 
 MANIFEST = "BackupManifest.json"
-TEMPLATE = '{"collections": "@@collections@@", "file_count": "@@file_count@@", "file_bytes": "@@file_bytes@@", "files": "@@files@@"}\n'
+TEMPLATE = ('{"schema": 1, "database": {"collections": "@@collections@@"}, "file_count": "@@file_count@@", "file_bytes": "@@file_bytes@@", '
+            '"files": "@@files@@"}\n')
 _numbers = itertools.count()
 
 
@@ -61,6 +62,10 @@ class Staged:
             "reported": [{"namespace": name, "documents": count} for name, count in (reported or {}).items()],
         }
         return self.engine.run_job("ArchiveJob", {**spec, **changes}, environment=environment, timeout=timeout, under=under, name=self.name)
+
+    def verify(self, **changes: Any) -> JobEnd:
+        """Run the verification."""
+        return self.engine.run_job("VerifyJob", {"run_id": "r", "folder": rf"D:\{self.name}\archives", "base_name": "Backup", "stamp": "1", **changes})
 
     def status(self) -> dict[str, Any]:
         """The job's status just now; nothing before it has begun."""

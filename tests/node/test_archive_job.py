@@ -115,7 +115,7 @@ def test_what_is_packed_already_is_stored_and_the_rest_is_not(mixed: tuple[Stage
 def test_collections_are_counted_document_by_document(mixed: tuple[Staged, JobEnd]) -> None:
     case, end = mixed
     expected = {("A.none", 0, 0), ("A.odd/name", 3, None), ("A.packed", 30_000, 30_000), ("A.users", 50, 50)}
-    for collections in (end.result["collections"], case.manifest()["collections"]):
+    for collections in (end.result["collections"], case.manifest()["database"]["collections"]):
         assert {(found["namespace"], found["documents"], found["reported"]) for found in collections} == expected
     size = {found["namespace"]: found["bytes"] for found in end.result["collections"]}
     assert size["A.packed"] == (case.files / "database/A/packed.bson.gz").stat().st_size
