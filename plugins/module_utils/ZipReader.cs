@@ -466,6 +466,9 @@ namespace AlteryxOps
     /// <summary>The records of the central directory, one after another.</summary>
     internal sealed class ZipDirectory : IDisposable
     {
+        // As ZipWriter writes them: version 4.5 on Unix, rw-r--r--.
+        private const ushort MadeBy = (3 << 8) | 45;
+        private const uint PlainFile = 0x81A40000;
         private static readonly UTF8Encoding Utf8 = new UTF8Encoding(false, true);
         private readonly Stream stream;
         private readonly byte[] header = new byte[46];
@@ -560,14 +563,14 @@ namespace AlteryxOps
         private string Judge(ZipRecord entry, int comment)
         {
             ushort madeBy = Le.U16(header, 4);
-            if (madeBy != 20 && madeBy != 45) { return "it was made by version " + madeBy + ", which is none of ours"; }
+            if (madeBy != MadeBy) { return "it was made by version " + madeBy + ", which is none of ours"; }
             if (entry.Version != 10 && entry.Version != 20 && entry.Version != 45) { return "it needs version " + entry.Version; }
             if ((entry.Flags & ~0x808) != 0) { return "its flags are 0x" + entry.Flags.ToString("x4"); }
             if (entry.Method != 0 && entry.Method != 8) { return "its method " + entry.Method + " is neither stored nor deflated"; }
             if (entry.Method == 0 && entry.Size != entry.CompressedSize) { return "it is stored and has two sizes"; }
             if (comment != 0) { return "it has a comment"; }
             if (Le.U16(header, 34) != 0) { return "it lies on another disk"; }
-            if (Le.U16(header, 36) != 0 || Le.U32(header, 38) != 0) { return "it has attributes"; }
+            if (Le.U16(header, 36) != 0 || Le.U32(header, 38) != PlainFile) { return "it has other attributes than a plain file"; }
             return "";
         }
 

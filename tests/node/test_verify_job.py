@@ -72,7 +72,9 @@ def rebuild(case: Staged, change: Callable[[dict[str, bytes]], list[tuple[str, b
     changed = change(entries)
     with zipfile.ZipFile(case.archive, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in changed:
-            archive.writestr(name, content)
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type, entry.create_system, entry.create_version, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 45, 0o100644 << 16
+            archive.writestr(entry, content)
     (case.folder / "Backup.manifest.json").write_bytes(dict(changed).get(MANIFEST, b""))
     resum(case)
 
