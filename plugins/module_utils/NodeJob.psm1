@@ -104,17 +104,15 @@ function Get-NodeJobStatus {
         [int] $LogOffset = 0
     )
     $folder = Get-JobFolder -Id $Id
-    $path = Join-Path -Path $folder -ChildPath 'status.json'
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $nextLifeSign = 0
     while ($true) {
-        if (-not [IO.File]::Exists($path)) { throw (New-NodeFailure -Reason 'job_lost' -Message "The job $Id is not on this node ($path is absent)") }
-        $status = ConvertFrom-Json -InputObject (Read-NodeText -Path $path)
+        $status = Read-JobStatus -Id $Id -Folder $folder
         if ($status.state -eq 'running' -and $watch.Elapsed.TotalSeconds -ge $nextLifeSign) {
             $nextLifeSign = $watch.Elapsed.TotalSeconds + 2
             if (-not (Test-JobProcess -Status $status)) {
                 # Read again: it may have ended between the two looks.
-                $status = ConvertFrom-Json -InputObject (Read-NodeText -Path $path)
+                $status = Read-JobStatus -Id $Id -Folder $folder
                 if ($status.state -eq 'running') {
                     throw (New-NodeFailure -Reason 'job_died' -Message ('The job {0} (process {1}) has ended without a result during {2}' -f $Id, $status.process_id, $status.phase))
                 }
@@ -133,6 +131,22 @@ function Get-NodeJobStatus {
     # The text, not the object: what the job wrote reaches the control node as it is. The folder stays until the control node has it.
     if ($status.state -ne 'running') { $answer.result = Read-NodeText -Path (Join-Path -Path $folder -ChildPath 'result.json') }
     $answer
+}
+
+function Read-JobStatus {
+    # The job replaces this file as it goes on; for a moment Windows may show none. A job is lost only when its folder is gone or stays without one.
+    param([string] $Id, [string] $Folder)
+    $path = Join-Path -Path $Folder -ChildPath 'status.json'
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        try { return (ConvertFrom-Json -InputObject (Read-NodeText -Path $path)) }
+        catch [IO.IOException] {
+            if (-not [IO.Directory]::Exists($Folder) -or $watch.Elapsed.TotalSeconds -gt 2) {
+                throw (New-NodeFailure -Reason 'job_lost' -Message "The job $Id is not on this node ($path is absent)")
+            }
+        }
+        Start-Sleep -Milliseconds 100
+    }
 }
 
 function Test-JobProcess {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,12 @@ class Staged:
         file.write_bytes(content)
         return file
 
+    def put_sparse(self, path: str, size: int) -> Path:
+        """Stage a file of so many zero bytes, which take no space."""
+        file = self.put(path, b"")
+        os.truncate(file, size)
+        return file
+
     def write(self, *, reported: Mapping[str, int] | None = None, environment: Mapping[str, str] | None = None, timeout: float = 120,
               under: Sequence[str] = (), **changes: Any) -> JobEnd:
         """Run the archive job."""
@@ -84,7 +91,7 @@ class Staged:
 
 
 def readers_complaints(archive: Path, timeout: float = 600) -> dict[str, str]:
-    """What each reader has against an archive: unzip, 7z and bsdtar, which also gets it through a pipe, where it cannot look at the directory first."""
+    """What each reader has against an archive: Python, unzip, 7z and bsdtar, which also gets it through a pipe, where it cannot look at the directory first."""
     shown = f"'{archive}'"
     commands = {
         "unzip": f"unzip -tq {shown}", "7z": f"7z t -bd {shown}", "bsdtar": f"bsdtar -xOf {shown} >/dev/null",
@@ -96,6 +103,9 @@ def readers_complaints(archive: Path, timeout: float = 600) -> dict[str, str]:
         output = done.stdout + done.stderr
         if done.returncode or done.stderr or b"warning" in output.lower():
             complaints[name] = f"exit code {done.returncode}: {output.decode('utf-8', 'replace')[-500:]}"
+    with zipfile.ZipFile(archive) as opened:
+        if broken := opened.testzip():
+            complaints["Python"] = f"{broken} is broken"
     return complaints
 
 

@@ -195,10 +195,7 @@ def while_archiving(staged: Staged, act: Callable[[], object], told: int = 0) ->
 
 
 def put_big_file_first(staged: Staged, size: int = 150_000_000) -> Path:
-    file = staged.put("a-big.zip", b"")
-    with file.open("r+b") as stream:
-        stream.truncate(size)
-    return file
+    return staged.put_sparse("a-big.zip", size)
 
 
 def test_a_file_that_vanishes_is_named(staged: Staged) -> None:
