@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
 class ActionModule(NodeAction):
@@ -17,6 +18,10 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_verify.yml."""
+        if not arguments["base_name"]:
+            raise StepFailed("archive_incomplete", f"there is no complete backup in {arguments['folder']}")
+        if problem := _names.windows_name_problem(arguments["base_name"]):
+            raise StepFailed("invalid_variable", f"{arguments['base_name']!r} is no name of a backup: {problem}")
         if self.check_mode:
             return {"changed": True}
         now = _names.stamp(datetime.now(UTC))
