@@ -212,7 +212,7 @@ def test_going_down_ends_what_runs(lab: Lab) -> None:
     lab.call("/Run", "/TN", "x")
     assert until(lambda: len(lab.node.started) == 1)
     lab.scheduler.stop()
-    assert lab.node.started[0].output.finished
+    assert until(lambda: lab.node.started[0].output.finished)
 
 
 def test_a_deleted_task_stays_away(lab: Lab) -> None:
