@@ -9,6 +9,8 @@
 #   make test                                   every check and test; TESTS=... names files or adds pytest options
 #   make test-lab                               the long ones
 #   make lab-up [NODE=...] [COUNT=n]            nodes that stay, for playbooks run by hand; make lab-down ends them
+#   make chaos                                  random damage to archives and dumps, judged by the node's verifier; about a minute
+#   make bench                                  memory and throughput of the archive job; minutes, and 12 GB of disk
 #   make lint                                   the static checks alone
 #   make docs                                   write the pages that come from the code (docs/exit_codes.md)
 #   make clean                                  forget everything made here (running nodes are ended first)
@@ -21,7 +23,7 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab lab-up lab-down lint docs clean
+.PHONY: help bootstrap demo test test-lab chaos bench lab-up lab-down lint docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -45,6 +47,12 @@ test: bootstrap
 
 test-lab: bootstrap
 	@$(PYTEST) -m long $(TESTS) || [ $$? = 5 ]  # 5: no test is long
+
+chaos: bootstrap
+	@$(PYTHON_BIN) -m tests.chaos
+
+bench: bootstrap
+	@$(PYTHON_BIN) -m tests.bench
 
 lint: bootstrap
 	@$(PYTEST) tests/checks
