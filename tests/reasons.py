@@ -20,6 +20,9 @@ import pytest
 
 _ACTIONS = "unit/plugins/action"
 _PLAN = "unit/plugins/plugin_utils/test_plan.py"
+_PERSISTENCE = "unit/plugins/plugin_utils/test_persistence.py"
+_SCHEDULES = "unit/plugins/plugin_utils/test_schedules.py"
+_MODES_AND_KINDS = f"{_PERSISTENCE}::test_what_runs_in_every_mode_for_every_kind"
 _NODE_JOB = "unit/plugins/plugin_utils/test_node_job.py"
 _BAD_INPUT = "integration/test_bad_input.py"
 _FAILURES = "integration/test_failures.py"
@@ -44,6 +47,21 @@ REACHED: dict[str, str] = {
     "no_role": f"{_PLAN}::test_a_node_without_any_role_is_refused",
     "fleet_unsupported": f"{_ACTIONS}/test_backup_plan.py::test_services_of_several_nodes_are_not_stopped_so_far",
     "database_unsupported": f"{_PLAN}::test_a_database_we_cannot_dump_is_refused_by_its_name_but_its_configuration_is_taken",
+    "fleet_partial": f"{_PLAN}::test_a_part_of_a_fleet_is_refused_before_anything_else_is_said",
+    "topology_contradicts": f"{_PLAN}::test_a_worker_of_another_controller_is_refused_where_services_stop_and_said_elsewhere",
+    "settings_contradict": f"{_PLAN}::test_settings_that_contradict_themselves_are_refused_where_something_stops_and_said_elsewhere",
+    "database_unknown": f"{_MODES_AND_KINDS}[database_unknown]",
+    "database_kind_contradicts": f"{_PERSISTENCE}::test_a_kind_that_contradicts_the_settings_is_refused",
+    "sqlserver_not_dumped": f"{_MODES_AND_KINDS}[sqlserver_not_dumped]",
+    "database_split": f"{_PERSISTENCE}::test_a_ui_with_a_database_of_its_own_is_not_in_an_embedded_dump",
+    "connection_invalid": f"{_PERSISTENCE}::test_an_override_without_a_place_is_refused",
+    "mongodb_login_missing": f"{_PERSISTENCE}::test_a_login_is_missing_where_the_settings_hold_it_encrypted",
+    "mongodump_unusable": "unit/plugins/plugin_utils/test_mongodb.py::test_a_tool_that_says_nothing_is_refused",
+    "oplog_impossible": f"{_MODES_AND_KINDS}[oplog_impossible]",
+    "schedules_unreachable": f"{_SCHEDULES}::test_an_answer_that_is_none_is_refused_by_its_kind_and_nothing_is_paused[schedules_unreachable]",
+    "schedules_denied": f"{_SCHEDULES}::test_wrong_credentials_are_denied",
+    "schedules_unclear": f"{_SCHEDULES}::test_an_answer_that_is_none_is_refused_by_its_kind_and_nothing_is_paused[schedules_unclear]",
+    "schedules_record_bad": f"{_SCHEDULES}::test_a_record_that_cannot_be_read_is_not_taken_for_an_empty_one",
     "database_missing": f"{_PLAN}::test_a_database_folder_that_is_absent_is_named",
     "folder_invalid": f"{_BAD_INPUT}::test_a_file_where_a_folder_is_to_be",
     "drive_missing": f"{_BAD_INPUT}::test_a_staging_folder_on_a_drive_the_node_does_not_have",

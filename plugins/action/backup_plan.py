@@ -9,7 +9,6 @@ import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _node_job, _plan
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, warn
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
 class ActionModule(NodeAction):
@@ -19,27 +18,30 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_plan.yml."""
         asked = arguments["request"]
         request = _plan.Request(**{field.name: asked[field.name] for field in dataclasses.fields(_plan.Request)})
-        nodes = []
-        for host in asked["hosts"]:
-            try:
-                nodes.append(_plan.plan_node(host, variables["hostvars"][host][arguments["facts"]], request))
-            except StepFailed as failure:
-                failure.detail["node"] = host
-                raise
-        controller = _plan.controller_of(nodes)
-        if request.stops_services and len(nodes) > 1:
-            names = ", ".join(node.name for node in nodes)
-            raise StepFailed("fleet_unsupported", f"{request.mode} mode handles fleets of one node so far, this one has {len(nodes)}: {names}")
-        if request.stops_services and controller is None:
-            raise StepFailed("no_role", f"none of the nodes is a controller, so {request.mode} mode has nothing to dump")
+        hostvars = variables["hostvars"]
+        addresses = {host: str(hostvars[host].get("ansible_host", "")) for host in asked["hosts"]}
+        fleet = _plan.Fleet(
+            name=request.fleet,
+            members=tuple(asked["members"]),
+            addresses=addresses,
+            controller_names=tuple(arguments["controller_names"]),
+            partial_wanted=arguments["partial_fleet"],
+        )
+        planned = _plan.plan_fleet({host: hostvars[host][arguments["facts"]] for host in asked["hosts"]}, request, fleet)
         plan = {
             **asked,
             "stops_services": request.stops_services,
             "exports_configuration": request.exports_configuration,
-            "controller": controller.name if controller else "",
-            "nodes": {node.name: {**dataclasses.asdict(node), "dumps": node.dumps and request.stops_services} for node in nodes},
+            "controller": planned.controller,
+            "stop_tiers": [list(tier) for tier in planned.stop_tiers],
+            "start_tiers": [list(tier) for tier in planned.start_tiers],
+            "nodes": {
+                node.name: {**dataclasses.asdict(node), "dumps": node.dumps and request.stops_services, "steps": node.steps(request)} for node in planned.nodes
+            },
         }
-        for node in nodes:
+        for text in planned.warnings:
+            warn(text)
+        for node in planned.nodes:
             for text in node.warnings:
                 warn(f"{node.name}: {text}")
             _display.display(

@@ -53,13 +53,15 @@ class ActionModule(NodeAction):
             raise StepFailed("invalid_variable", f"alteryx_preflight_space_factor is {arguments['space_factor']}; it must be above 0")
         now = datetime.now(UTC)
         recipients = self._recipients(arguments, mode, now)
+        fleet, members = self._fleet(hosts, variables)
         request = {
             "run_id": _names.run_id(mode, now, secrets.token_hex(2)),
             "stamp": _names.stamp(now),
             "started": utc_text(),
             "begun": time.monotonic(),
             "mode": mode,
-            "fleet": self._fleet(hosts, variables),
+            "fleet": fleet,
+            "members": members,
             "hosts": hosts,
             "secrets": arguments["secrets"],
             "recipients": recipients,
@@ -68,7 +70,8 @@ class ActionModule(NodeAction):
         return {"changed": False, "request": request}
 
     @staticmethod
-    def _fleet(hosts: list[str], variables: dict[str, t.Any]) -> str:
+    def _fleet(hosts: list[str], variables: dict[str, t.Any]) -> tuple[str, list[str]]:
+        """Name and all members, those that --limit leaves out included."""
         fleets = {name: members for name, members in direct_child_groups(variables, "alteryx").items() if members & set(hosts)}
         if len(fleets) != 1:
             which = ", ".join(sorted(fleets)) or "no child group of alteryx"
@@ -76,7 +79,7 @@ class ActionModule(NodeAction):
         name, members = next(iter(fleets.items()))
         if stray := sorted(set(hosts) - members):
             raise StepFailed("several_fleets", f"{', '.join(stray)} do not belong to the fleet {name}")
-        return name
+        return name, sorted(members)
 
     @staticmethod
     def _recipients(arguments: Result, mode: str, now: datetime) -> list[dict[str, str]]:

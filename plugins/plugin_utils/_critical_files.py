@@ -1,16 +1,33 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Critical files of a node by its roles: what to take and whether it must be there (Alteryx, "Critical Server Files and Settings to Backup")."""
+"""Critical files of a node by its roles: what to take and whether it must be there, and what can only be written down.
+
+Source: Alteryx, "Critical Server Files and Settings to Backup", "Server Host Recovery Guide". The UI has no file of its own. Aliases of single users and
+the folder of connector tools are left to their owners: the one is private, the other is installed again.
+"""
 
 from __future__ import annotations
 
 import typing as t
 
+from ._runtime_settings import EffectiveSettings
+
+_SEPARATOR = "\\"
+
+# What a person has to type again on a new host: id -> role that has it, elements. Their passwords are encrypted and bound to the machine.
+_NOTES: t.Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
+    "run_as_user": ("worker", (("Worker", "ExecuteDomain"), ("Worker", "ExecuteUserName"))),
+    "smtp_server": ("ui", (("Gallery", "SmtpServerName"),)),
+    "smtp_user": ("ui", (("Gallery", "SmtpUserName"),)),
+    "authentication": ("ui", (("Gallery", "AuthenticationType"),)),
+    "base_address": ("ui", (("Gallery", "BaseAddress"),)),
+}
+
 
 def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[dict[str, t.Any]]:
     """The files and folders to take, as the option files of config_export wants them: id, source, archive_path, required."""
-    data = f"{program_data}\\Alteryx"
+    data, bin_folder = f"{program_data.rstrip(_SEPARATOR)}\\Alteryx", bin_folder.rstrip(_SEPARATOR)
     files = [
         _item("runtime_settings", f"{data}\\RuntimeSettings.xml", "configuration/RuntimeSettings.xml", required=True),
         # Keys of DCM and shared connections. A node that never used them may have none.
@@ -25,6 +42,15 @@ def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[
             _item("system_connections", f"{data}\\Engine\\SystemConnections.xml", "configuration/Engine/SystemConnections.xml"),
         ]
     return files
+
+
+def to_note(roles: t.Sequence[str], settings: EffectiveSettings, service_account: str) -> dict[str, str]:
+    """What a restore elsewhere asks a person for, by id; "" is absent on this node. No secret is among it."""
+    found = {"service_account": service_account}
+    for identity, (role, elements) in _NOTES.items():
+        if role in roles:
+            found[identity] = _SEPARATOR.join(text for section, element in elements if (text := settings.get(section, element)))
+    return found
 
 
 def _item(identity: str, source: str, archive_path: str, required: bool = False) -> dict[str, t.Any]:

@@ -1,14 +1,14 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a run: what every node is, what will be done to it, and why not. Pure: facts in, plan or failure out."""
+"""The plan of a run: what every node is, what will be done to it and in which order, and why not. Pure: facts in, plan or failure out."""
 
 from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass, field
 
-from . import _critical_files, _folder_trust, _names, _runtime_settings
+from . import _critical_files, _folder_trust, _names, _persistence, _runtime_settings, _topology
 from ._outcome import StepFailed
 
 Facts = t.Mapping[str, t.Any]
@@ -65,11 +65,23 @@ class NodePlan:
     files: list[dict[str, t.Any]] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    tier: str = ""
+    standby: bool = False
 
     @property
     def dumps(self) -> bool:
-        """Only a controller with the embedded MongoDB has something to dump on the node."""
-        return "controller" in self.roles and self.database_kind == "embedded"
+        """Only the active controller with the embedded MongoDB has something to dump on the node."""
+        return "controller" in self.roles and self.database_kind == "embedded" and not self.standby
+
+    def steps(self, request: Request) -> list[str]:
+        """What is done to the node, in this order."""
+        found: list[str] = []
+        if request.stops_services and not self.standby:
+            # The window job stops and starts the controller itself.
+            found += ["drain", "lease", *(["window"] if self.dumps else ["stop"]), "restore", "release"]
+        found += ["configuration"] if request.exports_configuration else []
+        found += ["archive", "verify"] if request.exports_configuration or (request.stops_services and self.dumps) else []
+        return found
 
 
 def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
@@ -122,6 +134,7 @@ def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
         node_plan.warnings.append(
             f"the defaults file {facts['settings']['defaults']['path']} could not be read; the known defaults of Alteryx Server are assumed"
         )
+    node_plan.warnings += _check_settings(settings, kind, request)
     if request.stops_services:
         _check_service(node_plan, facts, request)
         _check_database(node_plan, facts, request)
@@ -141,6 +154,13 @@ def _read_settings(facts: Facts) -> _runtime_settings.EffectiveSettings:
         raise StepFailed("settings_malformed", f"{overrides['path']} cannot be read: {overrides['error']}")
     usable = defaults["exists"] and not defaults["error"]
     return _runtime_settings.effective(overrides["sections"], defaults["sections"] if usable else None)
+
+
+def _check_settings(settings: _runtime_settings.EffectiveSettings, kind: str, request: Request) -> list[str]:
+    problems = _runtime_settings.problems(settings) + ([_runtime_settings.CONTRADICTION] if kind == "contradictory" else [])
+    if problems and request.stops_services:
+        raise StepFailed("settings_contradict", "; ".join(problems))
+    return problems + _runtime_settings.warnings(settings)
 
 
 def _check_free(facts: Facts) -> None:
@@ -209,14 +229,94 @@ def _check_folders(node_plan: NodePlan, facts: Facts, request: Request) -> None:
             raise StepFailed("space_short", f"the drive {path[:2]} of the {word} has {have} bytes free, needed are {need} bytes")
 
 
-def controller_of(nodes: t.Sequence[NodePlan]) -> NodePlan | None:
-    """The one controller among the nodes; None when there is none.
+@dataclass(frozen=True)
+class Fleet:
+    """The fleet by inventory, and what the operator says about it.
+
+    name, members: the group. addresses: host -> further names of its machine (ansible_host). controller_names: see _topology.derive. stop_order: see
+    _topology.STOP_ORDER. partial_wanted: a run over a part of it may stop services.
+    """
+
+    name: str = ""
+    members: tuple[str, ...] = ()
+    addresses: t.Mapping[str, str] = field(default_factory=dict)
+    controller_names: tuple[str, ...] = ()
+    stop_order: tuple[str, ...] = _topology.STOP_ORDER
+    partial_wanted: bool = False
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """The plan of all nodes. controller: name, "" when there is none. stop_tiers, start_tiers: names by tier, in that order."""
+
+    nodes: tuple[NodePlan, ...]
+    controller: str
+    stop_tiers: tuple[tuple[str, ...], ...]
+    start_tiers: tuple[tuple[str, ...], ...]
+    warnings: tuple[str, ...]
+
+
+def fleet_node(name: str, facts: Facts, address: str = "") -> _topology.FleetNode:
+    """What the topology has to know of a node, from the result of node_info.
 
     Raises:
-        StepFailed: there is more than one.
+        StepFailed: its settings cannot be read.
     """
-    controllers = [node for node in nodes if "controller" in node.roles]
-    if len(controllers) > 1:
-        names = ", ".join(node.name for node in controllers)
-        raise StepFailed("several_fleets", f"more than one node is a controller: {names}")
-    return controllers[0] if controllers else None
+    settings = _read_settings(facts["settings"])
+    system, lease = facts["system"], facts["lease"]
+    names = tuple(each for each in (system["computer"], system.get("fqdn", ""), address) if each)
+    left_down = bool(lease and lease["prior_state"] == "Running")
+    active = facts["service"]["state"] != "Stopped" or left_down
+    return _topology.FleetNode(name, _runtime_settings.roles(settings), names, _runtime_settings.controller_address(settings), active)
+
+
+def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | None = None) -> FleetPlan:
+    """Judges all nodes, each alone and then together.
+
+    Args:
+        facts: host -> the result of node_info, in the order of the inventory.
+
+    Raises:
+        StepFailed: the fleet cannot be backed up; detail names the node where it is one.
+    """
+    fleet = fleet or Fleet()
+    partial = _topology.check_whole(fleet.name, fleet.members, facts.keys(), request.stops_services, fleet.partial_wanted)
+    nodes = [_plan_named(name, facts[name], request) for name in facts]
+    topology = _topology.derive([fleet_node(name, facts[name], fleet.addresses.get(name, "")) for name in facts], fleet.controller_names)
+    if not topology.rivals:
+        _refuse_fleet_so_far(nodes, request)
+    warnings = _topology.check(topology, request.stops_services)
+    for node, place in zip(nodes, topology.nodes, strict=True):
+        node.tier, node.standby = place.tier, place.name in topology.standby
+        node.warnings += [text for name, text in warnings if name == node.name]
+    _check_split(nodes, facts, request)
+    return FleetPlan(
+        tuple(nodes),
+        topology.controller,
+        topology.stop_tiers(fleet.stop_order) if request.stops_services else (),
+        topology.start_tiers(fleet.stop_order) if request.stops_services else (),
+        (partial,) if partial else (),
+    )
+
+
+def _plan_named(name: str, facts: Facts, request: Request) -> NodePlan:
+    try:
+        return plan_node(name, facts, request)
+    except StepFailed as failure:
+        failure.detail["node"] = name
+        raise
+
+
+def _refuse_fleet_so_far(nodes: t.Sequence[NodePlan], request: Request) -> None:
+    # The roles handle one node so far. To be removed, with its call and its reason, when they handle tiers.
+    if request.stops_services and len(nodes) > 1:
+        names = ", ".join(node.name for node in nodes)
+        raise StepFailed("fleet_unsupported", f"{request.mode} mode handles fleets of one node so far, this one has {len(nodes)}: {names}")
+
+
+def _check_split(nodes: t.Sequence[NodePlan], facts: t.Mapping[str, Facts], request: Request) -> None:
+    dumping = [node for node in nodes if node.dumps]
+    if not (request.stops_services and dumping):
+        return
+    apart = _persistence.elsewhere(_read_settings(facts[node.name]["settings"]) for node in nodes if node in dumping or "ui" in node.roles)
+    _persistence.decide(request.mode, "embedded", _persistence.Options(), apart=apart)

@@ -51,6 +51,8 @@ _DATABASE_SWITCHES = (
 )
 SWITCHES = (*_ROLE_SWITCHES, *_DATABASE_SWITCHES)
 """Everything that is True or False and that we decide on."""
+CONTRADICTION = "Controller/EmbeddedMongoDBEnabled and Controller/MongoDBEnabled are both True"
+"""What the kind "contradictory" means."""
 
 # Texts of an element that is there and says no.
 _OFF = ("", "false", "0")
@@ -121,15 +123,13 @@ def sql_elements(settings: EffectiveSettings) -> list[str]:
 
 
 def problems(settings: EffectiveSettings) -> list[str]:
-    """What in the settings cannot be: each names the elements. Nothing is decided on settings that have any."""
+    """Switches that say neither True nor False, by name. Nothing is decided on settings that have any. For contradictory databases see database_kind."""
     found = []
     is_controller = settings.enabled("Controller", "ControllerEnabled")
     for section, element in SWITCHES if is_controller else _ROLE_SWITCHES:
         text = settings.get(section, element)
         if text.lower() not in ("true", "false"):
             found.append(f"{section}/{element} is {text[:40]!r}, neither True nor False")
-    if is_controller and database_kind(settings) == "contradictory":
-        found.append("Controller/EmbeddedMongoDBEnabled and Controller/MongoDBEnabled are both True")
     return found
 
 

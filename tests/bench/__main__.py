@@ -71,6 +71,9 @@ with running_engine() as engine:
     idle = Staged(engine, "nothing")
     idle.put("a.txt", b"a")
     base = {kind: job(engine, idle, kind)[1] for kind in ("archive", "verify")}
+    bare = engine.path(r"D:\bare.json")
+    engine.command("1", under=ProcessUse.under(bare))
+    show(f"The engine alone takes {ProcessUse.load(bare).peak_bytes / 2**20:.0f} MiB; an archive job for one byte {base['archive'].peak_bytes / 2**20:.0f}.\n")
     show("| job | source MB | peak memory MiB | bytes read / bytes to read | seconds |\n|---|---|---|---|---|")
     for megabytes in options.megabytes:
         case = Staged(engine)

@@ -68,7 +68,7 @@ class Engine:
         file = self.path(rf"C:\scripts\{next(self._numbers)}.ps1")
         file.parent.mkdir(exist_ok=True)
         file.write_text(_LOAD + script, encoding="utf-8")
-        return self._command(rf"& ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{file.name}')))", timeout, environment)
+        return self.command(rf"& ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{file.name}')))", timeout, environment)
 
     def run_job(self, job: str, spec: Mapping[str, Any], *, timeout: float = 120, environment: Mapping[str, str] | None = None,
                 name: str = "", under: Sequence[str] = ()) -> JobEnd:
@@ -87,14 +87,15 @@ class Engine:
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
         host = rf"[IO.File]::ReadAllText('{CODE}\JobHost.ps1')"
-        output = self._command(rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{CODE}' '{job}'", timeout, environment, under)
+        output = self.command(rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{CODE}' '{job}'", timeout, environment, under)
         log = folder / "job.log"
         result = _json(folder / "result.json")
         if result.get("reason"):
             reasons.saw(result["reason"])
         return JobEnd(result, _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output)
 
-    def _command(self, command: str, timeout: float, environment: Mapping[str, str] | None, under: Sequence[str] = ()) -> str:
+    def command(self, command: str, timeout: float = 60, environment: Mapping[str, str] | None = None, under: Sequence[str] = ()) -> str:
+        """Run a command line of PowerShell as it is; see run and run_job."""
         argv = [*under, *wine_node.wine_command(self.folder, r"C:\pwsh-win-x64\pwsh.exe", "-NoProfile", "-NonInteractive", "-Command", command)]
         done = subprocess.run(argv, env={**wine_node.environment(self.folder), **(environment or {})}, cwd=layout.drive(self.folder, "c"),
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)

@@ -15,8 +15,9 @@ from tests.node.engine import Engine
 from tests.node.process_use import ProcessUse
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
-OVER_4_GB = 2**32 + 2**20
-MOST_MEMORY = 200 * 2**20
+OVER_4_GB = 5 * 10**9
+MOST_GROWTH = 64 * 2**20
+"""Bytes of memory over a job for one byte: PowerShell 7 under Wine alone takes more than the 200 MB a job may take on Windows (`make bench` shows both)."""
 
 
 @pytest.fixture
@@ -24,32 +25,38 @@ def staged(engine: Engine) -> Staged:
     return Staged(engine)
 
 
-def test_more_files_than_the_old_format_counts(staged: Staged) -> None:
+@pytest.fixture
+def least(engine: Engine) -> ProcessUse:
+    """What the job takes for one byte."""
+    small = Staged(engine)
+    small.put("a.txt", b"a")
+    return archived(small)
+
+
+def archived(case: Staged) -> ProcessUse:
+    file = case.engine.path(rf"D:\{case.name}\use.json")
+    end = case.write(under=ProcessUse.under(file), timeout=1200)
+    assert end.result["state"] == "succeeded", end.result
+    return ProcessUse.load(file)
+
+
+def test_more_files_than_the_old_format_counts(staged: Staged, least: ProcessUse) -> None:
     for number in range(70_000):
         staged.put(f"{number % 100}/{number}.txt", b"%d" % number)
-    use = staged.engine.path(rf"D:\{staged.name}\use.json")
-    end = staged.write(under=ProcessUse.under(use), timeout=1200)
-    assert end.result["state"] == "succeeded", end.result
+    used = archived(staged)
     assert archives.readers_complaints(staged.archive) == {}
     with zipfile.ZipFile(staged.archive) as opened:
         assert len(opened.infolist()) == 70_001
     manifest = staged.manifest()
     assert (len(manifest["files"]), manifest["file_count"]) == (70_000, 70_000)
-    assert ProcessUse.load(use).peak_bytes < MOST_MEMORY
+    assert used.peak_bytes - least.peak_bytes < MOST_GROWTH
 
 
-def test_files_and_offsets_over_4_gb_in_little_memory_and_read_once(staged: Staged) -> None:
-    small = Staged(staged.engine)
-    small.put("a.txt", b"a")
-    used = {}
+def test_files_and_offsets_over_4_gb_in_little_memory_and_read_once(staged: Staged, least: ProcessUse) -> None:
     for name in ("a-stored.zip", "b-compressed.txt"):
         staged.put_sparse(name, OVER_4_GB)
     staged.put("c-after.txt", b"after")
-    for case in (small, staged):
-        file = case.engine.path(rf"D:\{case.name}\use.json")
-        end = case.write(under=ProcessUse.under(file), timeout=1200)
-        assert end.result["state"] == "succeeded", end.result
-        used[case] = ProcessUse.load(file)
+    used = archived(staged)
     assert archives.readers_complaints(staged.archive) == {}
     with zipfile.ZipFile(staged.archive) as opened:
         sizes = {entry.filename: entry.file_size for entry in opened.infolist() if entry.filename != archives.MANIFEST}
@@ -57,6 +64,6 @@ def test_files_and_offsets_over_4_gb_in_little_memory_and_read_once(staged: Stag
         assert opened.getinfo("a-stored.zip").compress_size > 2**32
         assert max(entry.header_offset for entry in opened.infolist()) > 2**32
     assert sizes == {"a-stored.zip": OVER_4_GB, "b-compressed.txt": OVER_4_GB, "c-after.txt": 5}
-    assert used[staged].peak_bytes < MOST_MEMORY
+    assert used.peak_bytes - least.peak_bytes < MOST_GROWTH
     # Whatever the engine reads for itself, it reads for one byte, too.
-    assert (used[staged].read_bytes - used[small].read_bytes) / sum(sizes.values()) == pytest.approx(1.0, abs=0.01)
+    assert (used.read_bytes - least.read_bytes) / sum(sizes.values()) == pytest.approx(1.0, abs=0.01)

@@ -182,6 +182,7 @@ def request_fields(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
     """The result "request" of backup_request."""
     return {
         "run_id": RUN_ID, "stamp": STAMP, "started": "2026-09-01T02:00:00.000Z", "begun": 1000.0, "mode": mode, "fleet": "alteryx_prod", "hosts": ["node1"],
+        "members": ["node1"],
         "secrets": "encrypt", "recipients": [{"pem": "PEM", "sha256": "ab" * 32, "subject": "CN=ops", "warning": ""}],
         "service_name": "AlteryxService", "archive_directory": ARCHIVES, "staging_directory": STAGING,
         "name_pattern": "ServerBackup_{mode}_{stamp}", "space_factor": 2.0, "folder_trust": "enforce", **changes,

@@ -67,6 +67,11 @@ def test_a_run_is_over_exactly_one_fleet(tmp_path: Path, hosts: list[str], said:
     assert said in result["message"]
 
 
+def test_a_request_knows_the_nodes_that_a_limit_leaves_out(tmp_path: Path) -> None:
+    request = asked(tmp_path, ["node2"])["request"]
+    assert (request["hosts"], request["members"]) == (["node2"], ["node1", "node2"])
+
+
 def test_an_inventory_without_our_group_is_refused(tmp_path: Path) -> None:
     assert asked(tmp_path, ["node1"], "all: {hosts: {node1: {}}}")["reason"] == "several_fleets"
 

@@ -94,7 +94,7 @@ PAIRS = (
         "roles in the wrong sections", _file(_on("WorkerEnabled", word="False"), f"<Gallery>{_on('GalleryEnabled')}</Gallery>"), CONTROLLER_WORKER, "unknown"
     ),
     # Databases.
-    _pair("both Mongo switches", _file(_on("EmbeddedMongoDBEnabled", "MongoDBEnabled")), CONTROLLER_WORKER, "contradictory", problems=1),
+    _pair("both Mongo switches", _file(_on("EmbeddedMongoDBEnabled", "MongoDBEnabled")), CONTROLLER_WORKER, "contradictory"),
     _pair("both Mongo switches off", _file(_on("EmbeddedMongoDBEnabled", "MongoDBEnabled", word="False")), CONTROLLER_WORKER, "unknown"),
     _pair("self-managed", _file(_on("MongoDBEnabled")), CONTROLLER_WORKER, "mongodb"),
     _pair(

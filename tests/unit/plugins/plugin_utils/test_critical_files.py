@@ -9,7 +9,8 @@ import itertools
 
 import pytest
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _critical_files
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _critical_files, _runtime_settings
+from tests.unit.plugins import samples
 
 DATA, BIN = r"C:\ProgramData", r"D:\Alteryx\bin"
 ROLES = [roles for count in range(1, 4) for roles in itertools.combinations(("controller", "worker", "ui"), count)]
@@ -40,3 +41,33 @@ def test_no_two_files_meet_in_the_archive_and_none_leaves_it(roles: tuple[str, .
         assert not {"", "..", "."} & set(path.split("/"))
         assert "\\" not in path
         assert not any(other.startswith(f"{path}/") for other in paths)
+
+
+@pytest.mark.parametrize("drive", ["C", "D", "Z"])
+@pytest.mark.parametrize("end", ["", "\\"])
+def test_both_places_of_the_service_configuration_follow_the_installation_to_any_drive(drive: str, end: str) -> None:
+    files = {item["id"]: item for item in _critical_files.of_node(("ui",), rf"{drive}:\ProgramData{end}", rf"{drive}:\Apps\Alteryx\bin{end}")}
+    assert files["alteryx_config"]["source"] == rf"{drive}:\Apps\Alteryx\bin\server\config\alteryx.config"
+    assert files["alteryx_config_old"]["source"] == rf"{drive}:\Apps\Alteryx\bin\config\alteryx.config"
+    assert files["keys"]["source"] == rf"{drive}:\ProgramData\Alteryx\Keys"
+    # Whichever of the two a version has, the other is listed as absent and no error.
+    assert not files["alteryx_config"]["required"]
+    assert not files["alteryx_config_old"]["required"]
+
+
+def test_what_a_person_must_type_again_is_written_down_without_its_password() -> None:
+    settings = _runtime_settings.effective(samples.settings_named("a"), samples.sections(samples.DEFAULTS))
+    noted = _critical_files.to_note(("controller", "worker", "ui"), settings, r"EXAMPLE\svc-ayx")
+    assert noted == {
+        "service_account": r"EXAMPLE\svc-ayx", "run_as_user": r"EXAMPLE\svc-ayx-run", "smtp_server": "mail.example.test", "smtp_user": "",
+        "authentication": "BuiltIn", "base_address": "https://alteryx.example.test/gallery/",
+    }  # fmt: skip
+    assert "SYNTHETIC" not in str(noted)
+
+
+@pytest.mark.parametrize("roles", ROLES)
+def test_each_role_has_its_own_things_to_write_down(roles: tuple[str, ...]) -> None:
+    noted = _critical_files.to_note(roles, _runtime_settings.effective({}, None), "LocalSystem")
+    assert ("run_as_user" in noted) is ("worker" in roles)
+    assert ("smtp_user" in noted) is ("ui" in roles)
+    assert noted["service_account"] == "LocalSystem"

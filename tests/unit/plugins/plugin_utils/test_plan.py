@@ -304,16 +304,128 @@ def test_configuration_mode_needs_no_room_for_a_dump() -> None:
     assert _plan.plan_node("node1", facts, samples.request("config")).files
 
 
+BOTH_MONGO = {"Controller": {"EmbeddedMongoDBEnabled": "True", "MongoDBEnabled": "True"}}
+UNREADABLE = {"Controller": {"EmbeddedMongoDBEnabled": "True"}, "Environment": {"WorkerEnabled": "perhaps"}}
+
+
+@pytest.mark.parametrize(("sections", "said"), [(BOTH_MONGO, "Controller/MongoDBEnabled"), (UNREADABLE, "Environment/WorkerEnabled is 'perhaps'")])
+def test_settings_that_contradict_themselves_are_refused_where_something_stops_and_said_elsewhere(sections: dict[str, t.Any], said: str) -> None:
+    overrides = {**samples.facts()["settings"]["overrides"], "sections": sections}
+    for mode in ("full", "database"):
+        failure = refused(mode=mode, settings__overrides=overrides)
+        assert (failure.reason.name, failure.reason.exit_code) == ("settings_contradict", 3)
+        assert said in failure.message
+    assert any(said in warning for warning in planned(mode="config", settings__overrides=overrides).warnings)
+
+
+def fleet_facts(**letters: str) -> dict[str, dict[str, t.Any]]:
+    """Facts of nodes by the letters of their settings; the controller is the one the samples name."""
+    return {host: samples.facts(letter, system__computer="AYX-CTL" if letter in "abe" else host.upper()) for host, letter in letters.items()}
+
+
+def planned_fleet(mode: str = "full", fleet: _plan.Fleet | None = None, **letters: str) -> _plan.FleetPlan:
+    return _plan.plan_fleet(fleet_facts(**letters), samples.request(mode), fleet)
+
+
+@pytest.fixture
+def fleets_may_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it will be when the roles handle tiers."""
+    monkeypatch.setattr(_plan, "_refuse_fleet_so_far", lambda *_: None)
+
+
 def test_the_controller_of_a_fleet_is_found() -> None:
-    nodes = [planned("c", "config", "worker1"), planned("b", "config", "controller1"), planned("d", "config", "ui1")]
-    controller = _plan.controller_of(nodes)
-    assert controller is not None
-    assert controller.name == "controller1"
-    assert _plan.controller_of(nodes[:1]) is None
+    assert planned_fleet("config", worker1="c", controller1="b", ui1="d").controller == "controller1"
+    assert planned_fleet("config", worker1="c").controller == ""
 
 
-def test_two_controllers_are_two_fleets() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_two_controllers_are_two_fleets(mode: str) -> None:
     with pytest.raises(StepFailed) as failure:
-        _plan.controller_of([planned("a", name="one"), planned("b", name="two")])
+        planned_fleet(mode, one="a", two="b")
     assert failure.value.reason.name == "several_fleets"
     assert "one, two" in failure.value.message
+
+
+def test_fleets_of_several_nodes_are_not_stopped_so_far() -> None:
+    with pytest.raises(StepFailed) as failure:
+        planned_fleet(worker1="c", controller1="b")
+    assert failure.value.reason.name == "fleet_unsupported"
+
+
+@pytest.mark.usefixtures("fleets_may_stop")
+def test_the_plan_of_a_fleet_has_tiers_and_steps() -> None:
+    plan = planned_fleet(worker1="c", worker2="c", controller1="b", ui1="d")
+    assert plan.stop_tiers == (("ui1",), ("worker1", "worker2"), ("controller1",))
+    assert plan.start_tiers == (("controller1",), ("worker1", "worker2"), ("ui1",))
+    steps = {node.name: node.steps(samples.request()) for node in plan.nodes}
+    assert steps["controller1"] == ["drain", "lease", "window", "restore", "release", "configuration", "archive", "verify"]
+    assert steps["worker1"] == steps["ui1"] == ["drain", "lease", "stop", "restore", "release", "configuration", "archive", "verify"]
+    assert [node.tier for node in plan.nodes] == ["worker", "worker", "controller", "ui"]
+    assert [node.warnings for node in plan.nodes] == [[], [], [], []]
+
+
+@pytest.mark.usefixtures("fleets_may_stop")
+def test_modes_leave_out_steps() -> None:
+    database = {node.name: node.steps(samples.request("database")) for node in planned_fleet("database", worker1="c", controller1="b").nodes}
+    assert database["worker1"] == ["drain", "lease", "stop", "restore", "release"]
+    assert database["controller1"] == ["drain", "lease", "window", "restore", "release", "archive", "verify"]
+    config = planned_fleet("config", worker1="c", controller1="b")
+    assert {tuple(node.steps(samples.request("config"))) for node in config.nodes} == {("configuration", "archive", "verify")}
+    assert (config.stop_tiers, config.start_tiers) == ((), ())
+
+
+@pytest.mark.usefixtures("fleets_may_stop")
+def test_a_worker_of_another_controller_is_refused_where_services_stop_and_said_elsewhere() -> None:
+    facts = fleet_facts(worker1="c", controller1="b")
+    facts["controller1"]["system"]["computer"] = "OTHER"
+    with pytest.raises(StepFailed) as failure:
+        _plan.plan_fleet(facts, samples.request())
+    assert (failure.value.reason.name, failure.value.detail["node"]) == ("topology_contradicts", "worker1")
+    (worker, _) = _plan.plan_fleet(facts, samples.request("config")).nodes
+    assert "Worker/ServerName is ayx-ctl.example.test:80" in worker.warnings[0]
+    # Each of these says that it is the same machine.
+    for fleet in (_plan.Fleet(controller_names=("ayx-ctl",)), _plan.Fleet(addresses={"controller1": "ayx-ctl.example.test"})):
+        assert _plan.plan_fleet(facts, samples.request(), fleet).controller == "controller1"
+    facts["controller1"]["system"]["fqdn"] = "AYX-CTL.example.test"
+    assert _plan.plan_fleet(facts, samples.request()).controller == "controller1"
+
+
+@pytest.mark.usefixtures("fleets_may_stop")
+def test_a_standby_controller_takes_part_with_its_configuration_alone() -> None:
+    facts = fleet_facts(controller1="b", controller2="b")
+    facts["controller2"]["service"]["state"] = "Stopped"
+    plan = _plan.plan_fleet(facts, samples.request())
+    assert (plan.controller, plan.stop_tiers) == ("controller1", (("controller1",),))
+    standby = plan.nodes[1]
+    assert (standby.standby, standby.dumps, standby.steps(samples.request())) == (True, False, ["configuration", "archive", "verify"])
+    # A service that a dead run has left down is no standby.
+    facts["controller2"]["lease"] = LEFT
+    with pytest.raises(StepFailed) as failure:
+        _plan.plan_fleet(facts, samples.request())
+    assert failure.value.reason.name == "several_fleets"
+
+
+def test_a_part_of_a_fleet_is_refused_before_anything_else_is_said() -> None:
+    fleet = _plan.Fleet("alteryx_prod", ("controller1", "worker1"))
+    with pytest.raises(StepFailed) as failure:
+        planned_fleet("full", fleet, controller1="b")
+    assert failure.value.reason.name == "fleet_partial"
+    assert "worker1" in planned_fleet("config", fleet, controller1="b").warnings[0]
+    assert planned_fleet("full", _plan.Fleet("alteryx_prod", ("controller1", "worker1"), partial_wanted=True), controller1="b").warnings
+
+
+def test_a_ui_with_a_database_of_its_own_is_not_in_a_dump_of_the_embedded_one() -> None:
+    facts = fleet_facts(controller1="b")
+    facts["controller1"]["settings"]["overrides"]["sections"]["Gallery"] = {"MongoDBWebOverride": "True"}
+    with pytest.raises(StepFailed) as failure:
+        _plan.plan_fleet(facts, samples.request())
+    assert failure.value.reason.name == "database_split"
+    assert _plan.plan_fleet(facts, samples.request("config")).controller == "controller1"
+
+
+def test_the_node_that_is_refused_is_named() -> None:
+    facts = fleet_facts(controller1="b", worker1="c")
+    facts["worker1"]["system"]["is_administrator"] = False
+    with pytest.raises(StepFailed) as failure:
+        _plan.plan_fleet(facts, samples.request("config"))
+    assert failure.value.detail["node"] == "worker1"

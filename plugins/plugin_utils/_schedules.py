@@ -1,0 +1,244 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pausing schedules through the Server's V3 API, so that nothing new begins while a fleet is drained, and never losing which were enabled.
+
+What is enabled is recorded before anything is disabled; only what the record names is enabled again; what could not be stays in the record for the next
+run. The API has no way to pause everything at once (facts: V3 API); its paths and fields are settings, because they could not be tried on a real Server.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import typing as t
+from dataclasses import dataclass, replace
+from urllib.parse import quote, urlencode
+
+from ._outcome import StepFailed
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """method, url, headers, body: one HTTP request; headers and body may hold secrets."""
+
+    method: str
+    url: str
+    headers: t.Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Response:
+    """status: of HTTP. body: text."""
+
+    status: int
+    body: str
+
+
+Http = t.Callable[[Request], Response]
+"""Sends a request; every status is an answer. Raises OSError when there was none."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the API is and what its fields are called; base is the address up to and with /webapi."""
+
+    base: str
+    token: str = "/oauth2/token"  # noqa: S105 - a path
+    listing: str = "/v3/schedules"
+    item: str = "/v3/schedules/{id}"
+    id_field: str = "id"
+    name_field: str = "name"
+    enabled_field: str = "enabled"
+
+    def url(self, path: str, identity: str = "") -> str:
+        """The address of a path."""
+        return self.base.rstrip("/") + path.replace("{id}", quote(identity, safe=""))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One schedule as the API lists it."""
+
+    id: str
+    name: str
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run has paused or was about to: written before the first schedule is touched, removed when none is left in it."""
+
+    run_id: str
+    base: str
+    schedules: tuple[Schedule, ...]
+
+    def text(self) -> str:
+        """The record as JSON; holds no secret."""
+        content = {"schema": SCHEMA, "run_id": self.run_id, "base": self.base, "schedules": [{"id": each.id, "name": each.name} for each in self.schedules]}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_record(text: str) -> Record:
+    """Reads a record.
+
+    Raises:
+        StepFailed: schedules_record_bad. What is in it is not known then, and must not be overwritten.
+    """
+    try:
+        content = json.loads(text)
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']}")
+        schedules = tuple(Schedule(str(each["id"]), str(each["name"]), enabled=True) for each in content["schedules"])
+        return Record(str(content["run_id"]), str(content["base"]), schedules)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepFailed("schedules_record_bad", f"the record of paused schedules cannot be read: {error!r}") from error
+
+
+def record_of(run_id: str, base: str, listed: t.Sequence[Schedule], left: Record | None) -> Record:
+    """What a run must record before it pauses: everything enabled now, and what a dead run has left disabled.
+
+    Raises:
+        StepFailed: schedules_record_bad when the record left is of another Server.
+    """
+    if left and left.base.rstrip("/").lower() != base.rstrip("/").lower():
+        raise StepFailed("schedules_record_bad", f"the run {left.run_id} has left schedules of {left.base} paused, this run is about {base}")
+    there = {each.id for each in listed}
+    inherited = [each for each in left.schedules if each.id in there] if left else []
+    enabled = [each for each in listed if each.enabled]
+    known = {each.id for each in enabled}
+    return Record(run_id, base, (*enabled, *(each for each in inherited if each.id not in known)))
+
+
+class Api:
+    """The few calls that are needed. Messages name method, path and status, never a body: answers may hold tokens."""
+
+    def __init__(self, http: Http, endpoints: Endpoints, client_id: str, client_secret: str) -> None:
+        self._http = http
+        self._endpoints = endpoints
+        self._login = (client_id, client_secret)
+        self._token = ""
+
+    def listing(self) -> tuple[Schedule, ...]:
+        """Every schedule. Raises StepFailed: schedules_unreachable, schedules_denied, schedules_unclear."""
+        answer = self._call("GET", self._endpoints.listing)
+        try:
+            entries = json.loads(answer.body)
+            if not isinstance(entries, list):
+                # Pages, or a message: half a list would leave schedules running.
+                raise TypeError("no list")
+            return tuple(self._schedule(entry) for entry in entries)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StepFailed("schedules_unclear", f"GET {self._endpoints.listing} did not answer with a list of schedules: {type(error).__name__}") from None
+
+    def enable(self, identity: str, enabled: bool) -> bool:
+        """Switches one schedule. False when it is gone."""
+        return self._call("PATCH", self._endpoints.item, identity, {self._endpoints.enabled_field: enabled}, allow=(404,)).status != 404
+
+    def _schedule(self, entry: t.Mapping[str, t.Any]) -> Schedule:
+        fields = self._endpoints
+        enabled = entry[fields.enabled_field]
+        if not isinstance(enabled, bool):
+            raise TypeError(fields.enabled_field)
+        return Schedule(str(entry[fields.id_field]), str(entry.get(fields.name_field) or ""), enabled)
+
+    def _call(self, method: str, path: str, identity: str = "", body: t.Any = None, allow: t.Sequence[int] = ()) -> Response:
+        content = b"" if body is None else json.dumps(body).encode()
+        had_token = bool(self._token)
+        answer = self._authorised(method, path, identity, content)
+        if answer.status == 401 and had_token:
+            # A token lives shorter than a backup.
+            self._token = ""
+            answer = self._authorised(method, path, identity, content)
+        if 200 <= answer.status < 300 or answer.status in allow:
+            return answer
+        reason = "schedules_denied" if answer.status in (401, 403) else "schedules_unclear"
+        raise StepFailed(reason, f"{method} {path} answered with status {answer.status}")
+
+    def _authorised(self, method: str, path: str, identity: str, content: bytes) -> Response:
+        if not self._token:
+            self._token = self._log_in()
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **({"Content-Type": "application/json"} if content else {})}
+        return self._send(Request(method, self._endpoints.url(path, identity), headers, content), path)
+
+    def _log_in(self) -> str:
+        user, secret = self._login
+        login = base64.b64encode(f"{quote(user, safe='')}:{quote(secret, safe='')}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        body = urlencode({"grant_type": "client_credentials"}).encode()
+        answer = self._send(Request("POST", self._endpoints.url(self._endpoints.token), headers, body), self._endpoints.token)
+        if answer.status != 200:
+            # OAuth 2 answers 400 to a client it does not know.
+            reason = "schedules_denied" if answer.status in (400, 401, 403) else "schedules_unclear"
+            raise StepFailed(reason, f"POST {self._endpoints.token} answered with status {answer.status}")
+        try:
+            token = json.loads(answer.body)["access_token"]
+        except (ValueError, KeyError, TypeError):
+            token = ""
+        if not isinstance(token, str) or not token:
+            raise StepFailed("schedules_unclear", f"POST {self._endpoints.token} answered without an access token")
+        return token
+
+    def _send(self, request: Request, path: str) -> Response:
+        try:
+            return self._http(request)
+        except OSError as error:
+            # Its text may hold the address with what is in it; its kind says enough.
+            raise StepFailed("schedules_unreachable", f"{request.method} {path}: no answer ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True)
+class Result:
+    """done: schedules switched or found switched. gone: deleted meanwhile. left: could not be switched. problem: why, the first."""
+
+    done: tuple[Schedule, ...]
+    gone: tuple[Schedule, ...]
+    left: tuple[Schedule, ...]
+    problem: str = ""
+
+
+def pause(api: Api, run_id: str, base: str, left: Record | None, save: t.Callable[[Record], None]) -> Record:
+    """Disables every enabled schedule.
+
+    Args:
+        left: the record of a dead run, None when there is none.
+        save: keeps the record where the next run finds it; called, and returned, before the first schedule is touched.
+
+    Returns:
+        The record, for resume.
+
+    Raises:
+        StepFailed: of Api. What is disabled by then stands in the record: resume it.
+    """
+    listed = api.listing()
+    record = record_of(run_id, base, listed, left)
+    if record.schedules:
+        save(record)
+    now = {each.id: each.enabled for each in listed}
+    for each in record.schedules:
+        if now[each.id]:
+            api.enable(each.id, enabled=False)
+    return record
+
+
+def resume(api: Api, record: Record, save: t.Callable[[Record | None], None]) -> Result:
+    """Enables what the record names, and nothing else; goes on after a failure, because every schedule counts.
+
+    Args:
+        save: keeps what is left of the record; None when nothing is.
+    """
+    done: list[Schedule] = []
+    gone: list[Schedule] = []
+    left: list[Schedule] = []
+    problem = ""
+    for each in record.schedules:
+        try:
+            (done if api.enable(each.id, enabled=True) else gone).append(each)
+        except StepFailed as failure:
+            left.append(each)
+            problem = problem or f"{each.name or each.id}: {failure.message}"
+    save(replace(record, schedules=tuple(left)) if left else None)
+    return Result(tuple(done), tuple(gone), tuple(left), problem)
