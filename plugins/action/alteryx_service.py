@@ -14,6 +14,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome
 _WAIT_SECONDS = 12.0
 # A node that is gone for a moment gets its start all the same; for longer, its own guard does it.
 _PATIENCE_SECONDS = 300.0
+_POLL_SECONDS = 2.0
+_SERVER_ERROR = 500
 
 
 class ActionModule(NodeAction):
@@ -21,6 +23,8 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/alteryx_service.yml."""
+        if arguments["state"] == "answering":
+            return {"changed": False} if self.check_mode else self._wait_for_answer(arguments, variables)
         deadline = time.monotonic() + arguments["timeout"]
         first: Result = {}
         states: list[dict[str, t.Any]] = []
@@ -39,3 +43,32 @@ class ActionModule(NodeAction):
                 reason = "service_not_restored" if first["goal"] == "Running" else "stop_timeout"
                 raise StepFailed(reason, f"{arguments['service_name']} was not {first['goal']} within {arguments['timeout']} s, it is {state}{problem}", result)
             _display.display(f"{utc_text()} {variables['inventory_hostname']}: {arguments['service_name']} is {state}, waiting for {first['goal']}")
+
+    def _wait_for_answer(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        deadline = time.monotonic() + arguments["timeout"]
+        since, process = 0.0, 0
+        while True:
+            answer = self.call_node(arguments, variables, patience=min(_PATIENCE_SECONDS, arguments["timeout"]))
+            now, service = time.monotonic(), answer["service"]
+            lacks = silence(answer, arguments)
+            if lacks or service["process_id"] != process:
+                since, process = now, service["process_id"]
+            if not lacks and now - since >= arguments["stable"]:
+                return {"changed": False, "service": service}
+            if now >= deadline:
+                lacks = lacks or f"its process changes: {process} is not yet {arguments['stable']} s old"
+                raise StepFailed("controller_silent", f"not within {arguments['timeout']} s: {lacks}", {"service": service})
+            _display.display(f"{utc_text()} {variables['inventory_hostname']}: {lacks or 'answers, looking whether it stays so'}")
+            time.sleep(min(_POLL_SECONDS, max(0.0, deadline - now)))
+
+
+def silence(answer: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Any]) -> str:
+    """What is lacking in one look at the service, "" when it runs and answers."""
+    if answer["service"]["state"] != "Running":
+        return f"{arguments['service_name']} is {answer['service']['state']}"
+    if not answer["port_answers"]:
+        return f"nobody answers on port {arguments['port']}"
+    said = answer["url_answers"]
+    if arguments["url"] and not (said.isdigit() and int(said) < _SERVER_ERROR):
+        return f"{arguments['url']} answers {said}"
+    return ""

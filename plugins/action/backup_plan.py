@@ -33,6 +33,7 @@ class ActionModule(NodeAction):
             "stops_services": request.stops_services,
             "exports_configuration": request.exports_configuration,
             "controller": planned.controller,
+            "warnings": list(planned.warnings),
             "stop_tiers": [list(tier) for tier in planned.stop_tiers],
             "start_tiers": [list(tier) for tier in planned.start_tiers],
             "nodes": {

@@ -31,6 +31,9 @@ class ActionModule(NodeAction):
             log = _log.text(outcome, results)
             result["directory"] = str(self._write(Path(arguments["directory"]).expanduser() / outcome["name"], outcome, log))
             _display.display(_report.summary(outcome, result["directory"]))
+            if outcome["exit_code"] and not _report.ended_by_a_step(results):
+                # Without this the play would end green for everybody who does not read the report.
+                raise StepFailed(outcome["reason"], outcome["message"], {"node": outcome["node"] or variables.get("inventory_hostname", "")})
         return result
 
     @staticmethod

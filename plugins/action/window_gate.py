@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _gate
@@ -20,7 +21,9 @@ class ActionModule(NodeAction):
             return {"changed": False, "open": True}
 
         def registered(name: str) -> dict[str, t.Any]:
-            return {host: variables["hostvars"][host].get(name) or {} for host in plan["nodes"]}
+            return {host: variables["hostvars"][host].get(name) or {} for host, node in plan["nodes"].items() if not node.get("standby")}
 
-        _gate.check(plan["run_id"], plan["controller"], registered(arguments["leases"]), registered(arguments["stops"]))
+        leases = registered(arguments["leases"])
+        age = time.monotonic() - min((lease["clock"] for lease in leases.values() if "clock" in lease), default=time.monotonic())
+        _gate.check(plan["run_id"], plan["controller"], leases, registered(arguments["stops"]), age, arguments["open_within"])
         return {"changed": False, "open": True}

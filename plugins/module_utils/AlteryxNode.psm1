@@ -158,6 +158,50 @@ function Request-ServiceStop {
     finally { $controller.Dispose() }
 }
 
+function Test-TcpPort {
+    <# .SYNOPSIS
+    Does anybody accept connections there? #>
+    param(
+        [Parameter(Mandatory = $true)][string] $HostName,
+        [Parameter(Mandatory = $true)][int] $Port
+    )
+    $client = New-Object System.Net.Sockets.TcpClient
+    try {
+        $asked = $client.BeginConnect($HostName, $Port, $null, $null)
+        if (-not $asked.AsyncWaitHandle.WaitOne(5000)) { return $false }
+        $client.EndConnect($asked)
+        $true
+    }
+    catch { $false }
+    finally { $client.Close() }
+}
+
+function Get-UrlAnswer {
+    <# .SYNOPSIS
+    What a web address answers, seen from this node: the status as text, e.g. 200, or why there is none. #>
+    param([Parameter(Mandatory = $true)][string] $Url)
+    [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
+    $response = $null
+    try {
+        $request = [Net.HttpWebRequest][Net.WebRequest]::Create($Url)
+        $request.Timeout = 10000
+        $request.AllowAutoRedirect = $false
+        $request.Proxy = $null
+        $response = $request.GetResponse()
+        return '{0}' -f [int]$response.StatusCode
+    }
+    catch {
+        $cause = $_.Exception
+        while ($null -ne $cause -and $cause -isnot [Net.WebException]) { $cause = $cause.InnerException }
+        if ($null -ne $cause -and $null -ne $cause.Response) {
+            $response = $cause.Response
+            return '{0}' -f [int]$response.StatusCode
+        }
+        Get-InnermostMessage -Exception $_.Exception
+    }
+    finally { if ($null -ne $response) { $response.Close() } }
+}
+
 function Get-AlteryxProcess {
     <#
     .SYNOPSIS
@@ -181,4 +225,5 @@ function Get-AlteryxProcess {
     }
 }
 
-Export-ModuleMember -Function Get-AlteryxService, Get-ServiceStatus, Wait-ServiceState, Start-ServiceSurely, Request-ServiceStop, Get-AlteryxProcess
+Export-ModuleMember -Function Get-AlteryxService, Get-ServiceStatus, Wait-ServiceState, Start-ServiceSurely, Request-ServiceStop, Test-TcpPort, Get-UrlAnswer,
+    Get-AlteryxProcess

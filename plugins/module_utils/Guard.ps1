@@ -100,6 +100,39 @@ function Get-Boot {
     '{0}@{1}' -f $controlManager[0].ProcessId, $controlManager[0].CreationDate.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", [Globalization.CultureInfo]::InvariantCulture)
 }
 
+function Test-Port {
+    # Does anybody answer there? Asked twice: one connection that is refused proves nothing.
+    param([string] $HostName, [int] $Port)
+    for ($attempt = 1; $attempt -le 2; $attempt++) {
+        $client = New-Object System.Net.Sockets.TcpClient
+        try {
+            $asked = $client.BeginConnect($HostName, $Port, $null, $null)
+            if ($asked.AsyncWaitHandle.WaitOne(5000)) {
+                $client.EndConnect($asked)
+                return $true
+            }
+        }
+        catch { Write-Verbose -Message "${HostName}:${Port}: $_" }
+        finally { $client.Close() }
+        if ($attempt -eq 1) { Start-Sleep -Seconds 1 }
+    }
+    $false
+}
+
+function Get-ReasonOfController {
+    # A node beside the controller comes back after it: once it has gone down and answers again, or when it does not go down at all.
+    param($Lease, [double] $Now)
+    $where = '{0}:{1}' -f $Lease.controller_host, $Lease.controller_port
+    $seen = Join-Path -Path $state -ChildPath 'controller-down.txt'
+    if (-not (Test-Port -HostName ([string]$Lease.controller_host) -Port ([int]$Lease.controller_port))) {
+        if (-not [IO.File]::Exists($seen)) { Write-State -Name 'controller-down.txt' -Text $where }
+        return ''
+    }
+    if ([IO.File]::Exists($seen)) { return "the controller ($where) has been down and answers again" }
+    if ($Now -ge [double]$Lease.open_by_monotonic) { return "the controller ($where) has not gone down in the time given" }
+    ''
+}
+
 function Get-ReasonToAct {
     # Why the guard has to act now; empty while it has not. Whatever cannot be found out is a reason.
     try {
@@ -112,6 +145,7 @@ function Get-ReasonToAct {
         if ($null -eq $heartbeat) {
             # Only the controller's lease has one; it is written before the lease is.
             if ([double]$lease.heartbeat_stale -gt 0) { return 'the heartbeat is absent' }
+            if ([string]$lease.controller_host) { return Get-ReasonOfController -Lease $lease -Now $now }
             return ''
         }
         if (-not [bool]$heartbeat.stop_requested) { return '' }
@@ -174,7 +208,7 @@ function Remove-Guard {
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'the guard acts on its own')]
     param()
     $null = Invoke-Tool -Name 'schtasks.exe' -Arguments '/Delete /TN "\AlteryxOps\Guard" /F'
-    foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'STATUS.txt', 'restore-service.cmd')) {
+    foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'controller-down.txt', 'STATUS.txt', 'restore-service.cmd')) {
         try { [IO.File]::Delete((Join-Path -Path $state -ChildPath $name)) } catch { Write-Verbose -Message "${name}: $_" }
     }
 }

@@ -9,8 +9,10 @@
 
 # The lease: permission to stop the service, held only while the node itself is able to bring it back.
 #
-#   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic, deadline (for people), heartbeat_stale
+#   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic, deadline (for people), heartbeat_stale,
+#                             controller_host, controller_port, open_by_monotonic
 #   <state>\heartbeat.json      controller only, written by the taking and then by the window job: monotonic, process_id, process_birth, stop_requested, finished
+#   <state>\controller-down.txt  other nodes only, written by the guard once it has seen the controller down
 #   <state>\drill-request.txt   a word the guard has to answer
 #   <state>\drill-answer.json   what it answered: word, account (security identifier)
 #   <state>\HOLD                put there by a person: job, guard and playbook leave the service down
@@ -118,6 +120,8 @@ function New-NodeLease {
     Takes the lease and proves it: writes it, registers the guard, lets it answer. Throws and leaves nothing behind when any of that fails.
     HoldSeconds is the time after which the guard restores the service whatever else is true; HeartbeatStale, on a controller, the age in seconds at which
     the window job counts as dead (0: this node has no window job). Returns the lease with the account that answered.
+    ControllerHost and ControllerPort, on the other nodes of a fleet, are where the controller answers: the guard restores once it has gone down and answers
+    again, or when it has not gone down within OpenWithin seconds.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param(
@@ -125,6 +129,9 @@ function New-NodeLease {
         [Parameter(Mandatory = $true)][string] $Service,
         [Parameter(Mandatory = $true)][int] $HoldSeconds,
         [int] $HeartbeatStale = 0,
+        [string] $ControllerHost = '',
+        [int] $ControllerPort = 0,
+        [int] $OpenWithin = 0,
         [Parameter(Mandatory = $true)][string] $GuardScript,
         [Parameter(Mandatory = $true)][string] $Account
     )
@@ -148,11 +155,14 @@ function New-NodeLease {
         # For people; written so that no JSON reader takes it for a date of its own.
         deadline = [DateTime]::UtcNow.AddSeconds($HoldSeconds).ToString("yyyy-MM-dd HH:mm:ss 'UTC'", [Globalization.CultureInfo]::InvariantCulture)
         heartbeat_stale = $HeartbeatStale
+        controller_host = $ControllerHost
+        controller_port = $ControllerPort
+        open_by_monotonic = $now + $OpenWithin
         drilled = $false
     }
     try {
         Remove-NodeTask -Name $script:GuardTask
-        [IO.File]::Delete((Get-StatePath -Name 'guard-state.json'))
+        foreach ($name in @('guard-state.json', 'controller-down.txt')) { [IO.File]::Delete((Get-StatePath -Name $name)) }
         # Heartbeat and lease before the task: a guard that fires without them would act.
         if ($HeartbeatStale -gt 0) { Write-LeaseHeartbeat }
         else { [IO.File]::Delete((Get-StatePath -Name 'heartbeat.json')) }
@@ -258,7 +268,7 @@ function Remove-NodeLease {
     param()
     $had = Test-LeaseRemains
     Remove-NodeTask -Name $script:GuardTask
-    foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'STATUS.txt', 'restore-service.cmd')) {
+    foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'controller-down.txt', 'STATUS.txt', 'restore-service.cmd')) {
         [IO.File]::Delete((Get-StatePath -Name $name))
     }
     $had

@@ -20,11 +20,14 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
-        state = @{ type = 'str'; required = $true; choices = @('started', 'stopped', 'restored') }
+        state = @{ type = 'str'; required = $true; choices = @('started', 'stopped', 'restored', 'answering') }
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         prior_state = @{ type = 'str'; choices = @('', 'Running', 'Stopped'); default = '' }
         timeout = @{ type = 'int'; default = 7200 }
+        port = @{ type = 'int'; default = 0 }
+        url = @{ type = 'str'; default = '' }
+        stable = @{ type = 'int'; default = 5 }
         _wait_seconds = @{ type = 'float'; default = 0 }
     }
     supports_check_mode = $true
@@ -35,6 +38,13 @@ Invoke-NodeModule -Module $module -Body {
     $name = $module.Params.service_name
     $before = Get-AlteryxService -Name $name
     if (-not $before.exists) { throw (New-NodeFailure -Reason 'service_absent' -Message "There is no Windows service $name on this node") }
+    if ($module.Params.state -eq 'answering') {
+        # One look; how long it has to stay so is judged by the caller.
+        $module.Result['service'] = $before
+        $module.Result['port_answers'] = $module.Params.port -eq 0 -or (Test-TcpPort -HostName 'localhost' -Port $module.Params.port)
+        $module.Result['url_answers'] = if ($module.Params.url) { Get-UrlAnswer -Url $module.Params.url } else { '' }
+        return
+    }
     $goal = @{ started = 'Running'; stopped = 'Stopped' }[$module.Params.state]
     if ($module.Params.state -eq 'restored') {
         # What it was when this run took its lease. The lease may be gone (the guard has done its work, somebody has removed it); then the caller remembers.
@@ -48,7 +58,8 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['goal'] = $goal
     $module.Result['reached'] = -not $module.Result['changed']
     $module.Result['states'] = @()
-    if ($goal -eq 'Stopped' -and $before.state -ne 'Stopped') { $null = Assert-NodeLease -RunId $module.Params.run_id -Service $name }
+    # A prediction has taken no lease.
+    if ($goal -eq 'Stopped' -and $before.state -ne 'Stopped' -and -not $module.CheckMode) { $null = Assert-NodeLease -RunId $module.Params.run_id -Service $name }
     if ($module.Result['changed'] -and -not $module.CheckMode) {
         if ($goal -eq 'Running') {
             # A start into a dump would spoil it; the window job itself brings the service back.

@@ -26,6 +26,9 @@ $spec = @{
         hold_seconds = @{ type = 'int' }
         heartbeat_stale = @{ type = 'int'; default = 0 }
         guard_account = @{ type = 'str'; default = 'S-1-5-18' }
+        controller_host = @{ type = 'str'; default = '' }
+        controller_port = @{ type = 'int'; default = 80 }
+        open_within = @{ type = 'int'; default = 3600 }
         _code = @{ type = 'str'; no_log = $true }
     }
     required_if = @(, @('state', 'held', @(, 'hold_seconds')))
@@ -43,7 +46,8 @@ Invoke-NodeModule -Module $module -Body {
         if (-not $module.CheckMode) {
             $folder = Install-NodeCode -Code $module.Params._code
             $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name -HoldSeconds $module.Params.hold_seconds `
-                -HeartbeatStale $module.Params.heartbeat_stale `
+                -HeartbeatStale $module.Params.heartbeat_stale -ControllerHost $module.Params.controller_host -ControllerPort $module.Params.controller_port `
+                -OpenWithin $module.Params.open_within `
                 -GuardScript (Join-Path -Path $folder -ChildPath 'Guard.ps1') -Account $module.Params.guard_account
             $module.Result['lease'] = $taken
         }

@@ -12,7 +12,11 @@ from ._outcome import StepFailed
 Results = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
-def check(run_id: str, controller: str, leases: Results, stops: Results) -> None:
+SPARE_SECONDS = 60.0
+"""The guards of the other nodes must not act between the gate and the stop of the controller."""
+
+
+def check(run_id: str, controller: str, leases: Results, stops: Results, age: float = 0.0, open_within: float = 3600.0) -> None:
     """Lets the window open, or says why not.
 
     Args:
@@ -20,6 +24,8 @@ def check(run_id: str, controller: str, leases: Results, stops: Results) -> None
         controller: the node whose database is dumped; its window job stops it itself.
         leases: node -> result of maintenance_lease, of every node of the fleet.
         stops: node -> result of alteryx_service, of every node but the controller.
+        age: seconds since the first lease was taken.
+        open_within: seconds after which the guards of the other nodes restore their services if the controller has not gone down.
 
     Raises:
         StepFailed: gate_closed, naming the first node that is not ready.
@@ -36,3 +42,5 @@ def check(run_id: str, controller: str, leases: Results, stops: Results) -> None
         state = (stopped.get("service") or {}).get("state", "unknown")
         if stopped.get("failed") or stopped.get("unreachable") or state != "Stopped":
             raise StepFailed("gate_closed", f"the service of the node is not Stopped ({state})", {"node": node})
+    if len(leases) > 1 and age > open_within - SPARE_SECONDS:
+        raise StepFailed("gate_closed", f"the first lease was taken {age:.0f} s ago, and guards restore {open_within:.0f} s after it", {"node": controller})

@@ -194,6 +194,19 @@ def _lease(result: StepResult) -> Words:
         yield "SUCCESS", f"the guard has answered as {lease['guard_account']}; it brings {lease['service']} back by {lease['deadline']} whatever happens"
 
 
+def _stop(result: StepResult) -> Words:
+    for seen in result.get("states") or []:
+        yield "DEBUG", f"the service was seen {seen['state']} at {seen['at']}"
+    service = result.get("service") or {}
+    if service.get("state"):
+        yield "INFO", f"{service.get('name', 'the service')} is {service['state']}"
+
+
+def _health(result: StepResult) -> Words:
+    if (result.get("service") or {}).get("state"):
+        yield "SUCCESS", "the controller answers"
+
+
 def _gate(result: StepResult) -> Words:
     if result.get("open"):
         yield "INFO", "every node is ready for the window"
@@ -244,6 +257,7 @@ def _set(result: StepResult) -> Words:
 
 
 _DETAILS: dict[str, t.Callable[[StepResult], Words]] = {
-    "request": _request, "facts": _facts, "plan": _plan, "lock": _lock, "lock_others": _lock, "drain": _drain, "lease": _lease, "gate": _gate,
+    "request": _request, "facts": _facts, "plan": _plan, "lock": _lock, "lock_others": _lock, "drain": _drain, "drain_again": _drain, "lease": _lease,
+    "stop": _stop, "gate": _gate, "health": _health,
     "window": _window, "restore": _restore, "configuration": _configuration, "archive": _archive, "verify": _verify, "set": _set, "unlock": _lock,
 }  # fmt: skip

@@ -49,7 +49,6 @@ REASONS: dict[str, Reason] = _table(
     ("settings_missing", 3, "Check the Alteryx installation; System Settings writes this file when it is finished once."),
     ("settings_malformed", 3, "Restore the file from the last backup, or correct it with System Settings, before you back up again."),
     ("no_role", 3, "Check ControllerEnabled, WorkerEnabled and GalleryEnabled in the settings of this node."),
-    ("fleet_unsupported", 3, "Use config_backup.yml, which stops nothing, until fleets of several nodes are supported."),
     ("database_unsupported", 3, "Use config_backup.yml for this node and back up its database with the means of its database server."),
     ("fleet_partial", 3, "Run over the whole fleet, or set alteryx_preflight_partial_fleet: true if the other nodes shall keep running meanwhile."),
     ("topology_contradicts", 3, "Correct the inventory or System Settings; another name of the controller belongs into alteryx_preflight_controller_names."),
@@ -101,6 +100,7 @@ REASONS: dict[str, Reason] = _table(
     ("gate_closed", 2, "Not every node was ready for the window, so nothing was dumped. Look at the named node."),
     ("window_job_alive", 1, "Wait for the window job; it restores the service itself. playbooks/recover.yml ends it if it must be."),
     ("held_by_operator", 7, "The file HOLD keeps the service down. Run restore-service.cmd in the state folder of the node when that is over."),
+    ("controller_silent", 2, "Its service runs; look why nobody answers there, or correct alteryx_window_controller_port or alteryx_window_health_url."),
     ("service_restored_late", 2, "The service is back. Read the Alteryx service log for why its start took longer, or raise alteryx_window_start_timeout."),
     ("service_not_restored", 7, "Start the service on this node now (sc start AlteryxService) and read the Alteryx service log."),
     # Files, archive, verification.

@@ -67,6 +67,8 @@ class NodePlan:
     warnings: list[str] = field(default_factory=list)
     tier: str = ""
     standby: bool = False
+    controller_host: str = ""
+    controller_port: int = 0
 
     @property
     def dumps(self) -> bool:
@@ -78,7 +80,7 @@ class NodePlan:
         found: list[str] = []
         if request.stops_services and not self.standby:
             # The window job stops and starts the controller itself.
-            found += ["drain", "lease", *(["window"] if self.dumps else ["stop"]), "restore", "release"]
+            found += ["drain", "lease", "window" if self.dumps else "stop", "restore", "release"]
         found += ["configuration"] if request.exports_configuration else []
         found += ["archive", "verify"] if request.exports_configuration or (request.stops_services and self.dumps) else []
         return found
@@ -283,12 +285,15 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
     partial = _topology.check_whole(fleet.name, fleet.members, facts.keys(), request.stops_services, fleet.partial_wanted)
     nodes = [_plan_named(name, facts[name], request) for name in facts]
     topology = _topology.derive([fleet_node(name, facts[name], fleet.addresses.get(name, "")) for name in facts], fleet.controller_names)
-    if not topology.rivals:
-        _refuse_fleet_so_far(nodes, request)
     warnings = _topology.check(topology, request.stops_services)
     for node, place in zip(nodes, topology.nodes, strict=True):
         node.tier, node.standby = place.tier, place.name in topology.standby
         node.warnings += [text for name, text in warnings if name == node.name]
+        if topology.controller:
+            node.controller_port = _runtime_settings.service_port(_read_settings(facts[topology.controller]["settings"]))
+        if topology.controller not in ("", node.name):
+            node.controller_host = _topology.host_of(place.controller_address)
+            node.controller_port = _topology.port_of(place.controller_address) or node.controller_port
     _check_split(nodes, facts, request)
     return FleetPlan(
         tuple(nodes),
@@ -305,13 +310,6 @@ def _plan_named(name: str, facts: Facts, request: Request) -> NodePlan:
     except StepFailed as failure:
         failure.detail["node"] = name
         raise
-
-
-def _refuse_fleet_so_far(nodes: t.Sequence[NodePlan], request: Request) -> None:
-    # The roles handle one node so far. To be removed, with its call and its reason, when they handle tiers.
-    if request.stops_services and len(nodes) > 1:
-        names = ", ".join(node.name for node in nodes)
-        raise StepFailed("fleet_unsupported", f"{request.mode} mode handles fleets of one node so far, this one has {len(nodes)}: {names}")
 
 
 def _check_split(nodes: t.Sequence[NodePlan], facts: t.Mapping[str, Facts], request: Request) -> None:

@@ -18,11 +18,14 @@ from ._outcome import EXIT_CODES, REASONS, overall_exit_code
 
 SCHEMA = 1
 
+_GOES_ON = ("health",)
+"""Steps whose failure is reported and keeps nothing from going on."""
+
 BACKSLASH = "\\"
 
 StepResult = t.Mapping[str, t.Any]
 Results = t.Mapping[str, t.Mapping[str, StepResult]]
-"""Host -> step (request, facts, plan, drain, lease, window, restore, release, configuration, archive, verify, set) -> result."""
+"""Host -> step (the keys of roles/alteryx_report/vars/main.yml) -> result."""
 
 
 def plan_of(results: Results) -> t.Mapping[str, t.Any] | None:
@@ -42,8 +45,7 @@ def set_name(plan: t.Mapping[str, t.Any]) -> str:
 def _failures(results: Results) -> list[dict[str, t.Any]]:
     """Every failed step in the order of the sequence; what one node reports for all (run once) is said once."""
     found: list[dict[str, t.Any]] = []
-    steps = list(dict.fromkeys(step for host in results.values() for step in host))
-    for step in steps:
+    for step in _sequence(results):
         for host, host_results in results.items():
             result = host_results.get(step)
             if result is None or not (result.get("failed") or result.get("unreachable")):
@@ -51,6 +53,18 @@ def _failures(results: Results) -> list[dict[str, t.Any]]:
             failure = _failure(host, step, result, host_results)
             if failure not in found:
                 found.append(failure)
+    return found
+
+
+def _sequence(results: Results) -> list[str]:
+    """All steps in the order of the sequence: each host has those it took part in, in that order."""
+    found: list[str] = []
+    for steps in results.values():
+        place = 0
+        for step in steps:
+            if step not in found:
+                found.insert(place, step)
+            place = found.index(step) + 1
     return found
 
 
@@ -80,12 +94,17 @@ def _ok(result: StepResult | None) -> bool:
 
 
 def _was_stopped(host_results: t.Mapping[str, StepResult]) -> bool:
-    return "window" in host_results
+    return "window" in host_results or "stop" in host_results
 
 
 def _seen_back(host_results: t.Mapping[str, StepResult]) -> bool:
     window = host_results.get("window", {})
     return _restored(host_results) or bool(window.get("restored") or window.get("detail", {}).get("restored"))
+
+
+def ended_by_a_step(results: Results) -> bool:
+    """Has a step failed in a way that ends its host? Else only the report itself can let the play fail."""
+    return any(not _ok(result) for steps in results.values() for step, result in steps.items() if step not in _GOES_ON)
 
 
 def _left_down(results: Results, failures: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
@@ -101,6 +120,11 @@ def _restored(host_results: t.Mapping[str, StepResult]) -> bool:
     return _ok(host_results.get("restore"))
 
 
+def _stopped(host_results: t.Mapping[str, StepResult]) -> bool:
+    stop = host_results.get("stop", {})
+    return _ok(stop) and (stop.get("service") or {}).get("state") == "Stopped"
+
+
 def _running_again(host_results: t.Mapping[str, StepResult]) -> bool:
     service = host_results.get("restore", {}).get("service") or {}
     return _restored(host_results) and service.get("state") == "Running"
@@ -111,9 +135,12 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
     lacking = []
     for host, node in plan["nodes"].items():
         steps = results.get(host, {})
+        moves = plan["stops_services"] and not node["standby"]
+        if moves and not node["dumps"] and not _stopped(steps):
+            lacking.append((host, "no proof that the service was stopped"))
         if node["dumps"] and not steps.get("window", {}).get("restored"):
             lacking.append((host, "no proof that the dump was made and the service restored"))
-        if plan["stops_services"] and not _restored(steps):
+        if moves and not _restored(steps):
             lacking.append((host, "no proof that the service is as it was before"))
         if not (node["dumps"] or plan["exports_configuration"]):
             continue
@@ -153,7 +180,9 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, clock: floa
     stamp = request.get("stamp") or _names.stamp(ended)
     name_mode = mode if mode in _names.MODES else "full"
     nodes = {host: _node(host, steps, plan) for host, steps in results.items()}
-    downtimes = [node["downtime"] for node in nodes.values() if node["downtime"]["total"]]
+    # That of the controller, where there is one: users wait for it.
+    downtimes = [nodes[host]["downtime"] for host in sorted(nodes, key=lambda host: not (plan and host == plan["controller"]))]
+    downtimes = [downtime for downtime in downtimes if downtime["total"]]
     return {
         "schema": SCHEMA,
         "tool": tool,
@@ -199,7 +228,7 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         "service_after": after.get("state") or ("not touched" if not _was_stopped(steps) else "not seen"),
         "process_before": _process(facts.get("service", {})),
         "process_after": _process(after),
-        "downtime": seen.get("downtime") or dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
+        "downtime": seen.get("downtime") or _downtime(steps.get("stop", {}), restore),
         "dump_bytes": window.get("dump_bytes", 0),
         "archive": archive.get("archive", "") if _ok(archive) else "",
         "archive_bytes": archive.get("archive_bytes", 0),
@@ -209,6 +238,22 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         "verdict": _verdict(verify),
         "steps": {step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result} for step, result in steps.items()},
     }
+
+
+def _downtime(stop: StepResult, restore: StepResult) -> dict[str, float]:
+    """Seconds of a node that is stopped and started by steps of their own, from the states seen there; rest is the wait for the others."""
+    down, up = (list(result.get("states") or (result.get("detail") or {}).get("states") or []) for result in (stop, restore))
+    parts = dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0)
+    service = restore.get("service") or {}
+    if not up and service.get("state") == "Running" and service.get("started"):
+        # Somebody else has started it: its guard, a person.
+        up = [{"at": service["started"]}]
+    if not down or not up or up[-1]["at"] < down[0]["at"]:
+        return parts
+    first, stopped, begun, ended = (datetime.fromisoformat(seen["at"]) for seen in (down[0], down[-1], up[0], up[-1]))
+    parts |= {"total": (ended - first).total_seconds(), "stop": (stopped - first).total_seconds(), "start": (ended - begun).total_seconds()}
+    parts["rest"] = parts["total"] - parts["stop"] - parts["start"]
+    return {name: round(seconds, 3) for name, seconds in parts.items()}
 
 
 def _verdict(verify: StepResult) -> str:
@@ -225,6 +270,7 @@ def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any]) -> list[str]:
     warnings = [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
     if plan:
+        warnings += plan["warnings"]
         warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
         if plan["exports_configuration"] and plan["secrets"] == "skip":
             warnings.append("the secrets (controller token, MongoDB passwords) are not in this backup")
@@ -247,7 +293,8 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
         parts = " + ".join(f"{part} {down[part]:.1f}" for part in ("stop", "dump", "start", "rest"))
         lines.append(f" downtime {down['total']:.1f} s = {parts}")
     for host, node in outcome["nodes"].items():
-        lines.append(f" node     {host}  {', '.join(node['roles']) or 'roles unknown'}  service {node['service_before']} -> {node['service_after']}")
+        lasted = f"  down for {node['downtime']['total']:.1f} s" if node["downtime"]["total"] and len(outcome["nodes"]) > 1 else ""
+        lines.append(f" node     {host}  {', '.join(node['roles']) or 'roles unknown'}  service {node['service_before']} -> {node['service_after']}{lasted}")
         if node["archive"]:
             what = f"dump {size(node['dump_bytes'])}, " if node["dump_bytes"] else ""
             secret = "secrets encrypted beside it" if node["secrets"] else "no secrets file"

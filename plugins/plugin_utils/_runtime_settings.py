@@ -102,6 +102,12 @@ def controller_address(settings: EffectiveSettings) -> str:
     return "" if settings.enabled("Worker", "UseLocalServer") else settings.get("Worker", "ServerName")
 
 
+def service_port(settings: EffectiveSettings) -> int:
+    """Where a controller answers the other nodes of its fleet; 80, the vendor's default, where the element says no number."""
+    text = settings.get("Controller", "ServicePort")
+    return int(text) if text.isdigit() and 0 < int(text) < 65536 else 80
+
+
 def database_kind(settings: EffectiveSettings) -> str:
     """Where a controller keeps its data: embedded, mongodb (self-managed), sqlserver, contradictory or unknown.
 

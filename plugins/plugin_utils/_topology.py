@@ -125,6 +125,14 @@ def host_of(address: str) -> str:
     return (text.partition(":")[0] if text.count(":") == 1 else text).rstrip(".")
 
 
+def port_of(address: str) -> int:
+    """The port of "host:port"; 0 where it names none."""
+    text = address.strip().partition("://")[2] or address.strip()
+    text = text.partition("/")[0]
+    port = text.rpartition("]:")[2] if "]:" in text else (text.partition(":")[2] if text.count(":") == 1 else "")
+    return int(port) if port.isdigit() and 0 < int(port) < 65536 else 0
+
+
 def called(host: str, names: t.Iterable[str]) -> bool:
     """Is one of the names a name of this host?
 

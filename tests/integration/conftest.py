@@ -32,6 +32,13 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield running
 
 
+@pytest.fixture(scope="session", params=KINDS)
+def fleet(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A running lab of three nodes: controller, worker, UI node."""
+    with running_lab(request.param, "test-fleet", count=3) as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def run_playbook(lab: Lab) -> PlaybookRunner:
     """Runs ansible-playbook against the lab."""

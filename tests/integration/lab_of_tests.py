@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -33,18 +34,23 @@ LEASE = rf"{STATE_FOLDER}\lease.json"
 STAGING = r"D:\AlteryxStaging"
 ARCHIVES = r"D:\AlteryxBackups"
 # What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the folders jobs and logs may stay.
-PASSING = ("run.json", "lease.json", "heartbeat.json", "guard-state.json", "STATUS.txt", "restore-service.cmd", "HOLD")
+PASSING = ("run.json", "lease.json", "heartbeat.json", "guard-state.json", "controller-down.txt", "STATUS.txt", "restore-service.cmd", "HOLD")
 _LABCTL = wine_node.LABCTL
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A running lab with one node, as the tests see it."""
+    """A running lab, as the tests see it. nodes: all of it; node: the one, or the controller of a fleet, which the methods look at."""
 
     kind: str
     folder: Path
     node: Node
     control_port: int  # 0: there is none
+    nodes: tuple[Node, ...] = ()
+
+    def each(self) -> list[Lab]:
+        """The same lab, looked at from each of its nodes."""
+        return [dataclasses.replace(self, node=node) for node in self.nodes]
 
     @property
     def inventory(self) -> Path:
@@ -164,14 +170,14 @@ class Lab:
 
 
 @contextlib.contextmanager
-def running_lab(kind: str, purpose: str = "test") -> Iterator[Lab]:
-    """A lab of one node, brought down whatever happens, even to this process."""
+def running_lab(kind: str, purpose: str = "test", count: int = 1) -> Iterator[Lab]:
+    """A lab, brought down whatever happens, even to this process."""
     folder = layout.LAB / f"{purpose}-{kind}"
     environment = {**os.environ, "ALTERYX_LAB_DIR": str(folder)}
     folder.mkdir(parents=True, exist_ok=True)
     _share_cache(folder)
     with _alone(folder):
-        yield from _running(kind, folder, environment)
+        yield from _running(kind, folder, environment, count)
 
 
 @contextlib.contextmanager
@@ -182,17 +188,17 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _running(kind: str, folder: Path, environment: dict[str, str]) -> Iterator[Lab]:
+def _running(kind: str, folder: Path, environment: dict[str, str], count: int) -> Iterator[Lab]:
     keeper = subprocess.Popen([sys.executable, "-m", "tests.integration.lab_keeper"], cwd=layout.ROOT, env=environment,
                               stdin=subprocess.PIPE, start_new_session=True)
     assert keeper.stdin
     try:
-        done = subprocess.run([sys.executable, "-m", "tests.lab", "up", "--node", kind], cwd=layout.ROOT, env=environment,
+        done = subprocess.run([sys.executable, "-m", "tests.lab", "up", "--node", kind, "--count", str(count)], cwd=layout.ROOT, env=environment,
                               capture_output=True, text=True, timeout=580, check=False)
         assert done.returncode == 0, f"the lab did not come up:\n{done.stdout}{done.stderr}"
         state = lab_state.read(folder / "lab.json")
         assert state
-        yield Lab(kind, folder, state.nodes[0], state.control_port)
+        yield Lab(kind, folder, state.nodes[0], state.control_port, tuple(state.nodes))
     finally:
         keeper.stdin.close()
         keeper.wait(120)

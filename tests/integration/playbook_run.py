@@ -108,7 +108,8 @@ class PlaybookRunner:
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
         if outcome:
             schemas.assert_valid("outcome", outcome)
-        schemas.assert_all_valid(self.lab.node.path(ARCHIVES), self._judged)
+        for node in self.lab.nodes or [self.lab.node]:
+            schemas.assert_all_valid(node.path(ARCHIVES), self._judged)
         run = Run(rc, stdout, stderr, folder, outcome)
         reasons.saw_run(run.text, rc)
         return run

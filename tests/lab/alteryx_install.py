@@ -17,7 +17,8 @@ from pathlib import Path
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure
 
-from . import cache, downloads, layout, native_build, seed, wine_registry
+from . import cache, downloads, fleet_roles, layout, native_build, seed, wine_registry
+from .fleet_roles import Role
 
 SERVICE = "AlteryxService"
 VERSION = "2023.1.1.361"
@@ -52,40 +53,49 @@ DEFAULTS: dict[str, dict[str, str]] = {
 _CIPHER_KEY = b"lab-of-alteryx-ops"  # as in native/settings.h
 
 
-def install(folder: Path, *, seed_folder: Path) -> None:
+def install(folder: Path, role: Role, *, seed_folder: Path) -> None:
     """Put an Alteryx Server on a node that has drives C and D and is switched off."""
     passwords = json.loads((seed_folder / "passwords.json").read_text(encoding="utf-8"))
     put_database_programs(folder)
     for name in ("AlteryxService.exe", "AlteryxEngineCmd.exe"):
         shutil.copy2(native_build.programs() / name, _bin(folder) / name)
-    for path, content in files(passwords).items():
+    for path, content in files(passwords, role).items():
         _write(_host(folder, path), content)
     for path in FOLDERS:
         _host(folder, path).mkdir(parents=True, exist_ok=True)
-    _copy_sparse(seed_folder / "data", folder / "d" / "Alteryx" / "Service" / "Persistence" / "MongoDB")
+    if has_database(role):
+        _copy_sparse(seed_folder / "data", folder / "d" / "Alteryx" / "Service" / "Persistence" / "MongoDB")
     _register(folder)
 
 
-def files(passwords: dict[str, str]) -> dict[str, bytes]:
+def has_database(role: Role) -> bool:
+    """Whether the embedded database is on such a node."""
+    return role in ("single", "controller")
+
+
+def files(passwords: dict[str, str], role: Role = "single") -> dict[str, bytes]:
     """Settings, keys and connections of an Alteryx Server: Windows path to content. The same on every kind of node."""
     keys = {"master.key": 64, "storage.key": 512, r"dcm\vault.key": 96, r"dcm\vault.dat": 4096}
     return {
         rf"{BIN}\RuntimeData\RuntimeSettings.xml": settings_xml(DEFAULTS),
         rf"{BIN}\server\config\alteryx.config": _ALTERYX_CONFIG,
-        rf"{PROGRAM_DATA}\RuntimeSettings.xml": settings_xml(_overrides(passwords, secrets.token_hex(32))),
+        rf"{PROGRAM_DATA}\RuntimeSettings.xml": settings_xml(_overrides(passwords, secrets.token_hex(32), role)),
         rf"{PROGRAM_DATA}\Engine\SystemAlias.xml": _SYSTEM_ALIAS,
         rf"{PROGRAM_DATA}\Engine\SystemConnections.xml": _SYSTEM_CONNECTIONS,
         **{rf"{PROGRAM_DATA}\Keys\{name}": secrets.token_bytes(size) for name, size in keys.items()}}
 
 
-def set_port(folder: Path, port: int) -> None:
-    """The port of the embedded database: own nodes of one lab share the loopback address."""
+def set_ports(folder: Path, role: Role, *, mongo: int, service: int) -> None:
+    """The ports of the embedded database and, in a fleet, of the service: the nodes of one lab share the loopback address."""
+    if not has_database(role):
+        return
     file = _program_data(folder) / "RuntimeSettings.xml"
     text = file.read_bytes().decode()
-    element = f"<EmbeddedMongoDBPort>{port}</EmbeddedMongoDBPort>"
-    text, found = re.subn(r"<EmbeddedMongoDBPort>\d*</EmbeddedMongoDBPort>", element, text)
-    if not found:
-        text = text.replace("<EmbeddedMongoDBEnabled>", f"{element}\r\n    <EmbeddedMongoDBEnabled>", 1)
+    for name, port in {"EmbeddedMongoDBPort": mongo, **({} if role == "single" else {"ServicePort": service})}.items():
+        element = f"<{name}>{port}</{name}>"
+        text, found = re.subn(rf"<{name}>\d*</{name}>", element, text)
+        if not found:
+            text = text.replace("<EmbeddedMongoDBEnabled>", f"{element}\r\n    <EmbeddedMongoDBEnabled>", 1)
     file.write_bytes(text.encode())
 
 
@@ -156,7 +166,14 @@ def _scramble(data: bytes) -> bytes:
     return bytes(byte ^ _CIPHER_KEY[at % len(_CIPHER_KEY)] for at, byte in enumerate(data))
 
 
-def _overrides(passwords: dict[str, str], token: str) -> dict[str, dict[str, str]]:
+def _overrides(passwords: dict[str, str], token: str, role: Role) -> dict[str, dict[str, str]]:
+    own = fleet_roles.settings(role)
+    everything = _single(passwords, token)
+    return {section: elements | own.get(section, {}) for section, elements in everything.items() if section != "Controller" or has_database(role)} | (
+        {} if has_database(role) else {"Controller": own["Controller"]})
+
+
+def _single(passwords: dict[str, str], token: str) -> dict[str, dict[str, str]]:
     return {
         "Controller": {
             "EmbeddedMongoDBEnabled": "True", "GalleryEnabled": "True", "EmbeddedMongoDBPasswordEncrypted": encrypt(passwords["user"]),

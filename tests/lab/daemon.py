@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.collection_link import link_collection
 
-from . import certificates, inventory, lab_state, layout
+from . import certificates, fleet_roles, inventory, lab_state, layout
 from .control import ControlServer, Verb
 from .hosted_node import LOG, HostedNode, HostedStandinNode, HostedWineNode, Shared
 from .lab_state import LabState
@@ -53,7 +53,7 @@ class Daemon:
         password = secrets.token_urlsafe(18)
         self._hosted: dict[str, HostedNode] = {}
         for number in range(1, count + 1):
-            name = f"alteryx-lab-{number}"
+            name = fleet_roles.NAME.format(number)
             self._hosted[name] = self._host(kind, name, password, ports, minute_seconds)
         self._state.nodes = [hosted.node for hosted in self._hosted.values()]
 
@@ -106,11 +106,11 @@ class Daemon:
 
     def _host(self, kind: Kind, name: str, password: str, ports: Iterator[int], minute_seconds: float) -> HostedNode:
         node = Node(name=name, kind=kind, host=HOST, port=next(ports), user=USER, password=password, folder=layout.node_folder(name),
-                    control_port=self._control.port)
+                    control_port=self._control.port, role=fleet_roles.role(name, self._state.count))
         passwords = {USER: password, OPERATOR: f"{password}-operator"}
         if kind == "standin":
             return HostedStandinNode(node, passwords, self._shared)
-        return HostedWineNode(node, passwords, self._shared, mongo_port=next(ports), scheduler_port=next(ports), minute_seconds=minute_seconds)
+        return HostedWineNode(node, passwords, self._shared, ports=ports, minute_seconds=minute_seconds)
 
     def _verbs(self) -> dict[str, Verb]:
         def named(request: dict[str, object]) -> HostedNode:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor as ThreadPool
 from dataclasses import dataclass
 from typing import Protocol
@@ -69,13 +69,12 @@ class _Hosted:
 class HostedWineNode(_Hosted):
     """A Wine node: prefix, endpoint, Task Scheduler."""
 
-    def __init__(self, node: Node, passwords: Mapping[str, str], shared: Shared, *, mongo_port: int, scheduler_port: int,
-                 minute_seconds: float) -> None:
+    def __init__(self, node: Node, passwords: Mapping[str, str], shared: Shared, *, ports: Iterator[int], minute_seconds: float) -> None:
         executor = WineExecutor(node.folder, command=wine_node.wine_command, environment=wine_node.environment(node.folder),
                                 working_directory=layout.drive(node.folder, "c"), path=node.path)
         super().__init__(node, executor, passwords, shared)
-        self._mongo_port = mongo_port
-        self._scheduler_port = scheduler_port
+        self._scheduler_port = next(ports)
+        self._ports = wine_node.Ports(mongo=next(ports), service=next(ports), scheduler=self._scheduler_port)
         behaviour = behaviour_reader(layout.behaviour_file(node.folder))
         scheduler = TaskScheduler(executor, path=node.path, state_file=node.folder / SCHEDULER_STATE, behaviour=behaviour,
                                   minute_seconds=minute_seconds)
@@ -90,7 +89,7 @@ class HostedWineNode(_Hosted):
     def bring_up(self) -> None:
         """Make and boot the node."""
         with self._power:
-            wine_node.create(self.node.folder, self.node.name, mongo_port=self._mongo_port, scheduler_port=self._scheduler_port)
+            wine_node.create(self.node.folder, self.node.name, self.node.role, self._ports)
             self._listener = Listener(self._scheduler_port, self._respond)
             wine_node.boot(self.node.folder)
             self.scheduler.start()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import layout, wine_node
+from .fleet_roles import Role
 
 Kind = Literal["wine", "standin"]
 SERVICE = "AlteryxService"
@@ -55,6 +56,7 @@ class Node:
     password: str
     folder: Path
     control_port: int | None = None  # the daemon's; None while no daemon runs
+    role: Role = "single"
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Node:

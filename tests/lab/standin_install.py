@@ -26,12 +26,13 @@ def install(node: Node) -> None:
     for name in _PROGRAMS:
         _write(node, rf"{BIN}\{name}", b"SIMULATED\r\n")
     passwords = {"admin": secrets.token_hex(16), "user": secrets.token_hex(16)}
-    for path, content in alteryx_install.files(passwords).items():
+    for path, content in alteryx_install.files(passwords, node.role).items():
         _write(node, path, content)
     for folder in alteryx_install.FOLDERS:
         node.path(folder).mkdir(parents=True, exist_ok=True)
-    _write(node, rf"{DATA}\WiredTiger", b"SIMULATED\n")
-    _write(node, rf"{DATA}\collection-0.wt", bytes(_DATA_BYTES))
+    if alteryx_install.has_database(node.role):
+        _write(node, rf"{DATA}\WiredTiger", b"SIMULATED\n")
+        _write(node, rf"{DATA}\collection-0.wt", bytes(_DATA_BYTES))
     write_text(layout.drive(node.folder, "c") / "AlteryxLab" / STANDIN_SERVICE, '{"state": "Stopped", "pid": null, "started": null}')
 
 

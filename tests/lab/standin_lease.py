@@ -22,6 +22,7 @@ _HOLD = rf"{STATE_FOLDER}\HOLD"
 _TASK = r"\AlteryxOps\Guard"
 _TASK_FILE = rf"C:\Windows\System32\Tasks{_TASK}"
 _GUARD_SECONDS = 0.2  # a real guard fires every minute
+_MINUTE_SECONDS = 15.0  # where it matters that it does not fire at once: a run that lives is faster than the guard
 _SYSTEM = "S-1-5-18"
 
 
@@ -68,7 +69,8 @@ def take(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=hold_seconds)
     lease = {"run_id": run_id, "generation": 1, "service": service, "prior_state": found["state"], "start_type": found["start_type"], "boot": _boot(node),
              "deadline_monotonic": now + hold_seconds, "deadline": f"{until:%Y-%m-%d %H:%M:%S} UTC",
-             "heartbeat_stale": arguments["heartbeat_stale"], "drilled": False}
+             "heartbeat_stale": arguments["heartbeat_stale"], "controller_host": arguments["controller_host"],
+             "controller_port": arguments["controller_port"], "open_by_monotonic": now + arguments["open_within"], "drilled": False}
     write_text(node.path(_LEASE), json.dumps(lease))
     try:
         _register_guard(node)
@@ -152,10 +154,16 @@ def _drill(node: Node, account: str) -> str:
 
 
 def _guard(node: Node, restores: bool) -> None:
-    """Lives as long as its task is registered; acts when the lease is over, from another boot, or gone."""
+    """Lives as long as its task is registered; acts when the lease is over, from another boot, or gone, or when the controller is back."""
+    seen_down, back_since = False, 0.0
     while node.path(_TASK_FILE).exists():
         lease = read(node)
         over = lease is None or lease["boot"] != _boot(node) or time.monotonic() >= lease["deadline_monotonic"]
+        if lease and lease["controller_host"]:
+            answers = standin_service.answers(node, lease["controller_host"])
+            seen_down = seen_down or not answers
+            back_since = (back_since or time.monotonic()) if answers else 0.0
+            over = over or (answers and (seen_down or time.monotonic() >= lease["open_by_monotonic"]) and time.monotonic() - back_since > _MINUTE_SECONDS)
         if over and restores and not held_by_person(node) and node.service().state == "Stopped":
             standin_service.request_start(node)
         if lease is None:

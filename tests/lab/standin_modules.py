@@ -54,6 +54,9 @@ def alteryx_service(machine: StandinMachine, arguments: dict[str, Any]) -> dict[
     before = standin_service.facts(node, name)
     if not before["exists"]:
         raise NodeFailure("service_absent", f"There is no Windows service {name} on this node")
+    if arguments["state"] == "answering":
+        return {"service": before, "port_answers": not arguments["port"] or standin_service.answers(node, "localhost"),
+                "url_answers": "200" if arguments["url"] else ""}
     goal = {"started": "Running", "stopped": "Stopped"}.get(arguments["state"])
     if goal is None:
         lease = standin_lease.read(node)
@@ -61,7 +64,7 @@ def alteryx_service(machine: StandinMachine, arguments: dict[str, Any]) -> dict[
         goal = lease["prior_state"] if lease and ours else "Running" if arguments.get("prior_state") == "Running" else before["state"]
     changed = before["state"] != goal
     result: dict[str, Any] = {"before": before["state"], "changed": changed, "goal": goal, "reached": not changed, "states": []}
-    if goal == "Stopped" and changed:
+    if goal == "Stopped" and changed and not arguments.get("_ansible_check_mode"):
         standin_lease.hold(node, run_id, name)
     if changed and not arguments.get("_ansible_check_mode"):
         seconds = float(arguments.get("_wait_seconds") or 0)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
@@ -67,6 +68,13 @@ def facts(node: Node, name: str) -> dict[str, Any]:
     seen = node.service()
     return {"exists": True, "name": SERVICE, "state": seen.state, "start_type": "Auto", "account": "LocalSystem", "process_id": seen.pid or 0,
             "started": utc_text(seen.started) if seen.started else "", "executable": EXECUTABLE, "dependants": []}
+
+
+def answers(node: Node, host: str) -> bool:
+    """Whether the Alteryx service of a machine of this lab answers, named as another node names it."""
+    name = host.partition(".")[0].lower()
+    machine = node if name == "localhost" else dataclasses.replace(node, name=name, folder=node.folder.with_name(name))
+    return machine.service().state == "Running" and behaviour(machine).get("port") != "closed"
 
 
 def request_start(node: Node) -> None:

@@ -15,9 +15,11 @@ import subprocess
 import tempfile
 import time
 import uuid
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import alteryx_install, cache, downloads, layout, native_build, wine_registry
+from .fleet_roles import Role
 
 SERVICE = alteryx_install.SERVICE
 LABCTL = r"C:\AlteryxLab\bin\labctl.exe"
@@ -28,9 +30,18 @@ REGISTERED = "node.json"  # written last by create: its presence means a complet
 SHARED_SUFFIXES = (".dll", ".nls", ".sys", ".drv", ".ocx", ".cpl", ".acm", ".tlb", ".ax")
 
 
-def create(folder: Path, name: str, *, mongo_port: int, scheduler_port: int) -> None:
-    """From nothing to a registered, seeded, stopped node; one that exists is left alone but for its two ports, which need it switched off."""
-    identity = json.dumps({"name": name, "mongo_port": mongo_port, "scheduler_port": scheduler_port})
+@dataclass(frozen=True)
+class Ports:
+    """Loopback ports of a node: nodes of one lab share the address."""
+
+    mongo: int
+    service: int
+    scheduler: int
+
+
+def create(folder: Path, name: str, role: Role, ports: Ports) -> None:
+    """From nothing to a registered, seeded, stopped node; one that exists is left alone but for its ports, which need it switched off."""
+    identity = json.dumps({"name": name, "role": role, **asdict(ports)})
     registered = folder / REGISTERED
     if registered.exists() and registered.read_text(encoding="utf-8") == identity:
         return
@@ -40,12 +51,12 @@ def create(folder: Path, name: str, *, mongo_port: int, scheduler_port: int) -> 
         folder.mkdir(parents=True)
         new_prefix(folder)
         _put_lab_programs(folder)
-        alteryx_install.install(folder, seed_folder=_seeded())
+        alteryx_install.install(folder, role, seed_folder=_seeded())
     elif is_on(folder):
         raise RuntimeError(f"{folder.name}: switch it off before giving it other ports")
-    alteryx_install.set_port(folder, mongo_port)
+    alteryx_install.set_ports(folder, role, mongo=ports.mongo, service=ports.service)
     wine_registry.merge(layout.prefix(folder) / "system.reg", {
-        r"Software\AlteryxLab": {"SchedulerPort": scheduler_port, "NodeName": name}})
+        r"Software\AlteryxLab": {"SchedulerPort": ports.scheduler, "NodeName": name}})
     registered.write_text(identity, encoding="utf-8")
 
 

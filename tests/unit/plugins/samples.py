@@ -204,6 +204,7 @@ def plan(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
         "stops_services": asked.stops_services,
         "exports_configuration": asked.exports_configuration,
         "controller": "node1",
+        "warnings": [],
         "nodes": {"node1": {**vars(node), "dumps": node.dumps and asked.stops_services}},
     }
 

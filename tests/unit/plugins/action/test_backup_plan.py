@@ -37,11 +37,6 @@ def test_a_fleet_has_one_controller() -> None:
     assert plan["controller"] == "controller1"
 
 
-def test_services_of_several_nodes_are_not_stopped_so_far() -> None:
-    result = planned({"worker1": "c", "controller1": "b", "ui1": "d"})
-    assert (result["reason"], result["exit_code"]) == ("fleet_unsupported", 3)
-
-
 def test_the_plan_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     planned({"node1": "a"}, service__state="Stopped")
     out, err = capsys.readouterr()

@@ -54,9 +54,17 @@ def test_a_run_that_failed_before_its_plan_is_reported_too(tmp_path: Path) -> No
 def test_a_skipped_step_counts_as_one_that_did_not_happen(tmp_path: Path) -> None:
     steps = samples.steps()
     steps["archive"] = {"skipped": True, "changed": False}
-    outcome = reported(tmp_path, {"node1": steps})["outcome"]
+    outcome = reported(tmp_path, {"node1": steps}, state="composed")["outcome"]
     assert outcome["verdict"] == "FAILED"
     assert "no archive" in [failure["message"] for failure in outcome["failures"]]
+
+
+def test_what_only_the_report_has_found_lets_it_fail_so_that_no_play_ends_green(tmp_path: Path) -> None:
+    steps = samples.steps()
+    del steps["archive"]
+    result = reported(tmp_path, {"node1": steps})
+    assert (result["failed"], result["exit_code"], result["node"]) == (True, 1, "node1")
+    assert json.loads((tmp_path / samples.RUN_ID / "outcome.json").read_text())["verdict"] == "FAILED"
 
 
 def test_a_report_that_cannot_be_written_is_a_failure_with_the_cause(tmp_path: Path) -> None:

@@ -327,12 +327,6 @@ def planned_fleet(mode: str = "full", fleet: _plan.Fleet | None = None, **letter
     return _plan.plan_fleet(fleet_facts(**letters), samples.request(mode), fleet)
 
 
-@pytest.fixture
-def fleets_may_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it will be when the roles handle tiers."""
-    monkeypatch.setattr(_plan, "_refuse_fleet_so_far", lambda *_: None)
-
-
 def test_the_controller_of_a_fleet_is_found() -> None:
     assert planned_fleet("config", worker1="c", controller1="b", ui1="d").controller == "controller1"
     assert planned_fleet("config", worker1="c").controller == ""
@@ -346,13 +340,6 @@ def test_two_controllers_are_two_fleets(mode: str) -> None:
     assert "one, two" in failure.value.message
 
 
-def test_fleets_of_several_nodes_are_not_stopped_so_far() -> None:
-    with pytest.raises(StepFailed) as failure:
-        planned_fleet(worker1="c", controller1="b")
-    assert failure.value.reason.name == "fleet_unsupported"
-
-
-@pytest.mark.usefixtures("fleets_may_stop")
 def test_the_plan_of_a_fleet_has_tiers_and_steps() -> None:
     plan = planned_fleet(worker1="c", worker2="c", controller1="b", ui1="d")
     assert plan.stop_tiers == (("ui1",), ("worker1", "worker2"), ("controller1",))
@@ -364,7 +351,6 @@ def test_the_plan_of_a_fleet_has_tiers_and_steps() -> None:
     assert [node.warnings for node in plan.nodes] == [[], [], [], []]
 
 
-@pytest.mark.usefixtures("fleets_may_stop")
 def test_modes_leave_out_steps() -> None:
     database = {node.name: node.steps(samples.request("database")) for node in planned_fleet("database", worker1="c", controller1="b").nodes}
     assert database["worker1"] == ["drain", "lease", "stop", "restore", "release"]
@@ -374,7 +360,6 @@ def test_modes_leave_out_steps() -> None:
     assert (config.stop_tiers, config.start_tiers) == ((), ())
 
 
-@pytest.mark.usefixtures("fleets_may_stop")
 def test_a_worker_of_another_controller_is_refused_where_services_stop_and_said_elsewhere() -> None:
     facts = fleet_facts(worker1="c", controller1="b")
     facts["controller1"]["system"]["computer"] = "OTHER"
@@ -390,7 +375,6 @@ def test_a_worker_of_another_controller_is_refused_where_services_stop_and_said_
     assert _plan.plan_fleet(facts, samples.request()).controller == "controller1"
 
 
-@pytest.mark.usefixtures("fleets_may_stop")
 def test_a_standby_controller_takes_part_with_its_configuration_alone() -> None:
     facts = fleet_facts(controller1="b", controller2="b")
     facts["controller2"]["service"]["state"] = "Stopped"

@@ -303,7 +303,7 @@ def test_check_mode_stops_nothing_so_nothing_can_be_left_down() -> None:
 
 
 def test_a_node_from_which_nothing_is_taken_needs_no_archive() -> None:
-    results = {"node1": samples.steps("database"), "worker1": {"restore": {"service": {"state": "Running"}}}}
+    results = {"node1": samples.steps("database"), "worker1": {"stop": {"service": {"state": "Stopped"}}, "restore": {"service": {"state": "Running"}}}}
     plan = results["node1"]["plan"]["plan"]
     plan["nodes"]["worker1"] = {**plan["nodes"]["node1"], "roles": ["worker"], "dumps": False, "secrets": []}
     composed = _report.compose("database", results, False, NOW, CLOCK)
@@ -423,3 +423,77 @@ def test_the_length_of_a_run_does_not_hang_on_the_wall_clock() -> None:
 def test_a_run_that_has_not_begun_on_a_node_leaves_nothing_there(step: str) -> None:
     results = {"node1": broken(step, samples.failed("run_locked", 8))}
     assert _report.published(results, _report.compose("full", results, False, NOW, CLOCK), False) == {}
+
+
+def worker(**failed: t.Any) -> dict[str, t.Any]:
+    """The steps of a node beside the controller that was down from 02:00:00 to 02:01:00."""
+    steps = samples.steps()
+    kept = {name: steps[name] for name in ("facts", "lock", "drain", "lease", "restore", "release", "configuration", "archive", "verify")}
+    stop = {"states": [{"state": "StopPending", "at": "2026-09-01T02:00:00.000Z"}, {"state": "Stopped", "at": "2026-09-01T02:00:04.000Z"}],
+            "service": {"state": "Stopped"}}  # fmt: skip
+    back = {"states": [{"state": "Stopped", "at": "2026-09-01T02:00:53.000Z"}, {"state": "Running", "at": "2026-09-01T02:01:00.000Z"}]}
+    restored = {**kept.pop("restore"), **back}
+    before = {name: kept.pop(name) for name in ("facts", "lock", "drain", "lease")}
+    return {**before, "stop": stop, "restore": restored, **kept, **failed}
+
+
+def fleet(**failed: t.Any) -> dict[str, Steps]:
+    steps = samples.steps()
+    plan = copy.deepcopy(steps["plan"]["plan"])
+    plan["nodes"]["worker1"] = {**plan["nodes"]["node1"], "name": "worker1", "roles": ["worker"], "dumps": False, "secrets": []}
+    steps["plan"] = {"plan": plan}
+    return {"node1": steps, "worker1": worker(**failed)}
+
+
+def composed(results: dict[str, Steps]) -> dict[str, t.Any]:
+    return _report.compose("full", results, False, NOW, 1300.0)
+
+
+def test_the_downtime_of_a_node_beside_the_controller_is_that_between_its_own_states() -> None:
+    made = composed(fleet())
+    assert made["exit_code"] == 0
+    assert made["nodes"]["worker1"]["downtime"] == {"total": 60.0, "stop": 4.0, "dump": 0.0, "start": 7.0, "rest": 49.0}
+    assert made["downtime"] == samples.DOWNTIME
+
+
+def test_the_downtime_of_a_node_that_others_have_started_ends_with_the_birth_of_its_process() -> None:
+    service = {"state": "Running", "started": "2026-09-01T02:00:40.000Z", "process_id": 7}
+    made = composed(fleet(restore={"changed": False, "goal": "Running", "states": [], "service": service}))
+    assert made["nodes"]["worker1"]["downtime"]["total"] == 40.0
+
+
+def test_a_node_that_was_to_be_stopped_and_shows_no_stop_is_missed() -> None:
+    results = fleet()
+    del results["worker1"]["stop"]
+    assert [(failure["node"], failure["message"]) for failure in composed(results)["failures"]] == [("worker1", "no proof that the service was stopped")]
+
+
+def test_a_stopped_node_nobody_saw_again_is_7() -> None:
+    results = fleet()
+    del results["worker1"]["restore"]
+    made = composed(results)
+    assert (made["exit_code"], made["node"]) == (7, "worker1")
+
+
+def test_a_controller_on_standby_is_asked_for_no_proof_of_a_stop() -> None:
+    results = fleet()
+    results["node1"]["plan"]["plan"]["nodes"]["worker1"]["standby"] = True
+    for step in ("lease", "stop", "restore", "release"):
+        del results["worker1"][step]
+    assert composed(results)["exit_code"] == 0
+
+
+def test_failures_of_a_fleet_come_in_the_order_of_the_sequence() -> None:
+    results = fleet(stop=samples.failed("stop_timeout", 2, node="worker1"), restore=samples.failed("service_not_restored", 7, node="worker1"))
+    made = composed(results)
+    assert [failure["step"] for failure in made["failures"]] == ["stop", "restore"]
+    assert made["exit_code"] == 7
+
+
+def test_a_controller_that_does_not_answer_is_reported_and_ends_no_host() -> None:
+    results = fleet()
+    results["node1"]["health"] = {**samples.failed("controller_silent", 2)}
+    assert composed(results)["reason"] == "controller_silent"
+    assert not _report.ended_by_a_step(results)
+    results["worker1"]["archive"] = samples.failed("archive_failed", 4)
+    assert _report.ended_by_a_step(results)

@@ -215,3 +215,10 @@ def test_the_table_shows_every_node_in_the_order_of_starting() -> None:
     assert lines[7] == "problem: dead: no answer"
     assert lines[8].startswith("warning: ui0: Worker/UseLocalServer")
     assert all(line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize(("address", "port"), [
+    ("ayx-ctl", 0), ("ayx-ctl:8080", 8080), ("http://ayx-ctl.example.test:81/x", 81), ("[fd00::1]:90", 90), ("fd00::1", 0), ("ctl:", 0), ("ctl:0", 0),
+    ("ctl:99999", 0), ("ctl:http", 0), ("", 0)])  # fmt: skip
+def test_the_port_of_an_address(address: str, port: int) -> None:
+    assert _topology.port_of(address) == port

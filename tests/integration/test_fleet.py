@@ -1,0 +1,216 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet of three - controller, worker, UI node: the order of every stop and start, seen from outside, and what one bad node does to the others."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import control
+from tests.lab.node import SERVICE, Node
+
+from . import observer
+from .backup_files import Backup
+from .fleet_watch import FleetWatch
+from .kinds import LONG_ON_WINE
+from .lab_of_tests import Lab, run_id_pattern
+from .playbook_run import PlaybookRunner, Run
+
+pytestmark = LONG_ON_WINE
+
+CONTROLLER, WORKER, UI = "alteryx-lab-1", "alteryx-lab-2", "alteryx-lab-3"
+# Long enough for a node of the lab, short enough for a test.
+QUICK = {"alteryx_window_stop_timeout": 20, "alteryx_window_start_timeout": 20, "alteryx_window_health_timeout": 10, "alteryx_window_health_stable": 2}
+
+
+@pytest.fixture
+def run_fleet(fleet: Lab) -> Iterator[PlaybookRunner]:
+    """Runs playbooks against the fleet; afterwards every node behaves again and runs."""
+    yield PlaybookRunner(fleet)
+    for lab in fleet.each():
+        wait_for_answer(lab.node)
+        lab.recover()
+
+
+def node(fleet: Lab, name: str) -> Node:
+    (found,) = [each for each in fleet.nodes if each.name == name]
+    return found
+
+
+def states(fleet: Lab) -> dict[str, str]:
+    return {each.name: each.service().state for each in fleet.nodes}
+
+
+def wait_for_answer(target: Node) -> None:
+    """Wait until the endpoint of a node that was cut off is there again."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
+        try:
+            socket.create_connection((target.host, target.port), timeout=2).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError(f"{target.name} does not answer")
+
+
+ALL_RUNNING = dict.fromkeys((CONTROLLER, WORKER, UI), "Running")
+
+
+def assert_nothing_left(fleet: Lab) -> None:
+    assert [path for lab in fleet.each() for path in lab.leftovers()] == []
+
+
+def assert_failed(run: Run, code: int, reason: str, name: str) -> None:
+    run.assert_failed(code, reason)
+    assert run.outcome["node"] == name
+
+
+def test_a_full_backup_of_a_fleet_stops_and_starts_in_order_and_archives_every_node(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    before = {each.name: each.service() for each in fleet.nodes}
+    with FleetWatch(fleet.nodes) as watch:
+        run = run_fleet("full_backup.yml", extra_vars=QUICK)
+    run.assert_ok()
+    assert watch.order("Stopped", "Running") == [(UI, "Stopped"), (WORKER, "Stopped"), (CONTROLLER, "Stopped"),
+                                                 (CONTROLLER, "Running"), (WORKER, "Running"), (UI, "Running")], watch.table()
+    assert states(fleet) == ALL_RUNNING
+    assert all(each.service().pid != before[each.name].pid for each in fleet.nodes)
+    match = run_id_pattern("Full").fullmatch(run.outcome["run_id"])
+    assert match
+    for lab in fleet.each():
+        backup = Backup.of(lab, match.group(1), "Full")
+        backup.assert_complete(secrets=lab.node.name == CONTROLLER)
+        assert any(name.startswith("database/") for name in backup.names()) == (lab.node.name == CONTROLLER)
+        # The report's own count, beside what was seen: sampling and WinRM lie between.
+        assert abs(run.outcome["nodes"][lab.node.name]["downtime"]["total"] - watch.downtime(lab.node.name)) < 3, watch.table()
+    assert run.outcome["downtime"] == run.outcome["nodes"][CONTROLLER]["downtime"]
+    assert_nothing_left(fleet)
+
+
+def test_database_mode_archives_on_the_controller_alone(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    run = run_fleet("database_backup.yml", extra_vars=QUICK)
+    run.assert_ok()
+    assert {name: bool(each["archive"]) for name, each in run.outcome["nodes"].items()} == {CONTROLLER: True, WORKER: False, UI: False}
+    assert states(fleet) == ALL_RUNNING
+    assert_nothing_left(fleet)
+
+
+def test_config_mode_stops_nothing_on_any_node(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    before = {each.name: each.service() for each in fleet.nodes}
+    with FleetWatch(fleet.nodes) as watch:
+        run = run_fleet("config_backup.yml")
+    run.assert_ok()
+    assert watch.order("Stopped", "Running", "StopPending", "StartPending") == []
+    assert {each.name: each.service() for each in fleet.nodes} == before
+    assert all(each["archive"] and each["verdict"] == "good" for each in run.outcome["nodes"].values())
+    assert_nothing_left(fleet)
+
+
+@pytest.mark.parametrize("playbook", ["full_backup.yml", "database_backup.yml", "config_backup.yml"])
+def test_check_mode_predicts_and_touches_no_node(fleet: Lab, run_fleet: PlaybookRunner, playbook: str) -> None:
+    before = {each.name: (observer.tree(each), each.service()) for each in fleet.nodes}
+    run = run_fleet(playbook, "--check")
+    run.assert_ok()
+    assert run.outcome["verdict"] == "PREDICTED"
+    for each in fleet.nodes:
+        tree, service = before[each.name]
+        assert observer.difference(tree, observer.tree(each)) == []
+        assert each.service() == service
+
+
+def test_a_part_of_a_fleet_is_refused_unless_it_is_wanted(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    limit = f"{CONTROLLER},{WORKER}"
+    refused = run_fleet("database_backup.yml", limit=limit)
+    refused.assert_failed(3, "fleet_partial", message=UI)
+    assert states(fleet) == ALL_RUNNING
+    with FleetWatch(fleet.nodes) as watch:
+        wanted = run_fleet("database_backup.yml", limit=limit, extra_vars={**QUICK, "alteryx_preflight_partial_fleet": True})
+    wanted.assert_ok()
+    assert any(UI in text for text in wanted.outcome["warnings"])
+    assert {name for name, _ in watch.order("Stopped")} == {CONTROLLER, WORKER}
+
+
+def test_a_worker_that_does_not_stop(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    node(fleet, WORKER).behave(stop="hang")
+    with FleetWatch(fleet.nodes) as watch:
+        run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_stop_timeout": 3, "alteryx_window_start_timeout": 5})
+    # It hangs half-way down, so it is not back; everybody else is, and the controller has not been touched.
+    assert_failed(run, 7, "service_not_restored", WORKER)
+    assert [failure["reason"] for failure in run.outcome["failures"]] == ["stop_timeout", "service_not_restored"]
+    assert watch.order("Stopped", "Running") == [(UI, "Stopped"), (UI, "Running")], watch.table()
+    assert states(fleet) == {**ALL_RUNNING, WORKER: "StopPending"}
+    # Its guard is left there, to bring it back once it has come to rest.
+    node(fleet, WORKER).behave()
+
+
+def test_a_worker_that_stops_too_late_comes_back_and_so_do_all(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    node(fleet, WORKER).behave(stop_delay_ms="5000")
+    run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_stop_timeout": 2})
+    assert_failed(run, 2, "stop_timeout", WORKER)
+    assert states(fleet) == ALL_RUNNING
+    assert_nothing_left(fleet)
+
+
+def test_a_worker_unreachable_at_the_start(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    control.ask(fleet.control_port, "cut", node=WORKER, seconds=15)
+    with FleetWatch(fleet.nodes) as watch:
+        run = run_fleet("full_backup.yml", extra_vars=QUICK)
+    assert_failed(run, 3, "unreachable", WORKER)
+    assert watch.order("Stopped") == []
+    wait_for_answer(node(fleet, WORKER))
+    assert_nothing_left(fleet)
+
+
+def test_a_worker_lost_after_its_stop(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    done = threading.Event()
+
+    def cut_when_stopped() -> None:
+        while not done.wait(0.02):
+            if node(fleet, WORKER).service().state == "Stopped":
+                control.ask(fleet.control_port, "cut", node=WORKER, seconds=25)
+                return
+
+    for lab in fleet.each():
+        lab.minute(10)
+    thread = threading.Thread(target=cut_when_stopped)
+    thread.start()
+    try:
+        with FleetWatch(fleet.nodes) as watch:
+            run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 8})
+    finally:
+        done.set()
+        thread.join(30)
+    run.assert_failed(7, "service_not_restored")
+    assert run.outcome["node"] == WORKER
+    assert (CONTROLLER, "Running") in watch.order("Running")
+    assert {**states(fleet), WORKER: "?"} == {**ALL_RUNNING, WORKER: "?"}
+    # Nobody can reach it, so it does it itself.
+    (worker,) = [lab for lab in fleet.each() if lab.node.name == WORKER]
+    assert worker.wait_for("Running", 60).state == "Running"
+    wait_for_answer(node(fleet, WORKER))
+
+
+def test_a_controller_that_does_not_start(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    node(fleet, CONTROLLER).behave(start="fail")
+    with FleetWatch(fleet.nodes) as watch:
+        run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 6})
+    assert_failed(run, 7, "service_not_restored", CONTROLLER)
+    assert [change for change in watch.order("Running") if change[0] != CONTROLLER] == [(WORKER, "Running"), (UI, "Running")], watch.table()
+    assert states(fleet) | {CONTROLLER: "?"} == ALL_RUNNING | {CONTROLLER: "?"}
+    assert f"{CONTROLLER}, step restore: {SERVICE} was not Running" in run.text
+
+
+def test_a_controller_that_runs_and_does_not_answer(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    node(fleet, CONTROLLER).behave(port="closed")
+    run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_health_timeout": 3})
+    assert_failed(run, 2, "controller_silent", CONTROLLER)
+    assert states(fleet) == ALL_RUNNING
+    # The backup is good all the same.
+    assert all(each["verdict"] == "good" for each in run.outcome["nodes"].values())
+    assert_nothing_left(fleet)
