@@ -5,7 +5,7 @@
 # Everything a developer or a curious operator does here. Each target first makes .venv and, as root on Debian, installs
 # the packages it needs (tests/lab/bootstrap says what it does).
 #
-#   make demo [NODE=wine|standin]   one lab node, one real full backup, the summary; the node is stopped at the end
+#   make demo [NODE=wine|standin] [FLEET=n]     one lab node, or a fleet of n; one real full backup, what was seen from outside, the summary
 #   make test                                   every check and test; TESTS=... names files or adds pytest options
 #   make test-lab                               the long ones
 #   make lab-up [NODE=...] [COUNT=n]            nodes that stay, for playbooks run by hand; make lab-down ends them
@@ -20,7 +20,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 PYTHON_BIN := .venv/bin/python
 # What was given, given on: `make demo NODE=standin` is `python -m tests.lab demo --node standin`.
-LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT))
+LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
 .PHONY: help bootstrap demo test test-lab chaos bench lab-up lab-down lint docs clean

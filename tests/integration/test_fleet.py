@@ -13,11 +13,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import control
+from tests.lab.fleet_watch import FleetWatch
 from tests.lab.node import SERVICE, Node
 
 from . import observer
 from .backup_files import Backup
-from .fleet_watch import FleetWatch
+
 from .kinds import LONG_ON_WINE
 from .lab_of_tests import Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run

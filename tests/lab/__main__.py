@@ -40,7 +40,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    return demo.run(_kind(options.node), options.minute_seconds)
+    return demo.run(_kind(options.node), options.fleet, options.minute_seconds)
 
 
 def _down(_options: argparse.Namespace) -> int:
@@ -138,8 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--node", choices=("wine", "standin"), help="kind of node; default: wine where it can run")
     up.add_argument("--count", type=_positive, default=1, help="number of nodes (default 1)")
     up.add_argument("--minute-seconds", type=float, default=60.0, help="real seconds of a minute of task triggers (default 60)")
-    demonstration = commands.add_parser("demo", help="bring a node up, run full_backup.yml against it, end the node")
+    demonstration = commands.add_parser("demo", help="bring nodes up, run full_backup.yml against them, end them")
     demonstration.add_argument("--node", choices=("wine", "standin"), help="kind of node; default: wine where it can run")
+    demonstration.add_argument("--fleet", type=_positive, default=1, help="number of nodes (default 1): controller, workers, UI node")
     demonstration.add_argument("--minute-seconds", type=float, default=60.0, help=argparse.SUPPRESS)
     commands.add_parser("down", help="end the lab; its files stay for inspection until the next up")
     commands.add_parser("status", help="what is up")

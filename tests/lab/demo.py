@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demonstration: a lab node from nothing, one real full backup of it, and where everything it wrote lies."""
+"""The demonstration: a lab from nothing, one real full backup of it, what was seen from outside meanwhile, and where everything it wrote lies."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ import sys
 from pathlib import Path
 
 from . import layout, lifecycle
+from .fleet_watch import FleetWatch
 from .node import Kind, Node
 
 PLAYBOOKS = layout.ROOT / "playbooks"
 
 
-def run(kind: Kind, minute_seconds: float) -> int:
-    """Bring a node up, run ``full_backup.yml`` against it, end the node. Returns the exit status of ansible-playbook."""
+def run(kind: Kind, count: int, minute_seconds: float) -> int:
+    """Bring nodes up, run ``full_backup.yml`` against them, end them. Returns the exit status of ansible-playbook."""
     try:
-        state = lifecycle.up(kind, 1, minute_seconds=minute_seconds, say=_say)
-        node = state.nodes[0]
+        state = lifecycle.up(kind, count, minute_seconds=minute_seconds, say=_say)
         marker = " (SIMULATED: Python doubles, no Windows)" if kind == "standin" else " (Wine: real PowerShell engine, service and MongoDB)"
-        print(f"lab node {node.name}, kind {node.kind}{marker}, ready after {state.ready.get(node.name, 0):.1f} s", flush=True)
+        for node in state.nodes:
+            print(f"lab node {node.name}, {node.role}, kind {node.kind}{marker}, ready after {state.ready.get(node.name, 0):.1f} s", flush=True)
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "full_backup.yml", "-l", "alteryx_lab"]
         print(f"playbooks$ ansible-playbook {' '.join(command[1:])}", flush=True)
-        status = subprocess.run(command, cwd=PLAYBOOKS, env=_environment(), stdin=subprocess.DEVNULL, check=False).returncode
-        folder = _backup_folder(node)
+        with FleetWatch(state.nodes) as watch:
+            status = subprocess.run(command, cwd=PLAYBOOKS, env=_environment(), stdin=subprocess.DEVNULL, check=False).returncode
     finally:
         lifecycle.down(_say)
-    print(f"Backup folder: {folder}", flush=True)
+    print(f"Services as seen from outside, in seconds since ansible-playbook was started:\n{watch.table()}")
+    for node in state.nodes:
+        print(f"{node.name} was not Running for {watch.downtime(node.name):.1f} s")
+    for node in state.nodes:
+        print(f"Backup folder: {_backup_folder(node)}", flush=True)
     return status
 
 

@@ -48,6 +48,9 @@ def content(nodes: Sequence[Node], certificates: LabCertificates) -> dict[str, A
         # Wine keeps only a part of the permissions that are set, so their exact form cannot be judged here.
         "alteryx_preflight_folder_trust": "warn",
     }
+    if len(nodes) > 1 and nodes[0].kind == "wine":
+        # All nodes share the loopback address, and nobody resolves the names of the lab.
+        variables["alteryx_window_controller_address"] = nodes[0].host
     return {"alteryx": {"children": {"alteryx_lab": {"hosts": hosts, "vars": variables}}}}
 
 

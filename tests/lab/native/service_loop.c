@@ -10,6 +10,7 @@
 #include "behaviour.h"
 #include "job.h"
 #include "mongod.h"
+#include "service_port.h"
 #include "settings.h"
 #include "text.h"
 
@@ -104,6 +105,7 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
         waits[waited++] = mongod.process;
     }
     waits[0] = stop_requested;
+    service_port_open();
     report(SERVICE_RUNNING, 0);
     log_line("running");
     /* A stop is refused by not accepting it beforehand: a control that is accepted and then answered by an error makes Wine's service manager
@@ -124,6 +126,7 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
         return;
     }
     log_line("stopping");
+    service_port_close();
     while (behaves("stop", "hang"))
         Sleep(500);
     behaviour_delay("stop_delay_ms");

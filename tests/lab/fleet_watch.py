@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.lab.node import Node
+from .node import Node
 
 _SECONDS = 0.02
 
