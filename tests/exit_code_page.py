@@ -47,7 +47,6 @@ MEANINGS = {
     "settings_missing": "RuntimeSettings.xml is absent.",
     "settings_malformed": "RuntimeSettings.xml cannot be read: broken XML, a DTD, more than 10 MB.",
     "no_role": "By its settings the node is neither controller nor worker nor UI.",
-    "database_unsupported": "The controller keeps its data elsewhere than in the embedded MongoDB.",
     "fleet_partial": "The limit leaves out nodes of the fleet, and services would be stopped.",
     "topology_contradicts": "A node of the inventory does not belong to the controller by its own settings.",
     "settings_contradict": "Switches in the settings of a node contradict each other.",

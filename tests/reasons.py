@@ -45,7 +45,6 @@ REACHED: dict[str, str] = {
     "settings_missing": f"{_BAD_INPUT}::test_the_settings_file_is_absent",
     "settings_malformed": f"{_BAD_INPUT}::test_a_settings_file_that_cannot_be_read",
     "no_role": f"{_PLAN}::test_a_node_without_any_role_is_refused",
-    "database_unsupported": f"{_PLAN}::test_a_database_we_cannot_dump_is_refused_by_its_name_but_its_configuration_is_taken",
     "fleet_partial": f"{_PLAN}::test_a_part_of_a_fleet_is_refused_before_anything_else_is_said",
     "topology_contradicts": f"{_PLAN}::test_a_worker_of_another_controller_is_refused_where_services_stop_and_said_elsewhere",
     "settings_contradict": f"{_PLAN}::test_settings_that_contradict_themselves_are_refused_where_something_stops_and_said_elsewhere",

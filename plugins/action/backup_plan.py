@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _node_job, _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump, _node_job, _persistence, _plan
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, warn
 
 
@@ -17,7 +17,7 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_plan.yml."""
         asked = arguments["request"]
-        request = _plan.Request(**{field.name: asked[field.name] for field in dataclasses.fields(_plan.Request)})
+        request = _plan.Request(**{field.name: asked[field.name] for field in dataclasses.fields(_plan.Request) if field.name in asked})
         hostvars = variables["hostvars"]
         addresses = {host: str(hostvars[host].get("ansible_host", "")) for host in asked["hosts"]}
         fleet = _plan.Fleet(
@@ -27,7 +27,14 @@ class ActionModule(NodeAction):
             controller_names=tuple(arguments["controller_names"]),
             partial_wanted=arguments["partial_fleet"],
         )
-        planned = _plan.plan_fleet({host: hostvars[host][arguments["facts"]] for host in asked["hosts"]}, request, fleet)
+        database = _plan.Database(
+            kind=arguments["database_kind"],
+            options=_persistence.Options(**{name: arguments[f"mongodb_{name}"] for name in ("stop", "oplog", "gzip")}, sqlserver=arguments["sqlserver"]),
+            connections=_database_dump.given(arguments["mongodb_connections"]),
+            server_version=arguments["mongodb_server_version"],
+        )
+        planned = _plan.plan_fleet({host: hostvars[host][arguments["facts"]] for host in asked["hosts"]}, request, fleet, database)
+        request = planned.request
         plan = {
             **asked,
             "stops_services": request.stops_services,
@@ -37,7 +44,7 @@ class ActionModule(NodeAction):
             "stop_tiers": [list(tier) for tier in planned.stop_tiers],
             "start_tiers": [list(tier) for tier in planned.start_tiers],
             "nodes": {
-                node.name: {**dataclasses.asdict(node), "dumps": node.dumps and request.stops_services, "steps": node.steps(request)} for node in planned.nodes
+                node.name: {**dataclasses.asdict(node), "dumps": node.dumps, "steps": node.steps(request)} for node in planned.nodes
             },
         }
         for text in planned.warnings:
@@ -47,6 +54,12 @@ class ActionModule(NodeAction):
                 warn(f"{node.name}: {text}")
             _display.display(
                 f"plan: {node.name} ({', '.join(node.roles)}), Alteryx {node.version or 'of unknown version'}, service {node.service['state']}, "
-                f"data files {_node_job.size(node.expected_bytes)} -> {node.archive_folder}\\{node.base_name}.zip"
+                f"{_said_of_data(node)}{node.archive_folder}\\{node.base_name}.zip"
             )
         return {"changed": False, "plan": plan}
+
+
+def _said_of_data(node: _plan.NodePlan) -> str:
+    if node.dump["method"] == "mongodump":
+        return f"mongodump of {', '.join(dict.fromkeys(dump['shown'] for dump in node.dump['dumps']))} -> "
+    return f"data files {_node_job.size(node.expected_bytes)} -> "

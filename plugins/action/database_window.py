@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _dump_evidence
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
@@ -19,7 +19,9 @@ class ActionModule(NodeAction):
         attach = arguments["attach"]
         job_id = f"{attach or arguments['run_id']}-window"
         if arguments["state"] == "cancelled":
+            arguments = {**arguments, "dump": {}, "mongodb_connections": {}}
             return {"changed": False} if self.check_mode else self.call_node({**arguments, "_operation": "cancel", "_job_id": job_id}, variables)
+        names = _database_dump.names(arguments)
         dump_folder = f"{arguments['staging_directory']}\\{arguments['run_id']}\\files\\database"
         if self.check_mode:
             return {"changed": True, "dump_folder": dump_folder}
@@ -30,7 +32,9 @@ class ActionModule(NodeAction):
             "dump_folder": dump_folder,
             "expected_bytes": arguments["expected_megabytes"] * 1000000,
             "space_reserve": arguments["space_reserve"] * 1000000,
+            **_database_dump.method(arguments),
         }
+        arguments = {**arguments, "dump": {}, "mongodb_connections": {}}
         total = arguments["stop_timeout"] + arguments["dump_timeout"] + arguments["start_timeout"] + 300
         try:
             report = self.run_job(job_id, spec, total, arguments, variables, attach=bool(attach))
@@ -41,8 +45,6 @@ class ActionModule(NodeAction):
             raise
         if attach:
             self.call_node({**arguments, "_operation": "adopt"}, variables)
-        files = {entry["path"]: int(entry["bytes"]) for entry in report["files"]}
-        evidence = _dump_evidence.judge(files, report["output"], report["exit_code"])
         result = {
             "changed": True,
             "prior_state": report["prior_state"],
@@ -50,16 +52,9 @@ class ActionModule(NodeAction):
             "states": report["states"],
             "downtime": downtime(report["marks"]),
             "dump_folder": dump_folder,
-            "dump_bytes": evidence.bytes,
-            "databases": list(evidence.databases),
-            "documents": dict(evidence.reported),
             "events": report["events"],
         }
-        if evidence.problems:
-            said = evidence.problems[0].startswith("the tool ")
-            tail = report["output"][-2000:]
-            raise StepFailed("dump_failed" if said else "dump_incomplete", "; ".join(evidence.problems), {**result, "output": tail})
-        return result
+        return _database_dump.judged(report, names, result)
 
 
 def downtime(marks: t.Mapping[str, float]) -> dict[str, float]:

@@ -12,6 +12,9 @@ $ErrorActionPreference = 'Stop'
 
 $heartbeatSeconds = 10
 
+# It may hold the passwords of a self-managed MongoDB, and this process has read them.
+[IO.File]::Delete($specPath)
+
 $lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service
 $wasRunning = $lease.prior_state -eq 'Running'
 $ownBirth = Get-ProcessBirth -ProcessId $PID
@@ -61,7 +64,7 @@ $messages = @{
     lease_lost = 'the lease changed during the dump: the guard has taken over'
     space_reserve = "less than $($Spec.space_reserve) bytes are free on the drive of $($Spec.dump_folder), so the dump was ended"
     downtime_limit = "the service was down for more than $($Spec.max_downtime) s, so the dump was ended"
-    dump_timeout = "emongodump was ended because it was not done within $($Spec.dump_timeout) s"
+    dump_timeout = "$($Spec.method) was ended because it was not done within $($Spec.dump_timeout) s"
 }
 
 if ([IO.Directory]::Exists($Spec.dump_folder)) {
@@ -106,9 +109,14 @@ try {
 
     Write-JobStatus -Phase 'dump' -TotalBytes $Spec.expected_bytes
     Write-JobLog -Text "dumping to $($Spec.dump_folder)"
-    $argument = if ($Spec.dump_folder -match '\s') { 'emongodump="{0}"' -f $Spec.dump_folder } else { 'emongodump={0}' -f $Spec.dump_folder }
     Write-Mark -Name 'dump_started'
-    $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -TimeoutSeconds $Spec.dump_timeout -TickSeconds 0.25 -OnTick { Get-ReasonToEnd }
+    if ($Spec.method -eq 'mongodump') {
+        $dump = Invoke-Mongodump -Tool $Spec.tool -Dumps @($Spec.dumps) -ConfigPath $Spec.config_path -TimeoutSeconds $Spec.dump_timeout -OnTick { Get-ReasonToEnd }
+    }
+    else {
+        $argument = if ($Spec.dump_folder -match '\s') { 'emongodump="{0}"' -f $Spec.dump_folder } else { 'emongodump={0}' -f $Spec.dump_folder }
+        $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -TimeoutSeconds $Spec.dump_timeout -TickSeconds 0.25 -OnTick { Get-ReasonToEnd }
+    }
     Write-Mark -Name 'dump_ended'
     $beat.look = 0.0
     $ended = if ($dump.stopped_because) { $dump.stopped_because } elseif ($dump.timed_out) { 'dump_timeout' } else { Get-ReasonToEnd }

@@ -27,6 +27,8 @@ $spec = @{
         max_downtime = @{ type = 'int'; default = 23400 }
         space_reserve = @{ type = 'int'; default = 2000 }
         attach = @{ type = 'str'; default = '' }
+        dump = @{ type = 'dict'; default = @{} }
+        mongodb_connections = @{ type = 'dict'; default = @{} }
         stop_timeout = @{ type = 'int'; default = 7200 }
         dump_timeout = @{ type = 'int'; default = 14400 }
         start_timeout = @{ type = 'int'; default = 1800 }

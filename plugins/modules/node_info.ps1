@@ -15,6 +15,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDump
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -23,6 +24,7 @@ $spec = @{
     options = @{
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         folders = @{ type = 'list'; elements = 'str'; default = @() }
+        mongodump = @{ type = 'str'; default = '' }
     }
     supports_check_mode = $true
 }
@@ -147,6 +149,23 @@ function Get-ClusterResource {
     finally { $resources.Dispose() }
 }
 
+function Get-MongodumpFact {
+    # Where mongodump is and what it says of its version. Looked for only where it may be needed: on a controller without the embedded MongoDB.
+    param($Overrides, [string] $BinFolder)
+    $answer = @{ path = ''; version = ''; problem = '' }
+    $own = if ($Overrides.sections.ContainsKey('Controller')) { $Overrides.sections['Controller'] } else { @{} }
+    $says = @{}
+    foreach ($name in @('ControllerEnabled', 'EmbeddedMongoDBEnabled')) { $says[$name] = if ($own.ContainsKey($name)) { ([string]$own[$name]).Trim() } else { '' } }
+    if (-not $module.Params.mongodump -and ($says.ControllerEnabled -eq 'False' -or $says.EmbeddedMongoDBEnabled -eq 'True')) { return $answer }
+    try {
+        $found = Find-Mongodump -Path $module.Params.mongodump -BinFolder $BinFolder
+        $answer.path = $found.path
+        $answer.version = $found.version
+    }
+    catch { $answer.problem = (Get-NodeFailure -ErrorRecord $_).message }
+    $answer
+}
+
 Invoke-NodeModule -Module $module -Body {
     $programData = [Environment]::GetFolderPath('CommonApplicationData')
     $service = Get-AlteryxService -Name $module.Params.service_name
@@ -200,6 +219,7 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['service'] = $service
     $module.Result['settings'] = @{ overrides = $overrides; defaults = $defaults }
     $module.Result['database'] = $database
+    $module.Result['mongodump'] = Get-MongodumpFact -Overrides $overrides -BinFolder $bin
     $module.Result['folders'] = @(foreach ($folder in $module.Params.folders) { Get-FolderFact -Path $folder })
     $lock = Read-RunLock
     # Nothing has to become null, not an empty object.

@@ -163,6 +163,8 @@ def _options(documented: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     spec: dict[str, t.Any] = {}
     for name, option in documented.items():
         spec[name] = {key: option[key] for key in ("type", "required", "default", "choices", "elements") if key in option}
+        if "password" in name:
+            spec[name]["no_log"] = True
         if "suboptions" in option:
             spec[name]["options"] = _options(option["suboptions"])
     return spec

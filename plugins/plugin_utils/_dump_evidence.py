@@ -36,13 +36,14 @@ def reported_counts(output: str) -> dict[str, int]:
     return {found["name"]: int(found["count"]) for found in _DONE.finditer(output)}
 
 
-def judge(files: t.Mapping[str, int], output: str, exit_code: int) -> DumpEvidence:
+def judge(files: t.Mapping[str, int], output: str, exit_code: int, service: str = "AlteryxService", gallery: str = "AlteryxGallery") -> DumpEvidence:
     """Judges a dump.
 
     Args:
         files: path relative to the dump folder, with /, -> size in bytes.
         output: everything the tool printed.
         exit_code: of the tool; documented nowhere, so only one sign among others.
+        service, gallery: names of the two databases that must be there; a self-managed MongoDB may name them otherwise.
     """
     problems: list[str] = []
     if found := _FAILURE.search(output):
@@ -50,26 +51,37 @@ def judge(files: t.Mapping[str, int], output: str, exit_code: int) -> DumpEviden
     if exit_code != 0:
         problems.append(f"the tool ended with exit code {exit_code}")
     databases = sorted({path.split("/")[0] for path in files if "/" in path})
-    # mongodump percent-encodes what a file name may not hold.
-    files = {unquote(path): size for path, size in files.items()}
+    total = sum(files.values())
+    counts = reported_counts(output)
+    files = dict(_plain(path, size, counts) for path, size in files.items())
     bson = {path: size for path, size in files.items() if path.endswith(".bson")}
     if not bson:
         problems.append("there is no .bson file in the dump folder")
-    for database in REQUIRED_DATABASES:
+    for database in (service, gallery):
         if bson and database not in databases:
             problems.append(f"the database {database} is not in the dump")
     for path in sorted(bson):
         # oplog.bson and the like stand beside the databases and have no metadata.
         if "/" in path and f"{path[: -len('.bson')]}.metadata.json" not in files:
             problems.append(f"{path} has no metadata file")
-    if "AlteryxGallery" in databases and not bson.get("AlteryxGallery/users.bson"):
-        problems.append("AlteryxGallery/users.bson is empty or absent")
-    if "AlteryxService" in databases and not any(size for path, size in bson.items() if path.startswith("AlteryxService/AS_")):
-        problems.append("every AS_ collection of AlteryxService is empty or absent")
-    counts = reported_counts(output)
+    if gallery in databases and not bson.get(f"{gallery}/users.bson"):
+        problems.append(f"{gallery}/users.bson is empty or absent")
+    if service in databases and not any(size for path, size in bson.items() if path.startswith(f"{service}/AS_")):
+        problems.append(f"every AS_ collection of {service} is empty or absent")
     for namespace in sorted(counts):
         database, _, collection = namespace.partition(".")
         path = f"{database}/{collection}.bson"
         if counts[namespace] and not bson.get(path):
             problems.append(f"{counts[namespace]} documents of {namespace} were reported, but {path} is empty or absent")
-    return DumpEvidence(tuple(problems), tuple(databases), counts, sum(files.values()))
+    return DumpEvidence(tuple(problems), tuple(databases), counts, total)
+
+
+def _plain(path: str, size: int, counts: t.Mapping[str, int]) -> tuple[str, int]:
+    """Name and size that a file of the dump would have without percent-encoding and compression."""
+    path = unquote(path)
+    if not path.endswith(".gz"):
+        return path, size
+    path = path.removesuffix(".gz")
+    # A compressed file shows by its size not even whether anything is in it. What it really holds is counted when it is archived.
+    empty = path.endswith(".bson") and not counts.get(path.removesuffix(".bson").replace("/", ".", 1))
+    return path, 0 if empty else size

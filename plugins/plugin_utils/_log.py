@@ -258,6 +258,6 @@ def _set(result: StepResult) -> Words:
 
 _DETAILS: dict[str, t.Callable[[StepResult], Words]] = {
     "request": _request, "facts": _facts, "plan": _plan, "lock": _lock, "lock_others": _lock, "drain": _drain, "drain_again": _drain, "lease": _lease,
-    "stop": _stop, "gate": _gate, "health": _health,
-    "window": _window, "restore": _restore, "configuration": _configuration, "archive": _archive, "verify": _verify, "set": _set, "unlock": _lock,
+    "stop": _stop, "gate": _gate, "window": _window, "dump": _window, "restore": _restore, "health": _health, "configuration": _configuration,
+    "archive": _archive, "verify": _verify, "set": _set, "unlock": _lock,
 }  # fmt: skip

@@ -23,7 +23,7 @@ def of_archive(
     Args:
         run: the plan of the run (backup_plan).
         node: its part about this node.
-        window: the result of database_window, None when nothing was dumped here.
+        window: the result of database_window or database_dump, None when nothing was dumped here.
         configuration: the result of config_export, None when no files were taken here.
         tool_version: version of this collection.
     """
@@ -55,13 +55,20 @@ def _database(node: t.Mapping[str, t.Any], window: t.Mapping[str, t.Any] | None)
         return None
     return {
         "kind": node["database_kind"],
-        "method": "emongodump, service stopped",
+        "method": _method(node["dump"], "downtime" in window),
+        "point_in_time": node["dump"]["point_in_time"],
+        "why": node["dump"]["why"],
         "databases": window["databases"],
         "documents": window["documents"],
         "collections": "@@collections@@",
         "bytes": window["dump_bytes"],
-        "downtime_seconds": window["downtime"]["total"],
+        "downtime_seconds": window["downtime"]["total"] if "downtime" in window else 0,
     }
+
+
+def _method(dump: t.Mapping[str, t.Any], stopped: bool) -> str:
+    tool = f"{dump['method']} {dump['tool_version']}".strip()
+    return f"{tool}, service {'stopped' if stopped else 'running'}"
 
 
 def _configuration(configuration: t.Mapping[str, t.Any] | None) -> list[dict[str, t.Any]] | None:

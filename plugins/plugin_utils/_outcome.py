@@ -49,7 +49,6 @@ REASONS: dict[str, Reason] = _table(
     ("settings_missing", 3, "Check the Alteryx installation; System Settings writes this file when it is finished once."),
     ("settings_malformed", 3, "Restore the file from the last backup, or correct it with System Settings, before you back up again."),
     ("no_role", 3, "Check ControllerEnabled, WorkerEnabled and GalleryEnabled in the settings of this node."),
-    ("database_unsupported", 3, "Use config_backup.yml for this node and back up its database with the means of its database server."),
     ("fleet_partial", 3, "Run over the whole fleet, or set alteryx_preflight_partial_fleet: true if the other nodes shall keep running meanwhile."),
     ("topology_contradicts", 3, "Correct the inventory or System Settings; another name of the controller belongs into alteryx_preflight_controller_names."),
     ("settings_contradict", 3, "Correct the named elements with System Settings, or say which database counts with alteryx_preflight_database_kind."),

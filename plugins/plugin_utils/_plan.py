@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from . import _critical_files, _folder_trust, _names, _persistence, _runtime_settings, _topology
+from . import _critical_files, _database_dump, _folder_trust, _mongodb, _names, _persistence, _runtime_settings, _topology
+from ._mongodb import Connection
 from ._outcome import StepFailed
 
 Facts = t.Mapping[str, t.Any]
@@ -32,16 +34,39 @@ class Request:
     space_factor: float
     secrets: str
     folder_trust: str
+    needs_stop: bool = True
 
     @property
     def stops_services(self) -> bool:
-        """Config mode leaves every service alone."""
+        """Config mode leaves every service alone, and so does a dump that needs no stop."""
+        return self.mode != "config" and self.needs_stop
+
+    @property
+    def takes_database(self) -> bool:
+        """Config mode takes none."""
         return self.mode != "config"
 
     @property
     def exports_configuration(self) -> bool:
         """Database mode takes no files."""
         return self.mode != "database"
+
+
+NO_DUMP: dict[str, t.Any] = {
+    "method": "", "tool": "", "tool_version": "", "dumps": [], "service_database": "AlteryxService", "gallery_database": "AlteryxGallery",
+    "point_in_time": None, "why": "",
+}  # fmt: skip
+"""What is dumped on a node, as the modules want it; see _persistence.Decision and _database_dump.planned."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """What the operator says of the database: its kind ("" for what the settings say), options, part -> connection, version of the server ("" unknown)."""
+
+    kind: str = ""
+    options: _persistence.Options = field(default_factory=_persistence.Options)
+    connections: t.Mapping[str, Connection] = field(default_factory=dict)
+    server_version: str = ""
 
 
 @dataclass
@@ -69,11 +94,12 @@ class NodePlan:
     standby: bool = False
     controller_host: str = ""
     controller_port: int = 0
+    dump: dict[str, t.Any] = field(default_factory=lambda: dict(NO_DUMP))
 
     @property
     def dumps(self) -> bool:
-        """Only the active controller with the embedded MongoDB has something to dump on the node."""
-        return "controller" in self.roles and self.database_kind == "embedded" and not self.standby
+        """Does this run dump a database on the node? Only on the active controller."""
+        return self.dump["method"] in ("emongodump", "mongodump")
 
     def steps(self, request: Request) -> list[str]:
         """What is done to the node, in this order."""
@@ -81,12 +107,14 @@ class NodePlan:
         if request.stops_services and not self.standby:
             # The window job stops and starts the controller itself.
             found += ["drain", "lease", "window" if self.dumps else "stop", "restore", "release"]
+        elif self.dumps:
+            found += ["dump"]
         found += ["configuration"] if request.exports_configuration else []
-        found += ["archive", "verify"] if request.exports_configuration or (request.stops_services and self.dumps) else []
+        found += ["archive", "verify"] if request.exports_configuration or self.dumps else []
         return found
 
 
-def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
+def plan_node(name: str, facts: Facts, request: Request, database: Database | None = None) -> NodePlan:
     """Judges one node.
 
     Args:
@@ -111,7 +139,7 @@ def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
     roles = _runtime_settings.roles(settings)
     if not roles:
         raise StepFailed("no_role", "by its settings the node is neither controller nor worker nor UI node")
-    kind = _runtime_settings.database_kind(settings) if "controller" in roles else ""
+    kind, kind_warning = _persistence.resolve_kind(settings, (database or Database()).kind) if "controller" in roles else ("", "")
     node_plan = NodePlan(
         name=name,
         roles=roles,
@@ -136,10 +164,12 @@ def plan_node(name: str, facts: Facts, request: Request) -> NodePlan:
         node_plan.warnings.append(
             f"the defaults file {facts['settings']['defaults']['path']} could not be read; the known defaults of Alteryx Server are assumed"
         )
+    node_plan.warnings += [kind_warning] if kind_warning else []
     node_plan.warnings += _check_settings(settings, kind, request)
     if request.stops_services:
         _check_service(node_plan, facts, request)
-        _check_database(node_plan, facts, request)
+    if request.takes_database and kind == "embedded" and not facts["database"]["exists"]:
+        raise StepFailed("database_missing", f"the folder of the embedded MongoDB, {facts['database']['folder'] or '(not set)'}, is absent")
     _check_folders(node_plan, facts, request)
     if request.exports_configuration:
         node_plan.files = _critical_files.of_node(roles, node["program_data"], alteryx["bin_folder"])
@@ -160,7 +190,7 @@ def _read_settings(facts: Facts) -> _runtime_settings.EffectiveSettings:
 
 def _check_settings(settings: _runtime_settings.EffectiveSettings, kind: str, request: Request) -> list[str]:
     problems = _runtime_settings.problems(settings) + ([_runtime_settings.CONTRADICTION] if kind == "contradictory" else [])
-    if problems and request.stops_services:
+    if problems and request.takes_database:
         raise StepFailed("settings_contradict", "; ".join(problems))
     return problems + _runtime_settings.warnings(settings)
 
@@ -196,16 +226,6 @@ def _check_service(node_plan: NodePlan, facts: Facts, request: Request) -> None:
         node_plan.warnings.append(f"the service {request.service_name} is Stopped already and will be left Stopped")
 
 
-def _check_database(node_plan: NodePlan, facts: Facts, request: Request) -> None:
-    if "controller" not in node_plan.roles:
-        return
-    if node_plan.database_kind != "embedded":
-        what = {"mongodb": "a self-managed MongoDB", "sqlserver": "SQL Server"}.get(node_plan.database_kind, "a database this version cannot recognise")
-        raise StepFailed("database_unsupported", f"the controller keeps its data in {what}; {request.mode} mode dumps the embedded MongoDB only")
-    if not facts["database"]["exists"]:
-        raise StepFailed("database_missing", f"the folder of the embedded MongoDB, {facts['database']['folder'] or '(not set)'}, is absent")
-
-
 def _check_folders(node_plan: NodePlan, facts: Facts, request: Request) -> None:
     by_path = {fact["path"]: fact for fact in facts["folders"]}
     needs: dict[str, int] = {}
@@ -218,7 +238,7 @@ def _check_folders(node_plan: NodePlan, facts: Facts, request: Request) -> None:
             raise StepFailed("drive_missing", f"the {word} {path} is on the drive {path[:2]}, which the node does not have")
         if fact["is_file"]:
             raise StepFailed("folder_invalid", f"the {word} {path} is a file")
-    if not (request.stops_services and node_plan.dumps):
+    if not (request.takes_database and node_plan.database_kind == "embedded"):
         return
     # WiredTiger files are compressed, a dump is not; the archive compresses it again to about what the data files have.
     data = node_plan.expected_bytes
@@ -249,9 +269,10 @@ class Fleet:
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """The plan of all nodes. controller: name, "" when there is none. stop_tiers, start_tiers: names by tier, in that order."""
+    """The plan of all nodes. request: with what the database needs. controller: name, "" when there is none. stop_tiers, start_tiers: names by tier."""
 
     nodes: tuple[NodePlan, ...]
+    request: Request
     controller: str
     stop_tiers: tuple[tuple[str, ...], ...]
     start_tiers: tuple[tuple[str, ...], ...]
@@ -272,7 +293,7 @@ def fleet_node(name: str, facts: Facts, address: str = "") -> _topology.FleetNod
     return _topology.FleetNode(name, _runtime_settings.roles(settings), names, _runtime_settings.controller_address(settings), active)
 
 
-def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | None = None) -> FleetPlan:
+def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | None = None, database: Database | None = None) -> FleetPlan:
     """Judges all nodes, each alone and then together.
 
     Args:
@@ -281,11 +302,12 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
     Raises:
         StepFailed: the fleet cannot be backed up; detail names the node where it is one.
     """
-    fleet = fleet or Fleet()
+    fleet, database = fleet or Fleet(), database or Database()
+    request = replace(request, needs_stop=_needs_stop(facts, database))
     partial = _topology.check_whole(fleet.name, fleet.members, facts.keys(), request.stops_services, fleet.partial_wanted)
-    nodes = [_plan_named(name, facts[name], request) for name in facts]
+    nodes = [_plan_named(name, facts[name], request, database) for name in facts]
     topology = _topology.derive([fleet_node(name, facts[name], fleet.addresses.get(name, "")) for name in facts], fleet.controller_names)
-    warnings = _topology.check(topology, request.stops_services)
+    warnings = _topology.check(topology, request.takes_database)
     for node, place in zip(nodes, topology.nodes, strict=True):
         node.tier, node.standby = place.tier, place.name in topology.standby
         node.warnings += [text for name, text in warnings if name == node.name]
@@ -294,9 +316,11 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
         if topology.controller not in ("", node.name):
             node.controller_host = _topology.host_of(place.controller_address)
             node.controller_port = _topology.port_of(place.controller_address) or node.controller_port
-    _check_split(nodes, facts, request)
+        if request.takes_database and node.name == topology.controller:
+            _plan_dump_named(node, facts, request, database)
     return FleetPlan(
         tuple(nodes),
+        request,
         topology.controller,
         topology.stop_tiers(fleet.stop_order) if request.stops_services else (),
         topology.start_tiers(fleet.stop_order) if request.stops_services else (),
@@ -304,17 +328,68 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
     )
 
 
-def _plan_named(name: str, facts: Facts, request: Request) -> NodePlan:
+def _plan_dump_named(node: NodePlan, facts: t.Mapping[str, Facts], request: Request, database: Database) -> None:
     try:
-        return plan_node(name, facts, request)
+        _plan_dump(node, facts, request, database)
+    except StepFailed as failure:
+        failure.detail.setdefault("node", node.name)
+        raise
+
+
+def _plan_named(name: str, facts: Facts, request: Request, database: Database) -> NodePlan:
+    try:
+        return plan_node(name, facts, request, database)
     except StepFailed as failure:
         failure.detail["node"] = name
         raise
 
 
-def _check_split(nodes: t.Sequence[NodePlan], facts: t.Mapping[str, Facts], request: Request) -> None:
-    dumping = [node for node in nodes if node.dumps]
-    if not (request.stops_services and dumping):
+def _settings_of(facts: t.Mapping[str, Facts]) -> dict[str, _runtime_settings.EffectiveSettings]:
+    """Node -> its settings; of those that can be read. The others are refused when their turn comes."""
+    found = {}
+    for name in facts:
+        with contextlib.suppress(StepFailed):
+            found[name] = _read_settings(facts[name]["settings"])
+    return found
+
+
+def _needs_stop(facts: t.Mapping[str, Facts], database: Database) -> bool:
+    """Do services have to be stopped for the dump? Where the kind of the database is not clear the answer is yes: then more is checked, not less."""
+    kinds = set()
+    for settings in _settings_of(facts).values():
+        if "controller" in _runtime_settings.roles(settings):
+            with contextlib.suppress(StepFailed):
+                kinds.add(_persistence.resolve_kind(settings, database.kind)[0])
+    if kinds == {"mongodb"}:
+        return database.options.stop
+    return not (kinds == {"sqlserver"} and database.options.sqlserver == "hook")
+
+
+def _plan_dump(node: NodePlan, facts: t.Mapping[str, Facts], request: Request, database: Database) -> None:
+    """Decides what is dumped on the controller, and how."""
+    settings = _settings_of(facts)
+    others = [settings[name] for name in facts if name != node.name and "ui" in _runtime_settings.roles(settings[name])]
+    own = settings[node.name]
+    where: tuple[_persistence.Target, ...] = ()
+    names = {}
+    if node.database_kind == "mongodb":
+        placed = _persistence.stores(own, others)
+        where, warnings = _persistence.targets(placed, database.connections)
+        node.warnings += warnings
+        by_part = {store.part: store.database for store in placed}
+        names = {"service_database": by_part["service"], "gallery_database": by_part["web"]}
+    decision = _persistence.decide(request.mode, node.database_kind, database.options, where, apart=_persistence.elsewhere([own, *others]))
+    node.warnings += decision.warnings
+    node.dump = {**NO_DUMP, **names, "method": decision.method, "point_in_time": decision.point_in_time, "why": decision.why}
+    if decision.method != "mongodump":
         return
-    apart = _persistence.elsewhere(_read_settings(facts[node.name]["settings"]) for node in nodes if node in dumping or "ui" in node.roles)
-    _persistence.decide(request.mode, "embedded", _persistence.Options(), apart=apart)
+    node.dump["dumps"] = _database_dump.planned(decision, database.connections)
+    tool = facts[node.name]["mongodump"]
+    if not tool["path"]:
+        raise StepFailed("mongodump_unusable", tool["problem"] or "there is no mongodump.exe on the node", {"node": node.name})
+    warning = _mongodb.check_tool(tool["version"], database.server_version)
+    node.warnings += [warning] if warning else []
+    version = _mongodb.tool_version(tool["version"]) or ()
+    node.dump |= {"tool": tool["path"], "tool_version": ".".join(map(str, version))}
+    # What the dump will need is not known: the data files are on another machine.
+    node.expected_bytes = 0

@@ -138,8 +138,10 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
         moves = plan["stops_services"] and not node["standby"]
         if moves and not node["dumps"] and not _stopped(steps):
             lacking.append((host, "no proof that the service was stopped"))
-        if node["dumps"] and not steps.get("window", {}).get("restored"):
+        if node["dumps"] and moves and not steps.get("window", {}).get("restored"):
             lacking.append((host, "no proof that the dump was made and the service restored"))
+        if node["dumps"] and not moves and not _ok(steps.get("dump")):
+            lacking.append((host, "no proof that the dump was made"))
         if moves and not _restored(steps):
             lacking.append((host, "no proof that the service is as it was before"))
         if not (node["dumps"] or plan["exports_configuration"]):
@@ -229,7 +231,7 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         "process_before": _process(facts.get("service", {})),
         "process_after": _process(after),
         "downtime": seen.get("downtime") or _downtime(steps.get("stop", {}), restore),
-        "dump_bytes": window.get("dump_bytes", 0),
+        "dump_bytes": window.get("dump_bytes", 0) or steps.get("dump", {}).get("dump_bytes", 0),
         "archive": archive.get("archive", "") if _ok(archive) else "",
         "archive_bytes": archive.get("archive_bytes", 0),
         "archive_sha256": archive.get("archive_sha256", ""),

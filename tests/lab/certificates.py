@@ -83,6 +83,22 @@ def write_operator(folder: Path, name: str, *, valid_from: float = -1.0, valid_d
     return files
 
 
+def write_client(folder: Path, name: str) -> KeyPair:
+    """A certificate with which a client shows who it is, its own authority."""
+    key = rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    begin = _now() - datetime.timedelta(days=1)
+    certificate = (x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+                   .serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=397))
+                   .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+                   .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+                   .sign(key, hashes.SHA256()))
+    files = KeyPair(folder / f"{name}.pem", folder / f"{name}.key")
+    _write(files.key, _key_pem(key), 0o600)
+    _write(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    return files
+
+
 def _write_endpoint(files: LabCertificates) -> None:
     """An authority and one certificate of it. The authority's key is never stored: nobody can sign more with it."""
     authority_key = ec.generate_private_key(ec.SECP256R1())  # EC: a handshake costs a tenth of RSA's, and 100 nodes share two cores

@@ -17,7 +17,8 @@ COMPILER = "x86_64-w64-mingw32-gcc"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-municode", "-static", "-s", "-DWIN32_LEAN_AND_MEAN")
 LIBRARIES = ("-lws2_32", "-ladvapi32", "-lntdll")
 PROGRAMS = {
-    "AlteryxService.exe": ("alteryx_service.c", "service_loop.c", "service_port.c", "verbs.c", "mongod.c", "mongod_users.c", "settings.c", "behaviour.c", "job.c", "text.c"),
+    "AlteryxService.exe": ("alteryx_service.c", "service_loop.c", "service_port.c",
+                           "verbs.c", "mongod.c", "mongod_users.c", "settings.c", "behaviour.c", "job.c", "text.c"),
     "AlteryxEngineCmd.exe": ("engine_cmd.c",),
     "labhost.exe": ("labhost.c", "job.c"),
     "labctl.exe": ("labctl.c", "text.c"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import re
@@ -93,17 +94,21 @@ def verify_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     return verdict
 
 
+def _documents(path: str, content: bytes) -> list[dict[str, Any]]:
+    return bson.decode_all(gzip.decompress(content) if path.endswith(".gz") else content)
+
+
 def _walked(files: list[FoundFile], spec: dict[str, Any]) -> list[dict[str, Any]]:
     """The collections of the dump, every document of them read."""
     reported = {entry["namespace"]: entry["documents"] for entry in spec["reported"]}
     collections: list[dict[str, Any]] = []
     for found in files:
-        if not (found.path.startswith(spec["dump_prefix"]) and found.path.endswith(".bson")):
+        if not (found.path.startswith(spec["dump_prefix"]) and found.path.endswith((".bson", ".bson.gz"))):
             continue
-        namespace = unquote(found.path[len(spec["dump_prefix"]):-len(".bson")].replace("/", ".", 1))
+        namespace = unquote(found.path[len(spec["dump_prefix"]):].removesuffix(".gz").removesuffix(".bson").replace("/", ".", 1))
         said = reported.pop(namespace, None)
         try:
-            documents = len(bson.decode_all(found.full_path.read_bytes()))
+            documents = len(_documents(found.path, found.full_path.read_bytes()))
         except bson.errors.InvalidBSON as error:
             raise NodeFailure("dump_incomplete", f"{namespace}: {found.path} is broken, {error}") from error
         if said is not None and said != documents:
@@ -185,8 +190,8 @@ def _read_back(folder: Path, name: str, problems: list[str]) -> tuple[int, int, 
                 problems.append(f"{path} is in it twice")
             content = archive.read(path)
             seen[path] = len(content)
-            if path.startswith("database/") and path.endswith(".bson"):
-                walked.append(len(bson.decode_all(content)))
+            if path.startswith("database/") and path.endswith((".bson", ".bson.gz")):
+                walked.append(len(_documents(path, content)))
             if path not in wanted:
                 problems.append(f"{path} is not in the manifest")
             elif (hashlib.sha256(content).hexdigest(), len(content)) != (wanted[path]["sha256"], wanted[path]["bytes"]):

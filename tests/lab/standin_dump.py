@@ -1,17 +1,19 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""emongodump of a stand-in node: a small dump with real BSON, and text like mongodump's."""
+"""emongodump and mongodump of a stand-in node: a small dump with real BSON, and text like mongodump's."""
 
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import bson
 
@@ -61,6 +63,22 @@ def emongodump(node: Node, folder: str, tick: Callable[[], None]) -> tuple[int, 
     return 0, "".join(output)
 
 
+def mongodump(node: Node, dumps: list[dict[str, Any]], tick: Callable[[], None]) -> tuple[int, str]:
+    """What mongodump does, once for each of the dumps (config and arguments, as the node's job gets them); returns exit code and output."""
+    fault = standin_service.behaviour(node).get("mongodump", "")
+    output: list[str] = []
+    for dump in dumps:
+        options = dict(argument.lstrip("-").partition("=")[::2] for argument in dump["arguments"])
+        tick()
+        if fault == "fail" or "uri:" not in dump["config"]:
+            return 1, f"{''.join(output)}{utc_text()}\tFailed: can't create session: could not connect to server: SIMULATED\n"
+        wanted = [collection for collection in collections() if options.get("db", collection.database) == collection.database]
+        output += [_dump(node, options["out"], collection, packed="gzip" in options) for collection in wanted]
+        if "oplog" in options:
+            node.path(rf"{options['out']}\oplog.bson").write_bytes(b"")
+    return 0, "".join(output)
+
+
 @functools.cache
 def collections() -> tuple[Collection, ...]:
     """The simulated database, the same on all nodes."""
@@ -76,11 +94,11 @@ def _collections() -> Iterator[Collection]:
         yield Collection(database, name, len(documents), b"".join(documents), json.dumps(metadata, separators=(",", ":")).encode())
 
 
-def _dump(node: Node, folder: str, collection: Collection) -> str:
+def _dump(node: Node, folder: str, collection: Collection, *, packed: bool = False) -> str:
     target = node.path(rf"{folder}\{collection.database}")
     target.mkdir(parents=True, exist_ok=True)
-    (target / f"{collection.name}.bson").write_bytes(collection.documents)
-    (target / f"{collection.name}.metadata.json").write_bytes(collection.metadata)
+    for name, content in ((f"{collection.name}.bson", collection.documents), (f"{collection.name}.metadata.json", collection.metadata)):
+        (target / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content, mtime=0) if packed else content)
     at, namespace = utc_text().replace("Z", "+0000"), f"`{collection.database}.{collection.name}`"
     return (f"{at}\twriting {namespace} to {folder}\\{collection.database}\\{collection.name}.bson\n"
             f"{at}\tdone dumping {namespace} ({collection.count} document{'' if collection.count == 1 else 's'})\n")

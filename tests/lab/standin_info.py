@@ -41,6 +41,7 @@ def node_info(node: Node, user: str, arguments: dict[str, Any], *, administrator
         "service": service,
         "settings": {"overrides": overrides, "defaults": defaults},
         "database": {"folder": folder, "exists": bool(folder) and node.path(folder).is_dir(), "bytes": bytes_below(node.path(folder)) if folder else 0},
+        "mongodump": _mongodump(node, overrides["sections"].get("Controller", {}), arguments.get("mongodump") or ""),
         "folders": [folder_fact(node, path) for path in arguments.get("folders") or []],
         "lock": standin_lock.read(node),
         "hold": standin_lease.held_by_person(node),
@@ -48,6 +49,17 @@ def node_info(node: Node, user: str, arguments: dict[str, Any], *, administrator
         "reboot_pending": [],
         "trust": [{"path": path, "exists": node.path(path).is_dir(), "sddl": _PROTECTED, "link": ""} for path in (STATE_FOLDER, _CODE_FOLDER)],
         "lease": {key: lease[key] for key in ("run_id", "prior_state", "deadline")} if lease else None}
+
+
+def _mongodump(node: Node, controller: dict[str, str], path: str) -> dict[str, str]:
+    answer = {"path": "", "version": "", "problem": ""}
+    if not path and (controller.get("ControllerEnabled", "").lower() == "false" or controller.get("EmbeddedMongoDBEnabled", "").lower() == "true"):
+        return answer
+    path = path or rf"{alteryx_install.BIN}\mongodump.exe"
+    if not node.path(path).is_file():
+        return answer | {"problem": f"There is no mongodump.exe at {path}"}
+    version = standin_service.behaviour(node).get("mongodump_version", "100.3.1")
+    return answer | {"path": path, "version": f"mongodump version: {version}\ngit version: SIMULATED\n"}
 
 
 def processes(node: Node, name: str = "") -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from .standin_failure import NodeFailure
 from .standin_files import write_text
 from .standin_jobs import JobCode
 from .standin_node import ModuleDouble, StandinMachine
-from .standin_window import window_job
+from .standin_window import dump_job, window_job
 
 
 def win_ping(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +142,7 @@ _DOUBLES: dict[str, ModuleDouble] = {
     "maintenance_lease": maintenance_lease,
     "alteryx_service": alteryx_service,
     "database_window": _job("WindowJob", window_job),
+    "database_dump": _job("DumpJob", dump_job),
     "config_export": config_export,
     "backup_archive": _job("ArchiveJob", archive_job),
     "backup_verify": _job("VerifyJob", verify_job),

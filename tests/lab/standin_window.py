@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The window job of a stand-in node: what WindowJob.ps1 does, with the simulated service and dump."""
+"""The jobs of a stand-in node that dump: what WindowJob.ps1 and DumpJob.ps1 do, with the simulated service and dump."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from . import standin_lease, standin_secret, standin_service
 from .node import Node
-from .standin_dump import emongodump
+from .standin_dump import emongodump, mongodump
 from .standin_failure import NodeFailure
 from .standin_files import bytes_below, files_below
 from .standin_jobs import Job
@@ -24,6 +24,20 @@ def window_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     """Stop, dump, start; whatever fails, the prior state is restored."""
     lease = standin_lease.hold(job.node, spec["run_id"], spec["service"])
     return _Window(job, spec, lease["prior_state"]).run()
+
+
+def dump_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """Dump while the service runs."""
+    folder = job.node.path(spec["dump_folder"])
+    if folder.is_dir():
+        raise NodeFailure("staging_in_use", f"The dump folder {spec['dump_folder']} exists already")
+    run_staging(job.node, spec["staging_directory"], spec["run_id"])
+    folder.mkdir(parents=True)
+    job.status("dump", total_bytes=spec["expected_bytes"])
+    job.log(f"dumping to {spec['dump_folder']}")
+    code, output = mongodump(job.node, spec["dumps"], job.look)
+    return {"dump_folder": spec["dump_folder"], "exit_code": code, "output": standin_secret.hide(output),
+            "files": [{"path": found.path, "bytes": found.size} for found in files_below(folder)]}
 
 
 def run_staging(node: Node, root: str, run_id: str) -> None:
@@ -122,11 +136,14 @@ class _Window:
             if self._was_running and down > spec["max_downtime"]:
                 raise NodeFailure("downtime_limit", f"the service was down for more than {spec['max_downtime']} s, so the dump was ended")
             if time.monotonic() > limit:
-                raise NodeFailure("dump_timeout", f"emongodump was ended because it was not done within {spec['dump_timeout']} s")
+                raise NodeFailure("dump_timeout", f"{spec['method']} was ended because it was not done within {spec['dump_timeout']} s")
 
         self._dump = (-1, "")  # of one that is ended
         try:
-            self._dump = emongodump(self._node, spec["dump_folder"], tick)
+            if spec["method"] == "mongodump":
+                self._dump = mongodump(self._node, spec["dumps"], tick)
+            else:
+                self._dump = emongodump(self._node, spec["dump_folder"], tick)
             tick()
         finally:
             self._mark("dump_ended")

@@ -142,6 +142,7 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
             "defaults": {"path": rf"{BIN}\RuntimeData\RuntimeSettings.xml", "exists": True, "error": "", "sections": sections(DEFAULTS)},
         },
         "database": {"folder": r"D:\Alteryx\Service\Persistence\MongoDB", "exists": True, "bytes": 100_000_000},
+        "mongodump": {"path": "", "version": "", "problem": ""},
         "folders": [{"path": path, **folder} for path in (STAGING, ARCHIVES)],
         "lease": None,
         "lock": None,
@@ -192,20 +193,20 @@ def request_fields(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
 def request(mode: str = "full", **changes: t.Any) -> _plan.Request:
     """What the operator asked for."""
     fields = request_fields(mode, **changes)
-    return _plan.Request(**{name: fields[name] for name in _plan.Request.__dataclass_fields__})
+    return _plan.Request(**{name: fields[name] for name in _plan.Request.__dataclass_fields__ if name in fields})
 
 
 def plan(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
     """The result "plan" of backup_plan for one single-node fleet."""
     asked = request(mode, **changes)
-    node = _plan.plan_node("node1", facts(), asked)
+    (node,) = _plan.plan_fleet({"node1": facts()}, asked).nodes
     return {
         **request_fields(mode, **changes),
         "stops_services": asked.stops_services,
         "exports_configuration": asked.exports_configuration,
         "controller": "node1",
         "warnings": [],
-        "nodes": {"node1": {**vars(node), "dumps": node.dumps and asked.stops_services}},
+        "nodes": {"node1": {**vars(node), "dumps": node.dumps}},
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump, _persistence, _plan
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 from tests.unit.plugins import samples
 
@@ -37,7 +37,6 @@ def test_a_single_node_is_planned_with_every_path() -> None:
     assert node.archive_folder == rf"{samples.ARCHIVES}\node1"
     assert node.base_name == "ServerBackup_Full_20260901_020000"
     assert node.expected_bytes == 100_000_000
-    assert node.dumps
     assert node.warnings == []
 
 
@@ -57,9 +56,98 @@ def test_secrets_are_taken_where_they_live(letter: str, secrets: list[str]) -> N
     assert planned(letter, "config", asked={"secrets": "skip"}).secrets == []
 
 
-@pytest.mark.parametrize(("letter", "dumps"), [("a", True), ("b", True), ("c", False), ("d", False), ("e", False)])
-def test_only_a_controller_with_the_embedded_database_dumps(letter: str, dumps: bool) -> None:
-    assert planned(letter, "config").dumps is dumps
+def of_fleet(mode: str = "full", letter: str = "a", database: _plan.Database | None = None, **changes: t.Any) -> _plan.FleetPlan:
+    """The plan of a fleet of one node."""
+    return _plan.plan_fleet({"node1": samples.facts(letter, **changes)}, samples.request(mode), database=database)
+
+
+def refused_fleet(*arguments: t.Any, **changes: t.Any) -> StepFailed:
+    with pytest.raises(StepFailed) as failure:
+        of_fleet(*arguments, **changes)
+    return failure.value
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_the_embedded_database_is_dumped_in_the_modes_that_take_it(mode: str, letter: str) -> None:
+    plan = of_fleet(mode, letter)
+    (node,) = plan.nodes
+    assert node.dumps is (mode != "config")
+    assert node.dump["method"] == ("emongodump" if node.dumps else "")
+    assert (plan.request.stops_services, node.dump["point_in_time"]) == ((True, True) if node.dumps else (False, None))
+
+
+TOOL = {"path": r"C:\Tools\mongodump.exe", "version": "mongodump version: 100.9.4\n", "problem": ""}
+LOGIN = {"connection": "mongodb://db1.example.test/?replicaSet=rs0", "user": "backup", "password": "s3cret", "auth_source": "", "tls": True,
+         "tls_ca_file": "", "tls_certificate_key_file": "", "tls_certificate_key_password": ""}  # fmt: skip
+
+
+def own(stop: bool = True, oplog: t.Literal["auto", "always", "never"] = "auto", **more: t.Any) -> _plan.Database:
+    connections = _database_dump.given({"service": {**LOGIN, **more}})
+    return _plan.Database(options=_persistence.Options(stop=stop, oplog=oplog), connections=connections, server_version="8.0")
+
+
+@pytest.mark.parametrize(("stop", "oplog", "whole"), [(True, "auto", True), (False, "auto", True), (False, "never", False), (True, "always", True)])
+def test_a_self_managed_mongodb_is_dumped_by_mongodump(stop: bool, oplog: t.Literal["auto", "always", "never"], whole: bool) -> None:
+    plan = of_fleet("database", "e", own(stop, oplog), mongodump=TOOL)
+    (node,) = plan.nodes
+    assert (plan.request.stops_services, node.dumps, node.dump["method"], node.dump["tool"]) == (stop, True, "mongodump", TOOL["path"])
+    assert (node.dump["tool_version"], node.dump["point_in_time"]) == ("100.9.4", whole)
+    assert ("window" in node.steps(plan.request)) is stop
+    assert ("dump" in node.steps(plan.request)) is not stop
+    oplogs = {dump["oplog"] for dump in node.dump["dumps"]}
+    assert oplogs == {oplog == "always" or (oplog == "auto" and not stop)}
+    databases = [dump["database"] for dump in node.dump["dumps"]]
+    assert databases == ([""] if oplogs == {True} else ["AlteryxService", "AlteryxGallery", "AlteryxGallery_Lucene"])
+    assert any("made for MongoDB up to" in text for text in node.warnings)
+
+
+def test_a_plan_shows_no_password() -> None:
+    assert "s3cret" not in repr(of_fleet("database", "e", own(), mongodump=TOOL))
+
+
+def test_what_the_plan_shows_and_the_password_make_the_dump_again() -> None:
+    entries = {"service": LOGIN}
+    (node,) = of_fleet("database", "e", own(False), mongodump=TOOL).nodes
+    told = _database_dump.told(node.dump, entries, r"D:\s")
+    (dump,) = told["dumps"]
+    assert "s3cret" in dump["config"]
+    assert "s3cret" not in " ".join(dump["arguments"])
+    assert "--oplog" in dump["arguments"]
+
+
+def test_a_mongodump_that_is_absent_or_too_old_is_refused_before_anything_is_touched() -> None:
+    absent = refused_fleet("full", "e", own(), mongodump={"path": "", "version": "", "problem": "There is no mongodump.exe at C:\\x"})
+    assert (absent.reason.name, absent.detail["node"]) == ("mongodump_unusable", "node1")
+    old = refused_fleet("full", "e", own(), mongodump={**TOOL, "version": "mongodump version: 100.2.0\n"})
+    assert "older than 100.3.0" in old.message
+
+
+def test_a_mongodump_without_a_password_is_refused() -> None:
+    assert refused_fleet("full", "e", mongodump=TOOL).reason.name == "mongodb_login_missing"
+    assert of_fleet("config", "e").nodes[0].files
+
+
+def sql_server() -> dict[str, t.Any]:
+    return {"path": "x", "exists": True, "error": "", "sections": {"Controller": {"InventedSqlConnection": "db"}}}
+
+
+def test_sql_server_is_refused_or_left_to_the_operator_as_he_says() -> None:
+    assert refused_fleet("full", settings__overrides=sql_server()).reason.name == "sqlserver_not_dumped"
+    assert refused_fleet("database", settings__overrides=sql_server()).reason.name == "sqlserver_not_dumped"
+    hook = _plan.Database(options=_persistence.Options(sqlserver="hook"))
+    plan = of_fleet("full", database=hook, settings__overrides=sql_server())
+    (node,) = plan.nodes
+    assert (plan.request.stops_services, node.dumps, node.dump["method"]) == (False, False, "hook")
+    assert node.steps(plan.request) == ["configuration", "archive", "verify"]
+    assert refused_fleet("database", database=hook, settings__overrides=sql_server()).reason.name == "sqlserver_not_dumped"
+
+
+def test_a_database_nobody_can_see_is_refused_until_somebody_says_what_it_is() -> None:
+    unknown = {"path": "x", "exists": True, "error": "", "sections": {"Controller": {"Other": "db"}}}
+    assert refused_fleet("full", settings__overrides=unknown).reason.name == "database_unknown"
+    assert refused_fleet("full", database=_plan.Database(kind="sqlserver"), settings__overrides=unknown).reason.name == "sqlserver_not_dumped"
+    assert refused_fleet("full", database=_plan.Database(kind="mongodb")).reason.name == "database_kind_contradicts"
 
 
 NO_SETTINGS = {"path": r"C:\s.xml", "exists": False, "error": "", "sections": {}}
@@ -196,21 +284,6 @@ def test_folders_that_are_not_there_yet_are_no_matter() -> None:
     assert planned(trust=[samples.trust("C:\\x", exists=False, sddl="")]).warnings == []
 
 
-def test_a_database_we_cannot_dump_is_refused_by_its_name_but_its_configuration_is_taken() -> None:
-    failure = refused("e")
-    assert failure.reason.name == "database_unsupported"
-    assert "self-managed MongoDB" in failure.message
-    assert planned("e", "config").files
-
-
-@pytest.mark.parametrize(("element", "what"), [("InventedSqlConnection", "SQL Server"), ("Other", "cannot recognise")])
-def test_other_databases_are_named(element: str, what: str) -> None:
-    overrides = {"path": "x", "exists": True, "error": "", "sections": {"Controller": {element: "db"}}}
-    failure = refused(settings__overrides=overrides)
-    assert failure.reason.name == "database_unsupported"
-    assert what in failure.message
-
-
 def test_a_database_folder_that_is_absent_is_named() -> None:
     failure = refused(database__exists=False)
     assert failure.reason.name == "database_missing"
@@ -280,7 +353,7 @@ def test_one_folder_for_both_purposes_needs_room_for_both() -> None:
     with pytest.raises(StepFailed, match="needed are 300 bytes"):
         _plan.plan_node("node1", facts, asked)
     facts["folders"][0]["free_bytes"] = 300
-    assert _plan.plan_node("node1", facts, asked).dumps
+    assert _plan.plan_node("node1", facts, asked).expected_bytes
 
 
 @pytest.mark.parametrize("short", range(2))
@@ -290,7 +363,7 @@ def test_one_byte_decides_on_each_drive(short: int) -> None:
     needed = (200, 100)
     asked = samples.request(staging_directory=paths[0], archive_directory=paths[1])
     facts["folders"] = [{**facts["folders"][0], "path": path, "free_bytes": need} for path, need in zip(paths, needed, strict=True)]
-    assert _plan.plan_node("node1", facts, asked).dumps
+    assert _plan.plan_node("node1", facts, asked).expected_bytes
     facts["folders"][short]["free_bytes"] -= 1
     with pytest.raises(StepFailed, match=f"{needed[short] - 1} bytes free, needed are {needed[short]} bytes") as failure:
         _plan.plan_node("node1", facts, asked)
