@@ -26,6 +26,7 @@ _MODES_AND_KINDS = f"{_PERSISTENCE}::test_what_runs_in_every_mode_for_every_kind
 _NODE_JOB = "unit/plugins/plugin_utils/test_node_job.py"
 _BAD_INPUT = "integration/test_bad_input.py"
 _FAILURES = "integration/test_failures.py"
+_KINDS = "integration/test_kinds.py"
 _CONTRACT = "integration/test_contract.py::test_a_failure_has_the_reason_that_belongs_to_it"
 _LIMITS = f"{_FAILURES}::test_a_limit_of_the_window_ends_it_and_brings_the_service_back"
 _JOBS = "node/test_job_reasons.py"
@@ -55,6 +56,9 @@ REACHED: dict[str, str] = {
     "connection_invalid": f"{_PERSISTENCE}::test_an_override_without_a_place_is_refused",
     "mongodb_login_missing": f"{_PERSISTENCE}::test_a_login_is_missing_where_the_settings_hold_it_encrypted",
     "mongodump_unusable": "unit/plugins/plugin_utils/test_mongodb.py::test_a_tool_that_says_nothing_is_refused",
+    "mongodb_unreachable": f"{_KINDS}::test_a_mongodb_that_cannot_be_dumped_is_refused_before_anything_is_touched[unreachable]",
+    "mongodb_denied": f"{_KINDS}::test_a_mongodb_that_cannot_be_dumped_is_refused_before_anything_is_touched[denied]",
+    "mongodb_lacks_database": f"{_KINDS}::test_a_mongodb_that_cannot_be_dumped_is_refused_before_anything_is_touched[lacks]",
     "oplog_impossible": f"{_MODES_AND_KINDS}[oplog_impossible]",
     "schedules_unreachable": f"{_SCHEDULES}::test_an_answer_that_is_none_is_refused_by_its_kind_and_nothing_is_paused[schedules_unreachable]",
     "schedules_denied": f"{_SCHEDULES}::test_wrong_credentials_are_denied",

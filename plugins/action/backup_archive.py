@@ -27,7 +27,7 @@ class ActionModule(NodeAction):
             "staging": node["staging"],
             "folder": node["archive_folder"],
             "base_name": node["base_name"],
-            "manifest": _manifest.of_archive(run, node, window, configuration, version()),
+            "manifest": _manifest.of_archive(run, node, window, configuration, version(), arguments["mongodb"]),
             "secrets_file": configuration["secrets_file"] if configuration else "",
             "compression": arguments["compression"],
             "stored_extensions": arguments["stored_extensions"],

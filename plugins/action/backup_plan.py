@@ -31,7 +31,6 @@ class ActionModule(NodeAction):
             kind=arguments["database_kind"],
             options=_persistence.Options(**{name: arguments[f"mongodb_{name}"] for name in ("stop", "oplog", "gzip")}, sqlserver=arguments["sqlserver"]),
             connections=_database_dump.given(arguments["mongodb_connections"]),
-            server_version=arguments["mongodb_server_version"],
         )
         planned = _plan.plan_fleet({host: hostvars[host][arguments["facts"]] for host in asked["hosts"]}, request, fleet, database)
         request = planned.request

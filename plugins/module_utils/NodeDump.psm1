@@ -4,8 +4,9 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 
-# mongodump of a self-managed MongoDB: where the tool is, and how it is started without a secret in its arguments.
+# mongodump of a self-managed MongoDB: where the tool is, how it is started without a secret in its arguments, and what it says of a server before it dumps.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -71,4 +72,78 @@ function Invoke-Mongodump {
     $answer
 }
 
-Export-ModuleMember -Function Find-Mongodump, Invoke-Mongodump
+function Read-BsonText {
+    # The elements at the head of a BSON document that are text, by name; numbers of 32 bits between them are passed over.
+    param([byte[]] $Bytes, [int] $Offset)
+    $utf8 = [Text.Encoding]::UTF8
+    $found = @{}
+    $end = $Offset + [BitConverter]::ToInt32($Bytes, $Offset) - 1
+    $at = $Offset + 4
+    while ($at -lt $end) {
+        $type = $Bytes[$at]
+        $close = [Array]::IndexOf($Bytes, [byte]0, $at + 1)
+        $name = $utf8.GetString($Bytes, $at + 1, $close - $at - 1)
+        $at = $close + 1
+        if ($type -eq 0x10) { $at += 4 }
+        elseif ($type -eq 0x02) {
+            $length = [BitConverter]::ToInt32($Bytes, $at)
+            $found[$name] = $utf8.GetString($Bytes, $at + 4, $length - 1)
+            $at += 4 + $length
+        }
+        else { break }
+    }
+    $found
+}
+
+function Read-ArchivePrelude {
+    # Goes on reading the prelude of an archive of mongodump where State was left: magic number, a document about server and tool, one document for each
+    # collection, and 0xFFFFFFFF as its end. True once that end has been read.
+    param([byte[]] $Bytes, [int] $Count, [hashtable] $State)
+    if ($Count -lt 4) { return $false }
+    if ([BitConverter]::ToUInt32($Bytes, 0) -ne [Convert]::ToUInt32('8199e26d', 16)) { throw 'mongodump has written something else than an archive' }
+    if ($State.offset -eq 0) { $State.offset = 4 }
+    while ($State.offset + 4 -le $Count) {
+        $length = [BitConverter]::ToInt32($Bytes, $State.offset)
+        if ($length -eq -1) { return $true }
+        if ($length -lt 5) { throw 'mongodump has written an archive with a broken prelude' }
+        if ($State.offset + $length -gt $Count) { break }
+        $document = Read-BsonText -Bytes $Bytes -Offset $State.offset
+        if ($document.ContainsKey('server_version')) { $State.server_version = $document.server_version }
+        elseif ($document.ContainsKey('db')) { $State.databases[$document.db] = 1 + [int]$State.databases[$document.db] }
+        $State.offset += $length
+    }
+    $false
+}
+
+function Read-MongodumpPrelude {
+    <#
+    .SYNOPSIS
+    Starts mongodump, whose arguments must let it write an archive to standard output, reads what it says before the first document and ends it: complete,
+    server_version, databases (name, collections), timed_out and output (what it printed). Config is the text with the password for the file ConfigPath.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Tool,
+        [Parameter(Mandatory = $true)][string] $Config,
+        [Parameter(Mandatory = $true)][string] $ConfigPath,
+        [Parameter(Mandatory = $true)][string[]] $ArgumentList,
+        [Parameter(Mandatory = $true)][int] $TimeoutSeconds
+    )
+    $state = @{ offset = 0; server_version = ''; databases = @{} }
+    try {
+        Write-NodeText -Path $ConfigPath -Text $Config
+        $head = Read-NativeHead -FileName $Tool -ArgumentList (@("--config=$ConfigPath") + $ArgumentList) -TimeoutSeconds $TimeoutSeconds -Enough {
+            param($Bytes, $Count)
+            Read-ArchivePrelude -Bytes $Bytes -Count $Count -State $state
+        }
+    }
+    finally { [IO.File]::Delete($ConfigPath) }
+    @{
+        complete = $head.enough
+        server_version = [string]$state.server_version
+        databases = @(foreach ($name in @($state.databases.Keys | Sort-Object)) { @{ name = [string]$name; collections = [int]$state.databases[$name] } })
+        timed_out = $head.timed_out
+        output = Hide-Secret -Text $head.stderr
+    }
+}
+
+Export-ModuleMember -Function Find-Mongodump, Invoke-Mongodump, Read-MongodumpPrelude

@@ -58,6 +58,68 @@ function Stop-NodeProcessTree {
     }
 }
 
+function New-NativeProcess {
+    # A process that is not started yet: no shell, no window, every stream ours.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'changes nothing')]
+    param([string] $FileName, [string[]] $ArgumentList, [string] $RawArguments)
+    $start = New-Object System.Diagnostics.ProcessStartInfo
+    $start.FileName = $FileName
+    $start.Arguments = if ($RawArguments) { $RawArguments } else { (@($ArgumentList | ForEach-Object { ConvertTo-NativeArgument -Value $_ }) -join ' ') }
+    $start.UseShellExecute = $false
+    $start.CreateNoWindow = $true
+    $start.RedirectStandardInput = $true
+    $start.RedirectStandardOutput = $true
+    $start.RedirectStandardError = $true
+    $process = New-Object System.Diagnostics.Process
+    $process.StartInfo = $start
+    $process
+}
+
+function Read-NativeHead {
+    <#
+    .SYNOPSIS
+    Runs a program, reads the bytes of its standard output until Enough says so (it gets the bytes and how many of them count) and ends it then. Returns a
+    hashtable: enough, timed_out, stderr. A program that ends by itself is waited for; one that writes more than 64 MB before it is enough is ended.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $FileName,
+        [Parameter(Mandatory = $true)][string[]] $ArgumentList,
+        [Parameter(Mandatory = $true)][scriptblock] $Enough,
+        [Parameter(Mandatory = $true)][int] $TimeoutSeconds
+    )
+    $process = New-NativeProcess -FileName $FileName -ArgumentList $ArgumentList
+    $answer = @{ enough = $false; timed_out = $false; stderr = '' }
+    $head = New-Object System.IO.MemoryStream
+    $buffer = New-Object byte[] 65536
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $null = $process.Start()
+    try {
+        $process.StandardInput.Close()
+        $standardError = $process.StandardError.ReadToEndAsync()
+        while (-not $answer.enough -and -not $answer.timed_out -and $head.Length -lt 64MB) {
+            $read = $process.StandardOutput.BaseStream.ReadAsync($buffer, 0, $buffer.Length)
+            $left = [int][Math]::Max(0, 1000 * ($TimeoutSeconds - $watch.Elapsed.TotalSeconds))
+            if (-not $read.Wait($left)) { $answer.timed_out = $true }
+            elseif ($read.Result -eq 0) { break }
+            else {
+                $head.Write($buffer, 0, $read.Result)
+                $answer.enough = [bool](& $Enough $head.GetBuffer() ([int]$head.Length))
+            }
+        }
+        if ($answer.enough -or $answer.timed_out -or $head.Length -ge 64MB -or -not $process.WaitForExit(10000)) { Stop-NodeProcessTree -ProcessId $process.Id }
+        if ($standardError.Wait(10000)) { $answer.stderr = $standardError.Result }
+        $answer
+    }
+    catch {
+        if (-not $process.HasExited) { Stop-NodeProcessTree -ProcessId $process.Id }
+        throw
+    }
+    finally {
+        $process.Dispose()
+        $head.Dispose()
+    }
+}
+
 function Invoke-NativeProcess {
     <#
     .SYNOPSIS
@@ -72,16 +134,7 @@ function Invoke-NativeProcess {
         [scriptblock] $OnTick,
         [double] $TickSeconds = 1
     )
-    $start = New-Object System.Diagnostics.ProcessStartInfo
-    $start.FileName = $FileName
-    $start.Arguments = if ($RawArguments) { $RawArguments } else { (@($ArgumentList | ForEach-Object { ConvertTo-NativeArgument -Value $_ }) -join ' ') }
-    $start.UseShellExecute = $false
-    $start.CreateNoWindow = $true
-    $start.RedirectStandardInput = $true
-    $start.RedirectStandardOutput = $true
-    $start.RedirectStandardError = $true
-    $process = New-Object System.Diagnostics.Process
-    $process.StartInfo = $start
+    $process = New-NativeProcess -FileName $FileName -ArgumentList $ArgumentList -RawArguments $RawArguments
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $timedOut = $false
     $stoppedBecause = ''
@@ -118,4 +171,4 @@ function Invoke-NativeProcess {
     finally { $process.Dispose() }
 }
 
-Export-ModuleMember -Function ConvertTo-NativeArgument, Get-ProcessBirth, Stop-NodeProcessTree, Invoke-NativeProcess
+Export-ModuleMember -Function ConvertTo-NativeArgument, Get-ProcessBirth, Stop-NodeProcessTree, Read-NativeHead, Invoke-NativeProcess

@@ -21,6 +21,7 @@ $spec = @{
         plan = @{ type = 'dict'; required = $true }
         window = @{ type = 'dict' }
         configuration = @{ type = 'dict' }
+        mongodb = @{ type = 'list'; elements = 'dict'; default = @() }
         compression = @{ type = 'str'; choices = @('Optimal', 'Fastest', 'NoCompression'); default = 'Optimal' }
         stored_extensions = @{ type = 'list'; elements = 'str'; default = @('.gz', '.zip', '.yxzp', '.7z', '.png', '.jpg') }
         keep_staging = @{ type = 'bool'; default = $false }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import time
 import typing as t
@@ -156,7 +157,12 @@ def _is_connection_failure(error: BaseException | None) -> bool:
 def argument_spec(module: str) -> dict[str, t.Any]:
     """The argument spec of a module, read from its documentation (plugins/modules/NAME.yml): one source for both."""
     documentation = load_yaml((ROOT / "plugins" / "modules" / f"{module}.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
-    return _options(documentation.get("options", {}))
+    options = dict(documentation.get("options", {}))
+    for name in documentation.get("extends_documentation_fragment", []):
+        if name.startswith(f"{COLLECTION}."):
+            fragment = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.doc_fragments.{name.removeprefix(f'{COLLECTION}.')}")
+            options |= load_yaml(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
+    return _options(options)
 
 
 def _options(documented: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

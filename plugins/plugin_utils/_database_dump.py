@@ -54,6 +54,17 @@ def planned(decision: _persistence.Decision, connections: t.Mapping[str, Connect
     return found
 
 
+def connected(plan: t.Mapping[str, t.Any], entries: Entries) -> list[tuple[t.Mapping[str, t.Any], Connection]]:
+    """The dumps that the plan shows, each with its connection and the secrets of that.
+
+    Args:
+        plan: the field dump of a node of the plan.
+        entries: see given.
+    """
+    connections = given(entries)
+    return [(each, connections[each["part"]] if each["part"] else _mongodb.parse(each["uri"], "the plan")) for each in plan["dumps"]]
+
+
 def told(plan: t.Mapping[str, t.Any], entries: Entries, staging: str) -> dict[str, t.Any]:
     """What the job on the node is told of a dump by mongodump; holds the passwords.
 
@@ -62,11 +73,9 @@ def told(plan: t.Mapping[str, t.Any], entries: Entries, staging: str) -> dict[st
         entries: see given.
         staging: folder of the run on the node.
     """
-    connections = given(entries)
     config = f"{staging}\\mongodump.config"
     dumps = []
-    for each in plan["dumps"]:
-        connection = connections[each["part"]] if each["part"] else _mongodb.parse(each["uri"], "the plan")
+    for each, connection in connected(plan, entries):
         arguments = _mongodb.arguments(config, f"{staging}\\files\\database", each["database"], each["gzip"], each["oplog"])
         dumps.append({"config": _mongodb.config_text(connection), "arguments": arguments})
     return {"method": "mongodump", "tool": plan["tool"], "config_path": config, "dumps": dumps}

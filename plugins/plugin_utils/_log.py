@@ -170,6 +170,12 @@ def _plan(result: StepResult) -> Words:
         yield "INFO", f"{host} is {', '.join(node['roles'])}: {', '.join(todo) or 'nothing is taken'}; archive {archive}"
 
 
+def _mongodb(result: StepResult) -> Words:
+    for server in result.get("servers") or []:
+        databases = ", ".join(f"{found['name']} ({found['collections']} collections)" for found in server["databases"])
+        yield "SUCCESS", f"{server['shown']} answers, MongoDB {server['version']}: {databases}"
+
+
 def _lock(result: StepResult) -> Words:
     for words in result.get("did") or []:
         yield "WARNING", one_line(words)
@@ -257,7 +263,7 @@ def _set(result: StepResult) -> Words:
 
 
 _DETAILS: dict[str, t.Callable[[StepResult], Words]] = {
-    "request": _request, "facts": _facts, "plan": _plan, "lock": _lock, "lock_others": _lock, "drain": _drain, "drain_again": _drain, "lease": _lease,
-    "stop": _stop, "gate": _gate, "window": _window, "dump": _window, "restore": _restore, "health": _health, "configuration": _configuration,
+    "request": _request, "facts": _facts, "plan": _plan, "mongodb": _mongodb, "lock": _lock, "lock_others": _lock, "drain": _drain, "drain_again": _drain,
+    "lease": _lease, "stop": _stop, "gate": _gate, "window": _window, "dump": _window, "restore": _restore, "health": _health, "configuration": _configuration,
     "archive": _archive, "verify": _verify, "set": _set, "unlock": _lock,
 }  # fmt: skip

@@ -17,6 +17,7 @@ def of_archive(
     window: t.Mapping[str, t.Any] | None,
     configuration: t.Mapping[str, t.Any] | None,
     tool_version: str,
+    servers: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> str:
     """The text of a manifest in which the node puts files, file_count, file_bytes and, of a dump, collections when it has read them.
 
@@ -26,6 +27,7 @@ def of_archive(
         window: the result of database_window or database_dump, None when nothing was dumped here.
         configuration: the result of config_export, None when no files were taken here.
         tool_version: version of this collection.
+        servers: what mongodb_info has said of the servers that were dumped.
     """
     manifest: dict[str, t.Any] = {
         "schema": SCHEMA,
@@ -39,7 +41,7 @@ def of_archive(
         "started": run["started"],
         "alteryx_version": node["version"],
         "service": {key: node["service"][key] for key in ("name", "account", "start_type", "state")},
-        "database": _database(node, window),
+        "database": _database(node, window, servers),
         "configuration": _configuration(configuration),
         "secrets": _secrets(run, configuration),
         "status": "complete",
@@ -50,12 +52,15 @@ def of_archive(
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
-def _database(node: t.Mapping[str, t.Any], window: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
+def _database(
+    node: t.Mapping[str, t.Any], window: t.Mapping[str, t.Any] | None, servers: t.Sequence[t.Mapping[str, t.Any]]
+) -> dict[str, t.Any] | None:
     if window is None:
         return None
     return {
         "kind": node["database_kind"],
         "method": _method(node["dump"], "downtime" in window),
+        "servers": [{key: server[key] for key in ("shown", "version")} for server in servers],
         "point_in_time": node["dump"]["point_in_time"],
         "why": node["dump"]["why"],
         "databases": window["databases"],

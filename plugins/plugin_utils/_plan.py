@@ -61,12 +61,11 @@ NO_DUMP: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Database:
-    """What the operator says of the database: its kind ("" for what the settings say), options, part -> connection, version of the server ("" unknown)."""
+    """What the operator says of the database: its kind ("" for what the settings say), options, part -> connection."""
 
     kind: str = ""
     options: _persistence.Options = field(default_factory=_persistence.Options)
     connections: t.Mapping[str, Connection] = field(default_factory=dict)
-    server_version: str = ""
 
 
 @dataclass
@@ -387,8 +386,7 @@ def _plan_dump(node: NodePlan, facts: t.Mapping[str, Facts], request: Request, d
     tool = facts[node.name]["mongodump"]
     if not tool["path"]:
         raise StepFailed("mongodump_unusable", tool["problem"] or "there is no mongodump.exe on the node", {"node": node.name})
-    warning = _mongodb.check_tool(tool["version"], database.server_version)
-    node.warnings += [warning] if warning else []
+    _mongodb.check_tool(tool["version"])
     version = _mongodb.tool_version(tool["version"]) or ()
     node.dump |= {"tool": tool["path"], "tool_version": ".".join(map(str, version))}
     # What the dump will need is not known: the data files are on another machine.

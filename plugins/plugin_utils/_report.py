@@ -203,7 +203,7 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, clock: floa
         **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
         "failures": failures,
         "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
-        "warnings": _warnings(plan, request),
+        "warnings": _warnings(plan, request, results),
         "nodes": nodes,
     }
 
@@ -269,11 +269,12 @@ def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {"process_id": service.get("process_id", 0), "started": service.get("started", "")}
 
 
-def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any]) -> list[str]:
+def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any], results: Results) -> list[str]:
     warnings = [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
     if plan:
         warnings += plan["warnings"]
         warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
+        warnings += [f"{host}: {text}" for host, steps in results.items() for text in steps.get("mongodb", {}).get("warnings", ())]
         if plan["exports_configuration"] and plan["secrets"] == "skip":
             warnings.append("the secrets (controller token, MongoDB passwords) are not in this backup")
     return warnings

@@ -127,6 +127,7 @@ def judge(lab: Lab, run: Run, mode: str, wanted: Expected, before: dict[str, Any
         assert database["method"].endswith("service stopped" if wanted.stops else "service running")
         assert database["point_in_time"] is wanted.whole
         assert set(database["databases"]) >= {"AlteryxService", "AlteryxGallery"}
+        assert [server["version"][:2] for server in database["servers"]] == (["7."] if wanted.method == "mongodump" else [])
     return f"{len(archives)} archives" + (f", {database['method']}" if database else ", no dump")
 
 
@@ -169,6 +170,21 @@ def test_a_fleet_of_three(fleet: Lab, kind: str, mode: str) -> None:
     finally:
         for each in fleet.each():
             each.recover()
+
+
+@pytest.mark.parametrize(("fault", "reason"), [
+    pytest.param("unreachable", "mongodb_unreachable", id="unreachable"), pytest.param("denied", "mongodb_denied", id="denied"),
+    pytest.param("empty", "mongodb_lacks_database", id="lacks"), pytest.param("standalone", "oplog_impossible", id="standalone")])
+def test_a_mongodb_that_cannot_be_dumped_is_refused_before_anything_is_touched(recovered: Lab, fault: str, reason: str) -> None:
+    if recovered.kind != "standin":
+        pytest.skip("tests/node/test_dump_job.py asks a real MongoDB")
+    recovered.node.behave(mongodb=fault)
+    before = recovered.node.service()
+    with persistence(recovered, "replica set") as variables:
+        run = PlaybookRunner(recovered)("database_backup.yml", extra_vars={**variables, "alteryx_preflight_mongodb_stop": fault != "standalone"})
+    run.assert_failed(3, reason)
+    assert recovered.node.service() == before
+    assert recovered.leftovers() == []
 
 
 @pytest.mark.parametrize("mode", ["full", "database"])

@@ -23,6 +23,8 @@ from .standin_files import utc_text
 
 _DOCUMENTS = 25  # of each collection; the seed of a Wine node has some thousand in all
 _TICK_SECONDS = 0.1
+_WRONG = 'password: "wrong"'  # the one password that no server takes
+_DENIED = "Failed: can't create session: could not connect to server: connection() : auth error: (AuthenticationFailed) Authentication failed."
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def mongodump(node: Node, dumps: list[dict[str, Any]], tick: Callable[[], None])
     for dump in dumps:
         options = dict(argument.lstrip("-").partition("=")[::2] for argument in dump["arguments"])
         tick()
+        if _WRONG in dump["config"]:
+            return 1, f"{''.join(output)}{utc_text()}\t{_DENIED}\n"
         if fault == "fail" or "uri:" not in dump["config"]:
             return 1, f"{''.join(output)}{utc_text()}\tFailed: can't create session: could not connect to server: SIMULATED\n"
         wanted = [collection for collection in collections() if options.get("db", collection.database) == collection.database]
@@ -77,6 +81,23 @@ def mongodump(node: Node, dumps: list[dict[str, Any]], tick: Callable[[], None])
         if "oplog" in options:
             node.path(rf"{options['out']}\oplog.bson").write_bytes(b"")
     return 0, "".join(output)
+
+
+def mongodb_answers(node: Node, probes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a MongoDB says to the probes of mongodb_info."""
+    fault = standin_service.behaviour(node).get("mongodb", "")
+    said = {"denied": _DENIED,
+            "unreachable": "Failed: can't create session: could not connect to server: server selection error: SIMULATED"}
+    return [_mongodb_answer(probe["arguments"], fault, _DENIED if _WRONG in probe["config"] else said.get(fault, "")) for probe in probes]
+
+
+def _mongodb_answer(arguments: list[str], fault: str, said: str) -> dict[str, Any]:
+    if "--collection=oplog.rs" in arguments and fault == "standalone":
+        said = "namespace with DB local and collection oplog.rs does not exist"
+    database = next((argument.partition("=")[2] for argument in arguments if argument.startswith("--db=")), "")
+    names = [collection.database for collection in collections() if fault != "empty" and database in ("", collection.database)]
+    listed = [{"name": name, "collections": names.count(name)} for name in sorted(set(names))]
+    return {"complete": not said, "timed_out": False, "output": said, "server_version": "" if said else "7.0.15", "databases": [] if said else listed}
 
 
 @functools.cache

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 from . import standin_catalogue, standin_config, standin_info, standin_jobs, standin_lease, standin_lock, standin_service
 from .node import Node
 from .standin_archive import archive_job, verify_job
+from .standin_dump import mongodb_answers
 from .standin_failure import NodeFailure
 from .standin_files import write_text
 from .standin_jobs import JobCode
@@ -98,6 +100,11 @@ def config_export(machine: StandinMachine, arguments: dict[str, Any]) -> dict[st
     return standin_config.config_export(machine.node, standin_info.computer(machine.node), arguments)
 
 
+def mongodb_info(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Asks a MongoDB."""
+    return {"answers": mongodb_answers(machine.node, json.loads(arguments["_probes"]))}
+
+
 def backup_set(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
     """Writes small text files beside the archives."""
     written = []
@@ -138,6 +145,7 @@ def _of_a_run(double: ModuleDouble) -> ModuleDouble:
 _DOUBLES: dict[str, ModuleDouble] = {
     "run_lock": run_lock,
     "node_info": node_info,
+    "mongodb_info": mongodb_info,
     "workflow_drain": workflow_drain,
     "maintenance_lease": maintenance_lease,
     "alteryx_service": alteryx_service,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import threading
@@ -160,9 +161,13 @@ def _started(node: Node) -> None:
 
 def _next_pid(node: Node) -> int:
     """Another process id than ever before on this node; a multiple of four, as on Windows."""
-    file = layout.drive(node.folder, "c") / "AlteryxLab" / "standin-last-pid"
-    number = int(file.read_text(encoding="ascii")) + 4 if file.exists() else 2000
-    file.write_text(str(number), encoding="ascii")
+    with (layout.drive(node.folder, "c") / "AlteryxLab" / "standin-last-pid").open("a+", encoding="ascii") as file:
+        # The endpoint's process counts here, and so does a test's.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        number = int(file.read() or 1996) + 4
+        file.truncate(0)
+        file.write(str(number))
     return number
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,9 +102,10 @@ def restored(machine: Engine, folder: str, *, replay: bool, gzip: bool) -> tuple
     with mongo_servers.running(machine.folder, authenticated=False) as scratch:
         more = (["--oplogReplay"] if replay else []) + (["--gzip"] if gzip else [])
         tool = rf"{alteryx_install.BIN}\mongorestore.exe"
-        # Users and settings of the whole instance are not what is looked at.
-        spared = ("--nsExclude=admin.*", "--nsExclude=config.*")
-        wine_node.run(machine.folder, tool, f"--uri=mongodb://{scratch.hosts}/", *spared, f"--dir={folder}", *more, timeout=300)
+        # Users and settings of the whole instance are not what is looked at; mongorestore takes no excludes with --oplogReplay.
+        for name in ("admin", "config"):
+            shutil.rmtree(machine.path(rf"{folder}\{name}"), ignore_errors=True)
+        wine_node.run(machine.folder, tool, f"--uri=mongodb://{scratch.hosts}/", f"--dir={folder}", *more, timeout=300)
         client: mongo_servers.Client
         with mongo_servers.MongoClient("127.0.0.1", scratch.ports[0], directConnection=True) as client:
             debits = sorted(entry["_id"] for entry in client["AlteryxService"]["AS_Debits"].find())
@@ -139,6 +142,52 @@ def test_without_the_oplog_the_decision_says_that_it_may_not_be_one(machine: Eng
     print(f"without oplog: {debits} debits, {credited} credits, one point in time: {whole}")  # noqa: T201  # the figures
     # Two databases, one after the other: the second holds what was written meanwhile.
     assert not whole
+
+
+def asked(machine: Engine, entry: dict[str, Any], *, oplog: bool = False) -> dict[str, Any]:
+    """What mongodb_info finds out of a server; raises StepFailed."""
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump, _mongodb_check, _persistence
+
+    entries = {"service": {**ENTRY, **entry}}
+    connections = _database_dump.given(entries)
+    where = (_persistence.Target(connections["service"], seed.DATABASES),)
+    decision = _persistence.decide("database", "mongodb", _persistence.Options(stop=False, oplog="always" if oplog else "never"), where)
+    plan = {"dumps": _database_dump.planned(decision, connections), "tool_version": "100.3.1", "service_database": "AlteryxService",
+            "gallery_database": "AlteryxGallery"}  # fmt: skip
+    questions = _mongodb_check.questions(plan, entries)
+    probes = machine.path(r"D:\probes.json")
+    probes.write_text(json.dumps([{"config": question.config, "arguments": question.arguments} for question in questions]), encoding="utf-8")
+    tool = rf"{alteryx_install.BIN}\mongodump.exe"
+    printed = machine.run(rf"""
+        $probes = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText('D:\probes.json'))
+        $found = @(foreach ($probe in $probes) {{
+            Read-MongodumpPrelude -Tool '{tool}' -Config $probe.config -ConfigPath 'D:\probe.config' -ArgumentList @($probe.arguments) -TimeoutSeconds 60
+        }})
+        ConvertTo-NodeJson -InputObject @{{ answers = $found }}""", timeout=180)
+    assert not machine.path(r"D:\probe.config").exists()
+    return _mongodb_check.judged(plan, questions, json.loads(printed)["answers"])
+
+
+def test_a_replica_set_says_version_databases_and_that_it_has_an_oplog(machine: Engine, replica_set: mongo_servers.Mongo) -> None:
+    entry = {"connection": f"mongodb://{replica_set.user}:{replica_set.password}@{replica_set.hosts}/?replicaSet={replica_set.replica_set}"}
+    (server,) = asked(machine, entry, oplog=True)["servers"]
+    assert server["version"] == "7.0.15"
+    found = {database["name"]: database["collections"] for database in server["databases"]}
+    with replica_set.client() as client:
+        for name in seed.DATABASES:
+            assert found[name] == len(client[name].list_collection_names())
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"password": "wrong"}, "mongodb_denied"), ({"connection": "127.0.0.1:1"}, "mongodb_unreachable"), ({"tls": True}, "mongodb_unreachable")])
+def test_a_mongodb_that_cannot_be_reached_says_why(machine: Engine, replica_set: mongo_servers.Mongo, change: dict[str, Any], reason: str) -> None:
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+
+    entry = {"connection": replica_set.hosts.split(",", maxsplit=1)[0], "user": replica_set.user, "password": replica_set.password}
+    with pytest.raises(StepFailed) as caught:
+        asked(machine, {**entry, **change})
+    assert caught.value.reason.name == reason
+    assert replica_set.password not in str(caught.value)
 
 
 def test_tls_with_a_client_certificate(machine: Engine, tmp_path: Path) -> None:
