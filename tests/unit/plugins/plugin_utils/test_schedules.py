@@ -231,7 +231,8 @@ def test_an_answer_that_is_none_is_refused_by_its_kind_and_nothing_is_paused(ans
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [*((answer, "schedules_unclear") for answer in (Response(200, "{}"), Response(200, "x"), Response(503, ""))), (OSError(SECRET), "schedules_unreachable")],
+    [*((answer, "schedules_unclear") for answer in (Response(200, "{}"), Response(200, "x"), Response(500, ""))),
+        *((answer, "schedules_unreachable") for answer in (OSError(SECRET), Response(503, "")))],
 )
 def test_a_log_in_that_fails_is_said(answer: Response | Exception, expected: str) -> None:
     server = Server({"a": True})
