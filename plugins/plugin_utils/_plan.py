@@ -110,10 +110,12 @@ class NodePlan:
         """What is done to the node, in this order."""
         found: list[str] = []
         if request.stops_services and not self.standby:
+            found += ["pause"] if request.pauses_schedules and "controller" in self.roles else []
             # The window job stops and starts the controller itself.
             found += ["drain", "lease", "window" if self.dumps else "stop", "restore", "release"]
         elif self.dumps:
             found += ["dump"]
+        found += ["resume"] if "pause" in found or self.resumes_schedules else []
         found += ["configuration"] if request.exports_configuration else []
         found += ["archive", "verify"] if request.exports_configuration or self.dumps else []
         return found

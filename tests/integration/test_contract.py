@@ -98,7 +98,7 @@ def test_a_failure_has_the_reason_that_belongs_to_it(answers: dict[str, dict[str
         "drain_timeout": "drain_timeout", "service_absent": "service_absent", "service_no_lease": "no_lease", "lease_taken": "lease_taken",
         "lease_kept": "service_not_restored", "window_failed": "dump_timeout", "config_missing": "critical_file_missing",
         "verify_incomplete": "archive_incomplete", "verify_bad": "archive_bad", "set_other": "archive_exists",
-        "catalogue_invalid": "folder_invalid"}
+        "catalogue_invalid": "folder_invalid", "schedules_failed": "schedules_not_resumed"}
 
 
 def test_changed_is_true_where_something_was_changed_or_would_be(answers: dict[str, dict[str, Any]]) -> None:
