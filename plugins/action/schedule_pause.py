@@ -21,6 +21,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._schedul
 # The record is what the next run needs, so a node that is gone for a moment is waited for.
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 15.0
+# Far below the time after which the lock of a run is stale.
+_SIGN_OF_LIFE_SECONDS = 45.0
 _MAXIMUM_BYTES = 64 * 1024 * 1024
 
 
@@ -37,7 +39,7 @@ class ActionModule(NodeAction):
     def _pause(self, arguments: Result, node: _Record) -> Result:
         if not _is_given(arguments["api"]):
             raise StepFailed("invalid_variable", "schedules can be paused only with base, client_id and client_secret of the API")
-        api, base = _api(arguments["api"]), arguments["api"]["base"]
+        api, base = _api(arguments["api"], node), arguments["api"]["base"]
         left = node.read()
         if self.check_mode:
             listed = _schedules.patiently(api.listing, node.wait)
@@ -62,7 +64,7 @@ class ActionModule(NodeAction):
         if self.check_mode:
             did = [f"would enable schedules that the run {record.run_id} has paused: {names}"]
             return {**result, "changed": True, "schedules": _told(record.schedules), "did": did}
-        found = _schedules.resume_patiently(_api(arguments["api"]), record, node.save, node.wait)
+        found = _schedules.resume_patiently(_api(arguments["api"], node), record, node.save, node.wait)
         result |= {"changed": bool(found.done), "schedules": _told(found.done), "gone": _told(found.gone), "left": _told(found.left)}
         if found.left:
             raise StepFailed(
@@ -77,12 +79,13 @@ class ActionModule(NodeAction):
 
 @dataclass
 class _Record:
-    """The record on the node. wait: see _schedules.Wait; asking the node meanwhile is the run's sign of life."""
+    """The record on the node. wait: see _schedules.Wait."""
 
     action: ActionModule
     arguments: Result
     variables: dict[str, t.Any]
     pause: float = 1.0
+    called: float = 0.0
 
     def __post_init__(self) -> None:
         self.name = self.variables["inventory_hostname"]
@@ -112,14 +115,20 @@ class _Record:
         _display.display(f"{utc_text()} {self.name}: asking the API of the Server again: {problem}")
         time.sleep(min(self.pause, left))
         self.pause = min(self.pause * 2, _LONGEST_WAIT_SECONDS)
+        return True
+
+    def sign_of_life(self) -> None:
+        """Every call of the node is one; none is due where the last was just now, and a lost node is no matter here."""
+        if time.monotonic() - self.called < _SIGN_OF_LIFE_SECONDS:
+            return
         try:
             self._call("read", patience=0)
         except Exception as error:
             if self.action.connection_failure(error) is None:
                 raise
-        return True
 
     def _call(self, operation: str, text: str = "", patience: float = _PATIENCE_SECONDS) -> str:
+        self.called = time.monotonic()
         asked = {"state": self.arguments["state"], "run_id": self.arguments["run_id"], "_operation": operation, "_record": text}
         return str(self.action.call_node(asked, self.variables, patience)["record"])
 
@@ -135,7 +144,7 @@ def _told(schedules: t.Iterable[Schedule]) -> list[dict[str, str]]:
     return [{"id": each.id, "name": each.name} for each in schedules]
 
 
-def _api(given: t.Mapping[str, t.Any]) -> _schedules.Api:
+def _api(given: t.Mapping[str, t.Any], node: _Record) -> _schedules.Api:
     _schedules.check_base(given["base"])
     ca_file = str(Path(given["ca_file"]).expanduser()) if given["ca_file"] else ""
     if ca_file and not Path(ca_file).is_file():
@@ -146,6 +155,7 @@ def _api(given: t.Mapping[str, t.Any]) -> _schedules.Api:
         warn("the certificate of the API is not verified: whoever answers in its place gets its secret")
 
     def send(request: Request) -> Response:
+        node.sign_of_life()
         return _send(request, ca_file, given)
 
     settings = ("token_path", "listing_path", "item_path", "id_field", "name_field", "enabled_field")

@@ -8,13 +8,15 @@ A step's result is what Ansible registered for a task: the module's result, with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 from datetime import datetime
 
 from . import _log, _manifest, _names
 from ._node_job import size
-from ._outcome import EXIT_CODES, REASONS, overall_exit_code
+from ._outcome import EXIT_CODES, REASONS, StepFailed, overall_exit_code
+from ._schedules import read_record as _schedule_record
 
 SCHEMA = 1
 
@@ -266,8 +268,21 @@ def _schedules(results: Results, check_mode: bool) -> dict[str, t.Any]:
     paused = [each for steps in results.values() for each in steps.get("pause", {}).get("schedules", ())]
     ends = [steps["resume"] if _ok(steps["resume"]) else steps["resume"].get("detail") or {} for steps in results.values() if "resume" in steps]
     resumed = [each for end in ends for each in end.get("schedules", ())]
-    left = [each for end in ends for each in end.get("left", ())] if ends or check_mode else paused
+    left = [each for end in ends for each in end.get("left", ())]
+    if not ends and not (paused and check_mode):
+        left = paused or _recorded(results)
     return {"paused": len(paused), "resumed": 0 if check_mode else len(resumed), "left": [each["name"] or each["id"] for each in left]}
+
+
+def _recorded(results: Results) -> list[dict[str, str]]:
+    """What dead runs have left paused, and nobody has enabled since."""
+    found: list[dict[str, str]] = []
+    for steps in results.values():
+        if text := steps.get("facts", {}).get("schedules_left"):
+            # One that cannot be read is a warning of the plan.
+            with contextlib.suppress(StepFailed):
+                found += [{"id": each.id, "name": each.name} for each in _schedule_record(text).schedules]
+    return found
 
 
 def _verdict(verify: StepResult) -> str:

@@ -126,6 +126,7 @@ def test_one_that_cannot_be_enabled_fails_the_run_keeps_its_backup_and_is_mended
     assert all(what in warning for what in (run.outcome["run_id"], NAMES[-1], "alteryx_window_schedules_api"))
     assert f" warning  {warning}" in unable.stdout
     assert warning.partition(": ")[2] in unable.log
+    assert_told(unable, 0, 0, NAMES[-1:])
     assert record(fleet).exists()
     mending = run_fleet("database_backup.yml", extra_vars=WANTED)
     mending.assert_ok()

@@ -166,8 +166,8 @@ def test_an_api_that_stays_away_is_a_failure_with_names_and_the_run_gives_signs_
     assert [each["id"] for each in result["detail"]["left"]] == ENABLED
     assert node.text == text
     assert 600 <= clock.now - begun < 620
-    # Far below the 180 s after which a lock is stale.
-    assert len([call for call in node.calls if call["_operation"] == "read"]) > 600 / 20
+    # The lock of a run is stale after 180 s without a call.
+    assert len([call for call in node.calls if call["_operation"] == "read"]) > 600 / 90
 
 
 def test_a_record_of_another_server_is_left_alone(server: V3Api, access: dict[str, t.Any]) -> None:

@@ -539,3 +539,14 @@ def test_a_prediction_leaves_no_schedule_paused() -> None:
         assert composed["schedules"] == {"paused": 2, "resumed": 0, "left": []}
         assert "schedules 2 would be paused" in _report.summary(composed, "x")
     assert "schedules" not in _report.summary(outcome(samples.steps()), "x")
+
+
+def test_what_a_dead_run_has_left_paused_and_nobody_could_enable_is_told() -> None:
+    steps = samples.steps("config")
+    steps["facts"]["schedules_left"] = '{"schema": 1, "run_id": "dead", "base": "https://h/webapi", "schedules": [{"id": "a", "name": "Daily sales"}]}'
+    assert outcome(steps, "config")["schedules"] == {"paused": 0, "resumed": 0, "left": ["Daily sales"]}
+    assert " schedules still paused: Daily sales" in _report.summary(outcome(steps, "config"), "x")
+    steps["resume"] = {"changed": True, "schedules": PAUSED[:1], "gone": [], "left": [], "did": []}
+    assert outcome(steps, "config")["schedules"] == {"paused": 0, "resumed": 1, "left": []}
+    steps["facts"]["schedules_left"] = "{"
+    assert outcome({name: result for name, result in steps.items() if name != "resume"}, "config")["schedules"]["left"] == []
