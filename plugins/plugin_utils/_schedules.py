@@ -300,7 +300,7 @@ def pause(api: Api, run_id: str, base: str, left: Record | None, save: t.Callabl
         The record, for resume.
 
     Raises:
-        StepFailed: of Api. What is disabled by then stands in the record: resume it.
+        StepFailed: of Api; schedules_unclear too when schedules are still enabled. What is disabled by then stands in the record: resume it.
     """
     listed = patiently(api.listing, wait)
     record = record_of(run_id, base, listed, left)
@@ -310,35 +310,48 @@ def pause(api: Api, run_id: str, base: str, left: Record | None, save: t.Callabl
     for each in record.schedules:
         if now[each.id]:
             api.enable(each.id, enabled=False)
+    # Proved, not believed: a wrong path is a 404 as well as a schedule that was deleted just now.
+    now = {each.id: each.enabled for each in api.listing()} if any(now.values()) else now
+    if still := [each for each in record.schedules if now.get(each.id)]:
+        raise StepFailed("schedules_unclear", f"still enabled after they were paused: {named(still)}")
     return record
 
 
 def resume(api: Api, record: Record, save: t.Callable[[Record | None], None]) -> Result:
     """Enables what the record names, and nothing else; goes on after a failure, because every schedule counts.
 
+    A schedule leaves the record only when the list shows that it is enabled, or is not there any more.
+
     Args:
         save: keeps what is left of the record; None when nothing is.
     """
-    done: list[Schedule] = []
-    gone: list[Schedule] = []
-    left: list[Schedule] = []
-    problem = ""
-    in_a_row, silent = 0, True
-    for number, each in enumerate(record.schedules):
+    problems: list[tuple[str, StepFailed]] = []
+    tried: list[Schedule] = []
+    in_a_row = 0
+    for each in record.schedules:
         try:
-            (done if api.enable(each.id, enabled=True) else gone).append(each)
+            api.enable(each.id, enabled=True)
+            tried.append(each)
             in_a_row = 0
         except StepFailed as failure:
-            left.append(each)
-            problem = problem or f"{named([each])}: {failure.message}"
-            unanswered = failure.reason.name == "schedules_unreachable"
-            silent = silent and unanswered
-            in_a_row = in_a_row + 1 if unanswered else 0
+            problems.append((f"{named([each])}: {failure.message}", failure))
+            in_a_row = in_a_row + 1 if failure.reason.name == "schedules_unreachable" else 0
             if in_a_row == _SILENT:
-                left += record.schedules[number + 1 :]
                 break
-    save(replace(record, schedules=tuple(left)) if left else None)
-    return Result(tuple(done), tuple(gone), tuple(left), problem, silent and bool(left))
+    done: list[Schedule] = []
+    gone: list[Schedule] = []
+    try:
+        now = {each.id: each.enabled for each in api.listing()} if tried else {}
+        done = [each for each in tried if now.get(each.id)]
+        gone = [each for each in tried if each.id not in now]
+    except StepFailed as failure:
+        problems.append((failure.message, failure))
+    settled = {each.id for each in (*done, *gone)}
+    left = tuple(each for each in record.schedules if each.id not in settled)
+    save(replace(record, schedules=left) if left else None)
+    problem = next((text for text, _ in problems), "the API has taken it and lists it as not enabled") if left else ""
+    silent = bool(problems) and all(failure.reason.name == "schedules_unreachable" for _, failure in problems)
+    return Result(tuple(done), tuple(gone), left, problem, silent)
 
 
 def resume_patiently(api: Api, record: Record, save: t.Callable[[Record | None], None], wait: Wait) -> Result:

@@ -348,3 +348,23 @@ def test_a_token_that_fits_in_no_header_is_none(token: t.Any) -> None:
 def test_people_read_names_of_very_many_the_first() -> None:
     assert _schedules.named([Schedule("a", "", True), Schedule("b", "two\n lines", True)]) == "a, two lines"
     assert _schedules.named([Schedule(str(number), "", True) for number in range(25)]).endswith("18, 19 and 5 more")
+
+
+def test_a_wrong_path_is_not_taken_for_schedules_that_are_gone() -> None:
+    server, store, record = paused({"a": True, "b": True})
+    server.fail = lambda what: Response(404, "") if what.startswith("PATCH") else None
+    result = _schedules.resume_patiently(api(server), record, store.save, Waiting(9))
+    assert ([each.id for each in result.left], result.gone, store.left()) == (["a", "b"], (), record)
+    server.enabled = {"a": True}
+    assert reason(lambda: pause(server, store, "run2")) == "schedules_unclear"
+
+
+def test_what_the_api_takes_and_does_not_do_is_not_believed() -> None:
+    server, store, record = paused({"a": True, "b": True})
+    server.fail = lambda what: Response(200, "{}") if what == "PATCH /v3/schedules/b" else None
+    result = _schedules.resume(api(server), record, store.save)
+    assert ([each.id for each in result.done], [each.id for each in result.left], result.silent) == (["a"], ["b"], False)
+    assert "not enabled" in result.problem
+    server.fail = lambda what: Response(503, "") if what == "GET /v3/schedules" else None
+    result = _schedules.resume(api(server), record, store.save)
+    assert ([each.id for each in result.left], result.silent) == (["a", "b"], True)
