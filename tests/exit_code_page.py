@@ -65,6 +65,7 @@ MEANINGS = {
     "schedules_denied": "The API of the Server refuses the key.",
     "schedules_unclear": "The API of the Server answers something else than expected.",
     "schedules_record_bad": "The record of schedules that a run has paused cannot be used.",
+    "schedules_not_resumed": "Schedules that were paused for the window could not be enabled again.",
     "database_missing": "The folder of the embedded MongoDB is absent.",
     "folder_invalid": "A folder of the configuration is a file, or no absolute path.",
     "drive_missing": "The node has no such drive.",

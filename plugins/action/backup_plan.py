@@ -18,6 +18,7 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_plan.yml."""
         asked = arguments["request"]
         request = _plan.Request(**{field.name: asked[field.name] for field in dataclasses.fields(_plan.Request) if field.name in asked})
+        request = dataclasses.replace(request, pauses_schedules=arguments["schedules"], knows_api=arguments["schedules_api"])
         hostvars = variables["hostvars"]
         addresses = {host: str(hostvars[host].get("ansible_host", "")) for host in asked["hosts"]}
         fleet = _plan.Fleet(

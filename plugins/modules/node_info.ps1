@@ -16,6 +16,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDump
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSchedule
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -225,6 +226,7 @@ Invoke-NodeModule -Module $module -Body {
     # Nothing has to become null, not an empty object.
     $module.Result['lock'] = if ($null -ne $lock) { $lock } else { $null }
     $module.Result['hold'] = Test-NodeHold
+    $module.Result['schedules_left'] = [string](Read-ScheduleRecord)
     $module.Result['cluster_resource'] = [string](Get-ClusterResource -Service $module.Params.service_name)
     $module.Result['reboot_pending'] = @(Get-RebootSign)
     $module.Result['trust'] = @((Get-FolderTrust -Path (Get-StateFolder)), (Get-FolderTrust -Path (Get-CodeFolder)))

@@ -25,6 +25,9 @@ from ._variables import load_yaml
 COLLECTION = "alteryx_ops.server_backup"
 ROOT = Path(__file__).resolve().parent.parent.parent
 
+# What the names of options end with whose values are shown nowhere. (The option "secrets" of some modules says what to do with those of the node.)
+_SECRET = ("password", "secret", "client_id")
+
 _display = Display()
 Result = dict[str, t.Any]
 
@@ -48,7 +51,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                 refuse_unknown_variables(variables)
             result.update(self.perform(self._arguments(secrets), variables))
         except Exception as error:
-            failure = error if isinstance(error, StepFailed) else self._connection_failure(error)
+            failure = error if isinstance(error, StepFailed) else self.connection_failure(error)
             if failure is None:
                 raise
             result.update(
@@ -64,7 +67,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         result.update(node=node, started=started, finished=utc_text(), seconds=round(time.monotonic() - begun, 3))
         return t.cast(Result, remove_values(result, list(secrets)))
 
-    def _connection_failure(self, error: Exception) -> StepFailed | None:
+    def connection_failure(self, error: Exception) -> StepFailed | None:
         """A node that does not answer as a failure of the step: Ansible's "unreachable" would take the host out of the play and so past always."""
         if not _is_connection_failure(error):
             return None
@@ -169,7 +172,7 @@ def _options(documented: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     spec: dict[str, t.Any] = {}
     for name, option in documented.items():
         spec[name] = {key: option[key] for key in ("type", "required", "default", "choices", "elements") if key in option}
-        if "password" in name:
+        if name.endswith(_SECRET):
             spec[name]["no_log"] = True
         if "suboptions" in option:
             spec[name]["options"] = _options(option["suboptions"])

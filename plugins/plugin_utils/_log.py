@@ -183,6 +183,24 @@ def _lock(result: StepResult) -> Words:
         yield "WARNING", f"goes on with the window job of the run {result['adopted']}"
 
 
+def _names(schedules: t.Iterable[t.Mapping[str, str]]) -> str:
+    return ", ".join(one_line(each["name"] or each["id"]) for each in schedules)
+
+
+def _pause(result: StepResult) -> Words:
+    if result.get("schedules"):
+        yield "INFO", f"paused, and to be enabled again: {_names(result['schedules'])}"
+
+
+def _resume(result: StepResult) -> Words:
+    if result.get("schedules"):
+        yield "SUCCESS", f"enabled again: {_names(result['schedules'])}"
+    if result.get("gone"):
+        yield "INFO", f"deleted meanwhile: {_names(result['gone'])}"
+    if result.get("left"):
+        yield "WARNING", f"still paused: {_names(result['left'])}"
+
+
 def _drain(result: StepResult) -> Words:
     running = result.get("running") or []
     names = ", ".join(f"{process['name']} ({process['process_id']})" for process in running)
@@ -265,5 +283,5 @@ def _set(result: StepResult) -> Words:
 _DETAILS: dict[str, t.Callable[[StepResult], Words]] = {
     "request": _request, "facts": _facts, "plan": _plan, "mongodb": _mongodb, "lock": _lock, "lock_others": _lock, "drain": _drain, "drain_again": _drain,
     "lease": _lease, "stop": _stop, "gate": _gate, "window": _window, "dump": _window, "restore": _restore, "health": _health, "configuration": _configuration,
-    "archive": _archive, "verify": _verify, "set": _set, "unlock": _lock,
+    "archive": _archive, "verify": _verify, "set": _set, "unlock": _lock, "pause": _pause, "resume": _resume,
 }  # fmt: skip

@@ -9,7 +9,7 @@ import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from . import _critical_files, _database_dump, _folder_trust, _mongodb, _names, _persistence, _runtime_settings, _topology
+from . import _critical_files, _database_dump, _folder_trust, _mongodb, _names, _persistence, _runtime_settings, _schedules, _topology
 from ._mongodb import Connection
 from ._outcome import StepFailed
 
@@ -35,6 +35,9 @@ class Request:
     secrets: str
     folder_trust: str
     needs_stop: bool = True
+    pauses_schedules: bool = False
+    knows_api: bool = False
+    """Are the credentials of the Server's API given?"""
 
     @property
     def stops_services(self) -> bool:
@@ -94,6 +97,8 @@ class NodePlan:
     controller_host: str = ""
     controller_port: int = 0
     dump: dict[str, t.Any] = field(default_factory=lambda: dict(NO_DUMP))
+    resumes_schedules: bool = False
+    """Has a dead run left a record that this one can use?"""
 
     @property
     def dumps(self) -> bool:
@@ -104,10 +109,12 @@ class NodePlan:
         """What is done to the node, in this order."""
         found: list[str] = []
         if request.stops_services and not self.standby:
+            found += ["pause"] if request.pauses_schedules and "controller" in self.roles else []
             # The window job stops and starts the controller itself.
             found += ["drain", "lease", "window" if self.dumps else "stop", "restore", "release"]
         elif self.dumps:
             found += ["dump"]
+        found += ["resume"] if "pause" in found or self.resumes_schedules else []
         found += ["configuration"] if request.exports_configuration else []
         found += ["archive", "verify"] if request.exports_configuration or self.dumps else []
         return found
@@ -156,6 +163,8 @@ def plan_node(name: str, facts: Facts, request: Request, database: Database | No
         expected_bytes=int(facts["database"]["bytes"]),
     )
     node_plan.warnings += _check_state_folders(facts, request)
+    node_plan.resumes_schedules, left = _schedules_left(facts, request)
+    node_plan.warnings += [left] if left else []
     node_plan.warnings += [f"Windows wants a reboot: {sign}" for sign in facts["reboot_pending"]]
     if abs(facts["clock_off"]) > CLOCK_OFF_SECONDS:
         node_plan.warnings.append(f"its clock is {facts['clock_off']:.0f} s away from that of the control node")
@@ -199,6 +208,19 @@ def _check_free(facts: Facts) -> None:
     if lock and lock["fresh"]:
         message = f"the run {lock['run_id']} of {lock['holder']} holds the node since {lock['started']}; its last sign of life was {lock['age']:.0f} s ago"
         raise StepFailed("run_locked", message, {"lock": dict(lock)})
+
+
+def _schedules_left(facts: Facts, request: Request) -> tuple[bool, str]:
+    """Will this run enable what a dead one has left paused? And what is said of it, "" for nothing."""
+    if not facts["schedules_left"]:
+        return False, ""
+    try:
+        record = _schedules.read_record(facts["schedules_left"])
+    except StepFailed as failure:
+        if request.pauses_schedules and request.stops_services:
+            raise
+        return False, f"{failure.message}. {failure.reason.hint}"
+    return request.knows_api, _schedules.left_paused(record, request.knows_api)
 
 
 def _check_state_folders(facts: Facts, request: Request) -> list[str]:

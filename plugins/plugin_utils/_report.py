@@ -8,17 +8,19 @@ A step's result is what Ansible registered for a task: the module's result, with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 from datetime import datetime
 
 from . import _log, _manifest, _names
 from ._node_job import size
-from ._outcome import EXIT_CODES, REASONS, overall_exit_code
+from ._outcome import EXIT_CODES, REASONS, StepFailed, overall_exit_code
+from ._schedules import read_record as _schedule_record
 
 SCHEMA = 1
 
-_GOES_ON = ("health",)
+_GOES_ON = ("health", "resume")
 """Steps whose failure is reported and keeps nothing from going on."""
 
 BACKSLASH = "\\"
@@ -135,6 +137,8 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
     lacking = []
     for host, node in plan["nodes"].items():
         steps = results.get(host, {})
+        if steps.get("pause", {}).get("schedules") and not _ok(steps.get("resume")):
+            lacking.append((host, "no proof that the paused schedules were enabled again"))
         moves = plan["stops_services"] and not node["standby"]
         if moves and not node["dumps"] and not _stopped(steps):
             lacking.append((host, "no proof that the service was stopped"))
@@ -203,6 +207,7 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, clock: floa
         **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
         "failures": failures,
         "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
+        "schedules": _schedules(results, check_mode),
         "warnings": _warnings(plan, request, results),
         "nodes": nodes,
     }
@@ -258,6 +263,28 @@ def _downtime(stop: StepResult, restore: StepResult) -> dict[str, float]:
     return {name: round(seconds, 3) for name, seconds in parts.items()}
 
 
+def _schedules(results: Results, check_mode: bool) -> dict[str, t.Any]:
+    """paused, resumed: how many this run has paused, or would, and enabled again. left: names of those that were paused when it was last looked."""
+    paused = [each for steps in results.values() for each in steps.get("pause", {}).get("schedules", ())]
+    ends = [steps["resume"] if _ok(steps["resume"]) else steps["resume"].get("detail") or {} for steps in results.values() if "resume" in steps]
+    resumed = [each for end in ends for each in end.get("schedules", ())]
+    left = [each for end in ends for each in end.get("left", ())]
+    if not ends and not (paused and check_mode):
+        left = paused or _recorded(results)
+    return {"paused": len(paused), "resumed": 0 if check_mode else len(resumed), "left": [each["name"] or each["id"] for each in left]}
+
+
+def _recorded(results: Results) -> list[dict[str, str]]:
+    """What dead runs have left paused, and nobody has enabled since."""
+    found: list[dict[str, str]] = []
+    for steps in results.values():
+        if text := steps.get("facts", {}).get("schedules_left"):
+            # One that cannot be read is a warning of the plan.
+            with contextlib.suppress(StepFailed):
+                found += [{"id": each.id, "name": each.name} for each in _schedule_record(text).schedules]
+    return found
+
+
 def _verdict(verify: StepResult) -> str:
     if _ok(verify):
         return str(verify.get("verdict", "not verified"))
@@ -295,6 +322,11 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     if down["total"]:
         parts = " + ".join(f"{part} {down[part]:.1f}" for part in ("stop", "dump", "start", "rest"))
         lines.append(f" downtime {down['total']:.1f} s = {parts}")
+    schedules = outcome["schedules"]
+    said = [f"{schedules['paused']} {'would be ' if outcome['verdict'] == 'PREDICTED' else ''}paused"] if schedules["paused"] else []
+    said += [f"{schedules['resumed']} enabled again"] if schedules["resumed"] else []
+    said += [f"still paused: {', '.join(schedules['left'])}"] if schedules["left"] else []
+    lines += [f" schedules {', '.join(said)}"] if said else []
     for host, node in outcome["nodes"].items():
         lasted = f"  down for {node['downtime']['total']:.1f} s" if node["downtime"]["total"] and len(outcome["nodes"]) > 1 else ""
         lines.append(f" node     {host}  {', '.join(node['roles']) or 'roles unknown'}  service {node['service_before']} -> {node['service_after']}{lasted}")

@@ -13,11 +13,22 @@ import base64
 import json
 import typing as t
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from ._outcome import StepFailed
 
 SCHEMA = 1
+
+ROUNDS = 3
+"""So often a schedule is tried that the API answers about and does not enable."""
+
+_SILENT = 2
+"""So many schedules in a row without an answer, and the API is taken for gone."""
+
+_NAMED = 20
+
+Wait = t.Callable[[str], bool]
+"""Waits a while because of what the text says; False when the time is over."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Response:
     body: str
 
 
+T = t.TypeVar("T")
+
 Http = t.Callable[[Request], Response]
 """Sends a request; every status is an answer. Raises OSError when there was none."""
 
@@ -57,6 +70,22 @@ class Endpoints:
     def url(self, path: str, identity: str = "") -> str:
         """The address of a path."""
         return self.base.rstrip("/") + path.replace("{id}", quote(identity, safe=""))
+
+
+def check_base(base: str) -> None:
+    """Refuses an address that cannot be one; it is shown and recorded, so it may hold no login.
+
+    Raises:
+        StepFailed: invalid_variable.
+    """
+    try:
+        parts = urlsplit(base)
+        good = parts.scheme in ("https", "http") and parts.hostname and not (parts.username or parts.password or parts.query or parts.fragment)
+        good = good and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise StepFailed("invalid_variable", "the address of the API must be http(s)://HOST/webapi, without a login in it")
 
 
 @dataclass(frozen=True)
@@ -98,14 +127,42 @@ def read_record(text: str) -> Record:
         raise StepFailed("schedules_record_bad", f"the record of paused schedules cannot be read: {error!r}") from error
 
 
+def check_server(record: Record, base: str) -> None:
+    """The schedules of one Server are none of another.
+
+    Raises:
+        StepFailed: schedules_record_bad.
+    """
+    if record.base.rstrip("/").lower() != base.rstrip("/").lower():
+        raise StepFailed("schedules_record_bad", f"the run {record.run_id} has left schedules of {record.base} paused, this run is about {base}")
+
+
+def named(schedules: t.Iterable[Schedule]) -> str:
+    """Names for people; of very many the first."""
+    names = [" ".join((each.name or each.id).split()) for each in schedules]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def counted(schedules: t.Sized) -> str:
+    """1 schedule, 2 schedules."""
+    return f"{len(schedules)} schedule{'' if len(schedules) == 1 else 's'}"
+
+
+def left_paused(record: Record, knows_api: bool) -> str:
+    """What is said of the record of a dead run. knows_api: are the API's credentials given?"""
+    then = "this run enables them again" if knows_api else "they stay so until a run has the API's credentials, alteryx_window_schedules_api"
+    return f"the run {record.run_id} has left {counted(record.schedules)} paused; {then}: {named(record.schedules)}"
+
+
 def record_of(run_id: str, base: str, listed: t.Sequence[Schedule], left: Record | None) -> Record:
     """What a run must record before it pauses: everything enabled now, and what a dead run has left disabled.
 
     Raises:
         StepFailed: schedules_record_bad when the record left is of another Server.
     """
-    if left and left.base.rstrip("/").lower() != base.rstrip("/").lower():
-        raise StepFailed("schedules_record_bad", f"the run {left.run_id} has left schedules of {left.base} paused, this run is about {base}")
+    if left:
+        check_server(left, base)
     there = {each.id for each in listed}
     inherited = [each for each in left.schedules if each.id in there] if left else []
     enabled = [each for each in listed if each.enabled]
@@ -121,6 +178,10 @@ class Api:
         self._endpoints = endpoints
         self._login = (client_id, client_secret)
         self._token = ""
+
+    def log_in(self) -> None:
+        """Fetches a token, whatever there was: that of before a restart may be none any more. Raises as listing does."""
+        self._token = self._fetch_token()
 
     def listing(self) -> tuple[Schedule, ...]:
         """Every schedule. Raises StepFailed: schedules_unreachable, schedules_denied, schedules_unclear."""
@@ -155,16 +216,15 @@ class Api:
             answer = self._authorised(method, path, identity, content)
         if 200 <= answer.status < 300 or answer.status in allow:
             return answer
-        reason = "schedules_denied" if answer.status in (401, 403) else "schedules_unclear"
-        raise StepFailed(reason, f"{method} {path} answered with status {answer.status}")
+        raise _refused(f"{method} {path}", answer.status, denied=(401, 403))
 
     def _authorised(self, method: str, path: str, identity: str, content: bytes) -> Response:
         if not self._token:
-            self._token = self._log_in()
+            self.log_in()
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **({"Content-Type": "application/json"} if content else {})}
         return self._send(Request(method, self._endpoints.url(path, identity), headers, content), path)
 
-    def _log_in(self) -> str:
+    def _fetch_token(self) -> str:
         user, secret = self._login
         login = base64.b64encode(f"{quote(user, safe='')}:{quote(secret, safe='')}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
@@ -172,13 +232,13 @@ class Api:
         answer = self._send(Request("POST", self._endpoints.url(self._endpoints.token), headers, body), self._endpoints.token)
         if answer.status != 200:
             # OAuth 2 answers 400 to a client it does not know.
-            reason = "schedules_denied" if answer.status in (400, 401, 403) else "schedules_unclear"
-            raise StepFailed(reason, f"POST {self._endpoints.token} answered with status {answer.status}")
+            raise _refused(f"POST {self._endpoints.token}", answer.status, denied=(400, 401, 403))
         try:
             token = json.loads(answer.body)["access_token"]
         except (ValueError, KeyError, TypeError):
             token = ""
-        if not isinstance(token, str) or not token:
+        # What could not stand in a header would be told by the library that refuses it.
+        if not isinstance(token, str) or not (token.isascii() and token.isprintable() and token):
             raise StepFailed("schedules_unclear", f"POST {self._endpoints.token} answered without an access token")
         return token
 
@@ -190,30 +250,59 @@ class Api:
             raise StepFailed("schedules_unreachable", f"{request.method} {path}: no answer ({type(error).__name__})") from None
 
 
+def _refused(what: str, status: int, denied: t.Collection[int]) -> StepFailed:
+    message = f"{what} answered with status {status}"
+    if status in denied:
+        return StepFailed("schedules_denied", message)
+    if status in (502, 503, 504):
+        # What stands in front of the API, or the API on its way up.
+        return StepFailed("schedules_unreachable", message)
+    return StepFailed("schedules_unclear", message)
+
+
+def patiently(call: t.Callable[[], T], wait: Wait) -> T:
+    """What a call of the API returns; called again while nobody answers and there is time.
+
+    Raises:
+        StepFailed: of the last call.
+    """
+    while True:
+        try:
+            return call()
+        except StepFailed as failure:
+            if failure.reason.name != "schedules_unreachable" or not wait(failure.message):
+                raise
+
+
 @dataclass(frozen=True)
 class Result:
-    """done: schedules switched or found switched. gone: deleted meanwhile. left: could not be switched. problem: why, the first."""
+    """done: schedules switched or found switched. gone: deleted meanwhile. left: could not be switched. problem: why, the first.
+
+    silent: of none that is left came an answer.
+    """
 
     done: tuple[Schedule, ...]
     gone: tuple[Schedule, ...]
     left: tuple[Schedule, ...]
     problem: str = ""
+    silent: bool = False
 
 
-def pause(api: Api, run_id: str, base: str, left: Record | None, save: t.Callable[[Record], None]) -> Record:
+def pause(api: Api, run_id: str, base: str, left: Record | None, save: t.Callable[[Record], None], wait: Wait = lambda _: False) -> Record:
     """Disables every enabled schedule.
 
     Args:
         left: the record of a dead run, None when there is none.
         save: keeps the record where the next run finds it; called, and returned, before the first schedule is touched.
+        wait: for an API that is not up yet.
 
     Returns:
         The record, for resume.
 
     Raises:
-        StepFailed: of Api. What is disabled by then stands in the record: resume it.
+        StepFailed: of Api; schedules_unclear too when schedules are still enabled. What is disabled by then stands in the record: resume it.
     """
-    listed = api.listing()
+    listed = patiently(api.listing, wait)
     record = record_of(run_id, base, listed, left)
     if record.schedules:
         save(record)
@@ -221,24 +310,65 @@ def pause(api: Api, run_id: str, base: str, left: Record | None, save: t.Callabl
     for each in record.schedules:
         if now[each.id]:
             api.enable(each.id, enabled=False)
+    # Proved, not believed: a wrong path is a 404 as well as a schedule that was deleted just now.
+    now = {each.id: each.enabled for each in api.listing()} if any(now.values()) else now
+    if still := [each for each in record.schedules if now.get(each.id)]:
+        raise StepFailed("schedules_unclear", f"still enabled after they were paused: {named(still)}")
     return record
 
 
 def resume(api: Api, record: Record, save: t.Callable[[Record | None], None]) -> Result:
     """Enables what the record names, and nothing else; goes on after a failure, because every schedule counts.
 
+    A schedule leaves the record only when the list shows that it is enabled, or is not there any more.
+
     Args:
         save: keeps what is left of the record; None when nothing is.
     """
-    done: list[Schedule] = []
-    gone: list[Schedule] = []
-    left: list[Schedule] = []
-    problem = ""
+    problems: list[tuple[str, StepFailed]] = []
+    tried: list[Schedule] = []
+    in_a_row = 0
     for each in record.schedules:
         try:
-            (done if api.enable(each.id, enabled=True) else gone).append(each)
+            api.enable(each.id, enabled=True)
+            tried.append(each)
+            in_a_row = 0
         except StepFailed as failure:
-            left.append(each)
-            problem = problem or f"{each.name or each.id}: {failure.message}"
-    save(replace(record, schedules=tuple(left)) if left else None)
-    return Result(tuple(done), tuple(gone), tuple(left), problem)
+            problems.append((f"{named([each])}: {failure.message}", failure))
+            in_a_row = in_a_row + 1 if failure.reason.name == "schedules_unreachable" else 0
+            if in_a_row == _SILENT:
+                break
+    done: list[Schedule] = []
+    gone: list[Schedule] = []
+    try:
+        now = {each.id: each.enabled for each in api.listing()} if tried else {}
+        done = [each for each in tried if now.get(each.id)]
+        gone = [each for each in tried if each.id not in now]
+    except StepFailed as failure:
+        problems.append((failure.message, failure))
+    settled = {each.id for each in (*done, *gone)}
+    left = tuple(each for each in record.schedules if each.id not in settled)
+    save(replace(record, schedules=left) if left else None)
+    problem = next((text for text, _ in problems), "the API has taken it and lists it as not enabled") if left else ""
+    silent = bool(problems) and all(failure.reason.name == "schedules_unreachable" for _, failure in problems)
+    return Result(tuple(done), tuple(gone), left, problem, silent)
+
+
+def resume_patiently(api: Api, record: Record, save: t.Callable[[Record | None], None], wait: Wait) -> Result:
+    """resume, as soon as the API answers; again while it does not, and ROUNDS times for what it answers and does not enable."""
+    done: list[Schedule] = []
+    gone: list[Schedule] = []
+    left = record
+    rounds = 0
+    while True:
+        try:
+            patiently(api.log_in, wait)
+        except StepFailed as failure:
+            return Result(tuple(done), tuple(gone), left.schedules, failure.message)
+        result = resume(api, left, save)
+        done += result.done
+        gone += result.gone
+        left = replace(left, schedules=result.left)
+        rounds += 0 if result.silent else 1
+        if not result.left or rounds == ROUNDS or not wait(result.problem):
+            return replace(result, done=tuple(done), gone=tuple(gone))

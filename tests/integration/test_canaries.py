@@ -89,10 +89,12 @@ def watched(request: pytest.FixtureRequest, lab: Lab, planted: dict[str, str], t
     transcript.mkdir()
     lab.node.behave(**scene.behaviour)
     began = time.time()
+    # On a real Windows nobody plays the API.
+    api = lab.inventory_content()["alteryx"]["children"]["alteryx_lab"]["vars"].get("alteryx_window_schedules_api", {})
     environment = {"ANSIBLE_VERBOSITY": "5", "ANSIBLE_LOG_PATH": str(folder / "ansible.log"), "ANSIBLE_LOCAL_TEMP": str(folder / "temp")}
     try:
         with Onlooker([lab.node.path(path) for path in (STAGING, STATE_FOLDER)]) as seen:
-            background = BackgroundRun(lab, "full_backup.yml", folder / "run", environment=environment)
+            background = BackgroundRun(lab, "full_backup.yml", folder / "run", environment=environment, extra_vars={"alteryx_window_schedules": bool(api)})
             try:
                 run = background.finish()
             finally:
@@ -103,7 +105,8 @@ def watched(request: pytest.FixtureRequest, lab: Lab, planted: dict[str, str], t
         shutil.rmtree(transcript)
         assert (run.rc, run.outcome.get("reason")) == (scene.code, scene.reason), run.output[-4000:]
         encrypted = {element.tag: element.text for element in lab.settings().iter() if element.tag.endswith("Encrypted") and element.text}
-        clear = {**lab.secrets(), "connection": lab.node.password, **{f"of {tag}": alteryx_install.decrypt(text) for tag, text in encrypted.items()}}
+        clear = {**lab.secrets(), "connection": lab.node.password, **{name: api[name] for name in ("client_id", "client_secret") if name in api},
+                 **{f"of {tag}": alteryx_install.decrypt(text) for tag, text in encrypted.items()}}
         inside = planted | encrypted
         on_node = dict(canary_search.find_in_files(observer.files(lab.node, began), clear | inside))
         elsewhere = _search({**control, **{f"wire: {name}": content for name, content in wire.items()},
@@ -115,9 +118,12 @@ def watched(request: pytest.FixtureRequest, lab: Lab, planted: dict[str, str], t
         lab.recover()
 
 
-def test_the_secrets_are_worth_looking_for(watched: Watched) -> None:
+def test_the_secrets_are_worth_looking_for(watched: Watched, lab: Lab) -> None:
     assert all(len(secret) >= 16 for secret in (*watched.clear.values(), *watched.inside.values()))
     assert {"controller_token", "admin", "non_admin", "connection", "of SmtpPasswordEncrypted"} <= watched.clear.keys()
+    if lab.kind != "windows":
+        assert {"client_id", "client_secret"} <= watched.clear.keys()
+        assert watched.run.outcome["schedules"]["paused"] > 0
 
 
 def test_the_search_looks_everywhere(watched: Watched, lab: Lab) -> None:

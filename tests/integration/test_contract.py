@@ -96,9 +96,10 @@ def test_a_failure_has_the_reason_that_belongs_to_it(answers: dict[str, dict[str
     reasons.saw(*found.values())
     assert found == {
         "drain_timeout": "drain_timeout", "service_absent": "service_absent", "service_no_lease": "no_lease", "lease_taken": "lease_taken",
-        "lease_kept": "service_not_restored", "window_failed": "dump_timeout", "mongodb_denied": "mongodb_denied", "dump_denied": "dump_failed", "config_missing": "critical_file_missing",
+        "lease_kept": "service_not_restored", "window_failed": "dump_timeout", "mongodb_denied": "mongodb_denied",
+        "dump_denied": "dump_failed", "config_missing": "critical_file_missing",
         "verify_incomplete": "archive_incomplete", "verify_bad": "archive_bad", "set_other": "archive_exists",
-        "catalogue_invalid": "folder_invalid"}
+        "catalogue_invalid": "folder_invalid", "schedules_failed": "schedules_not_resumed"}
 
 
 def test_changed_is_true_where_something_was_changed_or_would_be(answers: dict[str, dict[str, Any]]) -> None:

@@ -28,6 +28,8 @@ from .control import ControlServer, Verb
 from .hosted_node import LOG, HostedNode, HostedStandinNode, HostedWineNode, Shared
 from .lab_state import LabState
 from .node import Kind, Node
+from .task_scheduler import behaviour_reader
+from .v3_api import V3Api
 from .winrm_endpoint import Reception, server_context
 
 HOST = "127.0.0.1"
@@ -56,6 +58,7 @@ class Daemon:
             name = fleet_roles.NAME.format(number)
             self._hosted[name] = self._host(kind, name, password, ports, minute_seconds)
         self._state.nodes = [hosted.node for hosted in self._hosted.values()]
+        self._api = self._api_of(self._state.nodes[-1], next(ports))
 
     def run(self) -> int:
         """Bring the nodes up, wait for the end, take them down."""
@@ -80,7 +83,7 @@ class Daemon:
         if self._ending.is_set():
             return
         link_collection()
-        inventory.write(self._state.nodes, self._certificates)
+        inventory.write(self._state.nodes, self._certificates, api=self._api.access)
         layout.RUNS.mkdir(parents=True, exist_ok=True)
         self._state.phase = "up"
         self._state.write()
@@ -100,6 +103,7 @@ class Daemon:
         with ThreadPoolExecutor(max(1, min(len(self._hosted), 16)), "take-down") as pool:
             list(pool.map(lambda hosted: hosted.take_down(), self._hosted.values()))
         inventory.remove()
+        self._api.close()
         self._shared.reception.close()
         self._control.close()
         LOG.info("down")
@@ -111,6 +115,11 @@ class Daemon:
         if kind == "standin":
             return HostedStandinNode(node, passwords, self._shared)
         return HostedWineNode(node, passwords, self._shared, ports=ports, minute_seconds=minute_seconds)
+
+    def _api_of(self, ui: Node, port: int) -> V3Api:
+        """The API is where the UI is: on the last node of a fleet."""
+        return V3Api(port, server_context(self._certificates.endpoint), lambda: ui.service().state == "Running",
+                     behaviour_reader(layout.behaviour_file(ui.folder)))
 
     def _verbs(self) -> dict[str, Verb]:
         def named(request: dict[str, object]) -> HostedNode:
@@ -132,7 +141,12 @@ class Daemon:
             for hosted in self._hosted.values() if request.get("node") is None else [named(request)]:
                 hosted.set_minute(float(str(request["seconds"])))
 
-        return {"ping": ping, "reboot": reboot, "cut": cut, "minute_seconds": minute}
+        def schedules(request: dict[str, object]) -> dict[str, object]:
+            if request.get("reset"):
+                self._api.reset()
+            return self._api.state()
+
+        return {"schedules": schedules, "ping": ping, "reboot": reboot, "cut": cut, "minute_seconds": minute}
 
 
 def free_ports() -> Iterator[int]:

@@ -8,30 +8,32 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from . import layout
 from .certificates import LabCertificates
 from .node import Node
+from .v3_api import Access
 
 # A second lab (its own ALTERYX_LAB_DIR) must not write over the inventory of the first.
 FILE = (layout.ROOT if layout.LAB == layout.ROOT / ".lab" else layout.LAB) / "inventory" / "lab.yml"
 
 
-def write(nodes: Sequence[Node], certificates: LabCertificates, file: Path = FILE) -> Path:
+def write(nodes: Sequence[Node], certificates: LabCertificates, file: Path = FILE, *, api: Access | None = None) -> Path:
     """Write inventory/lab.yml for these nodes and return its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.{os.getpid()}")
     draft.touch(mode=0o600)  # it holds the lab's password
     # JSON is YAML: no YAML library needed to be exact about quoting. One key per line keeps it readable.
     head = "# Written by `python -m tests.lab up`, removed by `down`: do not edit, do not commit.\n"
-    draft.write_text(head + json.dumps(content(nodes, certificates), indent=2) + "\n", encoding="utf-8")
+    draft.write_text(head + json.dumps(content(nodes, certificates, api), indent=2) + "\n", encoding="utf-8")
     draft.replace(file)
     return file
 
 
-def content(nodes: Sequence[Node], certificates: LabCertificates) -> dict[str, Any]:
+def content(nodes: Sequence[Node], certificates: LabCertificates, api: Access | None = None) -> dict[str, Any]:
     """The inventory as data: group ``alteryx``, in it the fleet ``alteryx_lab``."""
     hosts = {node.name: {"ansible_host": node.host, "ansible_port": node.port, "ansible_user": node.user,
                          "ansible_password": node.password} for node in nodes}
@@ -51,6 +53,8 @@ def content(nodes: Sequence[Node], certificates: LabCertificates) -> dict[str, A
     if len(nodes) > 1 and nodes[0].kind == "wine":
         # All nodes share the loopback address, and nobody resolves the names of the lab.
         variables["alteryx_window_controller_address"] = nodes[0].host
+    if api:
+        variables["alteryx_window_schedules_api"] = {**asdict(api), "ca_file": str(certificates.authority)}
     return {"alteryx": {"children": {"alteryx_lab": {"hosts": hosts, "vars": variables}}}}
 
 

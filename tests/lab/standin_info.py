@@ -10,7 +10,7 @@ import shutil
 import xml.etree.ElementTree
 from typing import Any
 
-from . import alteryx_install, layout, standin_lease, standin_lock, standin_secret, standin_service
+from . import alteryx_install, layout, standin_lease, standin_lock, standin_schedules, standin_secret, standin_service
 from .node import SERVICE, Node
 from .standin_files import STATE_FOLDER, bytes_below, utc_text
 
@@ -45,6 +45,7 @@ def node_info(node: Node, user: str, arguments: dict[str, Any], *, administrator
         "folders": [folder_fact(node, path) for path in arguments.get("folders") or []],
         "lock": standin_lock.read(node),
         "hold": standin_lease.held_by_person(node),
+        "schedules_left": standin_schedules.read(node),
         "cluster_resource": "",
         "reboot_pending": [],
         "trust": [{"path": path, "exists": node.path(path).is_dir(), "sddl": _PROTECTED, "link": ""} for path in (STATE_FOLDER, _CODE_FOLDER)],

@@ -9,7 +9,7 @@ import json
 import time
 from typing import Any
 
-from . import standin_catalogue, standin_config, standin_info, standin_jobs, standin_lease, standin_lock, standin_service
+from . import standin_catalogue, standin_config, standin_info, standin_jobs, standin_lease, standin_lock, standin_schedules, standin_service
 from .node import Node
 from .standin_archive import archive_job, verify_job
 from .standin_dump import mongodb_answers
@@ -95,6 +95,11 @@ def run_lock(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, An
         return standin_lock.run_lock(machine.node, arguments)
 
 
+def schedule_pause(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Keeps the record of paused schedules."""
+    return standin_schedules.schedule_pause(machine.node, arguments)
+
+
 def config_export(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
     """Copies critical files, encrypts secrets."""
     return standin_config.config_export(machine.node, standin_info.computer(machine.node), arguments)
@@ -151,6 +156,7 @@ _DOUBLES: dict[str, ModuleDouble] = {
     "alteryx_service": alteryx_service,
     "database_window": _job("WindowJob", window_job),
     "database_dump": _job("DumpJob", dump_job),
+    "schedule_pause": schedule_pause,
     "config_export": config_export,
     "backup_archive": _job("ArchiveJob", archive_job),
     "backup_verify": _job("VerifyJob", verify_job),

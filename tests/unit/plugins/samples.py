@@ -147,6 +147,7 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
         "lease": None,
         "lock": None,
         "hold": False,
+        "schedules_left": "",
         "cluster_resource": "",
         "reboot_pending": [],
         "trust": [trust(STATE_FOLDER), trust(r"C:\Program Files\AlteryxOps")],

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump, _persistence, _plan
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._schedules import Record, Schedule
 from tests.unit.plugins import samples
 
 MODES = ("full", "database", "config")
@@ -485,3 +487,28 @@ def test_the_node_that_is_refused_is_named() -> None:
     with pytest.raises(StepFailed) as failure:
         _plan.plan_fleet(facts, samples.request("config"))
     assert failure.value.detail["node"] == "worker1"
+
+
+SCHEDULES_LEFT = Record("Full_20260831_020000_0001", "https://ayx.example.test/webapi", (Schedule("a", "Daily sales", True), Schedule("b", "", True))).text()
+
+
+@pytest.mark.parametrize("mode", ["full", "database", "config"])
+def test_schedules_that_a_dead_run_has_left_paused_are_named_and_enabled_by_any_mode_that_can(mode: str) -> None:
+    for knows_api, words in ((True, "this run enables them again"), (False, "alteryx_window_schedules_api")):
+        node = _plan.plan_node("node1", samples.facts(schedules_left=SCHEDULES_LEFT), replace(samples.request(mode), knows_api=knows_api))
+        (warning,) = [text for text in node.warnings if "schedules" in text]
+        assert node.resumes_schedules is knows_api
+        assert all(what in warning for what in ("Full_20260831_020000_0001", "2 schedules", "Daily sales, b", words))
+    assert _plan.plan_node("node1", samples.facts(), replace(samples.request(mode), knows_api=True)).resumes_schedules is False
+
+
+def test_a_record_nobody_can_read_stops_only_who_would_write_over_it() -> None:
+    node = _plan.plan_node("node1", samples.facts(schedules_left="{"), samples.request())
+    assert any("cannot be read" in text for text in node.warnings)
+    assert node.resumes_schedules is False
+    pausing = replace(samples.request(), pauses_schedules=True)
+    with pytest.raises(StepFailed) as failure:
+        _plan.plan_node("node1", samples.facts(schedules_left="{"), pausing)
+    assert failure.value.reason.name == "schedules_record_bad"
+    config = replace(samples.request("config"), pauses_schedules=True)
+    assert _plan.plan_node("node1", samples.facts(schedules_left="{"), config).warnings

@@ -497,3 +497,56 @@ def test_a_controller_that_does_not_answer_is_reported_and_ends_no_host() -> Non
     assert not _report.ended_by_a_step(results)
     results["worker1"]["archive"] = samples.failed("archive_failed", 4)
     assert _report.ended_by_a_step(results)
+
+
+PAUSED = [{"id": "a", "name": "Daily sales"}, {"id": "b", "name": ""}]
+
+
+def with_schedules(resume: dict[str, t.Any] | None) -> Steps:
+    """A good run that has paused schedules, and how it ended for them; None: nobody tried."""
+    steps = samples.steps()
+    steps["pause"] = {"changed": True, "schedules": PAUSED}
+    return {**steps, "resume": resume} if resume else steps
+
+
+def test_schedules_that_were_paused_and_enabled_again_are_told() -> None:
+    steps = with_schedules({"changed": True, "schedules": PAUSED, "gone": [], "left": [], "did": []})
+    composed = outcome(steps)
+    assert (composed["exit_code"], composed["schedules"]) == (0, {"paused": 2, "resumed": 2, "left": []})
+    assert "\n schedules 2 paused, 2 enabled again\n" in _report.summary(composed, "x")
+    assert "SUCCESS node1 resume: enabled again: Daily sales, b" in _log.text(composed, {"node1": steps})
+
+
+def test_schedules_that_are_still_paused_fail_the_run_and_are_named_and_end_no_host() -> None:
+    detail = {"schedules": PAUSED[:1], "gone": [], "left": PAUSED[1:]}
+    steps = with_schedules(samples.failed("schedules_not_resumed", 1, "these schedules are still paused: b", detail=detail))
+    composed = outcome(steps)
+    assert (composed["exit_code"], composed["reason"], composed["schedules"]) == (1, "schedules_not_resumed", {"paused": 2, "resumed": 1, "left": ["b"]})
+    assert "schedules 2 paused, 1 enabled again, still paused: b" in _report.summary(composed, "x")
+    assert not _report.ended_by_a_step({"node1": steps})
+
+
+def test_a_run_that_does_not_show_that_schedules_are_enabled_again_is_never_ok() -> None:
+    composed = outcome(with_schedules(None))
+    assert composed["failures"][0]["message"] == "no proof that the paused schedules were enabled again"
+    assert composed["schedules"]["left"] == ["Daily sales", "b"]
+
+
+def test_a_prediction_leaves_no_schedule_paused() -> None:
+    nothing = {"changed": False, "schedules": [], "gone": [], "left": [], "did": []}
+    for steps in (with_schedules(None), with_schedules(nothing)):
+        composed = outcome(steps, check_mode=True)
+        assert composed["schedules"] == {"paused": 2, "resumed": 0, "left": []}
+        assert "schedules 2 would be paused" in _report.summary(composed, "x")
+    assert "schedules" not in _report.summary(outcome(samples.steps()), "x")
+
+
+def test_what_a_dead_run_has_left_paused_and_nobody_could_enable_is_told() -> None:
+    steps = samples.steps("config")
+    steps["facts"]["schedules_left"] = '{"schema": 1, "run_id": "dead", "base": "https://h/webapi", "schedules": [{"id": "a", "name": "Daily sales"}]}'
+    assert outcome(steps, "config")["schedules"] == {"paused": 0, "resumed": 0, "left": ["Daily sales"]}
+    assert " schedules still paused: Daily sales" in _report.summary(outcome(steps, "config"), "x")
+    steps["resume"] = {"changed": True, "schedules": PAUSED[:1], "gone": [], "left": [], "did": []}
+    assert outcome(steps, "config")["schedules"] == {"paused": 0, "resumed": 1, "left": []}
+    steps["facts"]["schedules_left"] = "{"
+    assert outcome({name: result for name, result in steps.items() if name != "resume"}, "config")["schedules"]["left"] == []

@@ -231,7 +231,8 @@ def test_an_answer_that_is_none_is_refused_by_its_kind_and_nothing_is_paused(ans
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [*((answer, "schedules_unclear") for answer in (Response(200, "{}"), Response(200, "x"), Response(503, ""))), (OSError(SECRET), "schedules_unreachable")],
+    [*((answer, "schedules_unclear") for answer in (Response(200, "{}"), Response(200, "x"), Response(500, ""))),
+        *((answer, "schedules_unreachable") for answer in (OSError(SECRET), Response(503, "")))],
 )
 def test_a_log_in_that_fails_is_said(answer: Response | Exception, expected: str) -> None:
     server = Server({"a": True})
@@ -257,3 +258,113 @@ def test_paths_and_fields_are_settings() -> None:
     assert [request.url for request in seen] == ["https://h/x/oauth2/token", "https://h/x/v4/plans", "https://h/x/v4/plans/a%2Fb/state"]
     assert seen[-1].body == b'{"active": false}'
     assert not any(SECRET in request.url for request in seen)
+
+
+class Waiting:
+    """A wait of so many rounds; heal is called at each."""
+
+    def __init__(self, rounds: int, heal: Callable[[int], None] = lambda _: None) -> None:
+        self.rounds, self.heal = rounds, heal
+        self.problems: list[str] = []
+
+    def __call__(self, problem: str) -> bool:
+        if len(self.problems) == self.rounds:
+            return False
+        self.problems.append(problem)
+        self.heal(len(self.problems))
+        return True
+
+
+def paused(schedules: dict[str, bool]) -> tuple[Server, Store, Record]:
+    server = Server(schedules)
+    store = Store(server)
+    return server, store, pause(server, store)
+
+
+def test_an_api_that_is_on_its_way_up_is_waited_for() -> None:
+    server, store, record = paused({"a": True, "b": False})
+    server.fail = lambda _: Response(503, "")
+    waiting = Waiting(9, lambda number: setattr(server, "fail", lambda _: None) if number == 4 else None)
+    result = _schedules.resume_patiently(api(server), record, store.save, waiting)
+    assert ([each.id for each in result.done], result.left, store.text) == (["a"], (), None)
+    assert waiting.problems == ["POST /oauth2/token answered with status 503"] * 4
+    server.fail = lambda what: ConnectionRefusedError() if len(again.problems) < 2 else None
+    again = Waiting(9)
+    _schedules.pause(api(server), "run2", BASE, None, store.save, again)
+    assert (server.enabled, len(again.problems)) == ({"a": False, "b": False}, 2)
+
+
+def test_an_api_that_stays_away_leaves_everything_in_the_record() -> None:
+    server, store, record = paused({"a": True, "b": True})
+    server.fail = lambda _: ConnectionRefusedError()
+    result = _schedules.resume_patiently(api(server), record, store.save, Waiting(3))
+    assert ([each.id for each in result.left], result.problem) == (["a", "b"], "POST /oauth2/token: no answer (ConnectionRefusedError)")
+    assert store.left() == record
+
+
+def test_credentials_that_are_refused_are_not_tried_again() -> None:
+    server, store, record = paused({"a": True, "b": True})
+    server.log.clear()
+    waiting = Waiting(9)
+    result = _schedules.resume_patiently(api(server, "wrong"), record, store.save, waiting)
+    assert ([each.id for each in result.left], waiting.problems, len(server.log)) == (["a", "b"], [], 1)
+
+
+def test_what_is_refused_is_tried_some_times_and_what_is_not_answered_as_long_as_there_is_time() -> None:
+    for failure, tried in ((Response(500, ""), _schedules.ROUNDS), (TimeoutError(), 8)):
+        server, store, record = paused({"a": True, "b": True, "c": True})
+        server.log.clear()
+        server.fail = lambda what, failure=failure: failure if what.endswith("/b") else None  # type: ignore[misc]
+        result = _schedules.resume_patiently(api(server), record, store.save, Waiting(7))
+        assert ([each.id for each in result.done], [each.id for each in result.left]) == (["a", "c"], ["b"])
+        assert len([line for line in server.log if line.startswith("PATCH /v3/schedules/b")]) == tried
+        left = store.left()
+        assert left is not None
+        assert [each.id for each in left.schedules] == ["b"]
+
+
+def test_an_api_that_goes_away_again_is_not_asked_for_each_of_very_many() -> None:
+    server, store, record = paused(dict.fromkeys("abcdefgh", True))
+    server.log.clear()
+    server.fail = lambda what: TimeoutError() if what.startswith("PATCH") and not what.endswith("/a") else None
+    result = _schedules.resume(api(server), record, store.save)
+    assert ([each.id for each in result.done], [each.id for each in result.left], result.silent) == (["a"], list("bcdefgh"), True)
+    assert len([line for line in server.log if line.startswith("PATCH")]) == 3
+
+
+@pytest.mark.parametrize("base", ["", "ayx.example.test/webapi", "ftp://h/webapi", "https:///webapi", "https://u:p@h/webapi", "https://h/webapi?x=1", "https://["])
+def test_an_address_that_is_none_or_holds_a_login_is_refused(base: str) -> None:
+    assert reason(lambda: _schedules.check_base(base)) == "invalid_variable"
+    _schedules.check_base(BASE)
+
+
+@pytest.mark.parametrize("token", ["a\r\nb", "tök", "", 5, None])
+def test_a_token_that_fits_in_no_header_is_none(token: t.Any) -> None:
+    server = Server({})
+    server.fail = lambda _: Response(200, json.dumps({"access_token": token}))
+    assert reason(lambda: api(server).listing()) == "schedules_unclear"
+
+
+def test_people_read_names_of_very_many_the_first() -> None:
+    assert _schedules.named([Schedule("a", "", True), Schedule("b", "two\n lines", True)]) == "a, two lines"
+    assert _schedules.named([Schedule(str(number), "", True) for number in range(25)]).endswith("18, 19 and 5 more")
+
+
+def test_a_wrong_path_is_not_taken_for_schedules_that_are_gone() -> None:
+    server, store, record = paused({"a": True, "b": True})
+    server.fail = lambda what: Response(404, "") if what.startswith("PATCH") else None
+    result = _schedules.resume_patiently(api(server), record, store.save, Waiting(9))
+    assert ([each.id for each in result.left], result.gone, store.left()) == (["a", "b"], (), record)
+    server.enabled = {"a": True}
+    assert reason(lambda: pause(server, store, "run2")) == "schedules_unclear"
+
+
+def test_what_the_api_takes_and_does_not_do_is_not_believed() -> None:
+    server, store, record = paused({"a": True, "b": True})
+    server.fail = lambda what: Response(200, "{}") if what == "PATCH /v3/schedules/b" else None
+    result = _schedules.resume(api(server), record, store.save)
+    assert ([each.id for each in result.done], [each.id for each in result.left], result.silent) == (["a"], ["b"], False)
+    assert "not enabled" in result.problem
+    server.fail = lambda what: Response(503, "") if what == "GET /v3/schedules" else None
+    result = _schedules.resume(api(server), record, store.save)
+    assert ([each.id for each in result.left], result.silent) == (["a", "b"], True)

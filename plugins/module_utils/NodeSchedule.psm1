@@ -1,0 +1,34 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+
+# The record of the schedules that a run has paused. Its content is the control node's matter; here it survives whoever wrote it.
+#
+#   <state>\schedules.json
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function Get-ScheduleRecordPath { Join-Path -Path (Get-StateFolder) -ChildPath 'schedules.json' }
+
+function Read-ScheduleRecord {
+    <# .SYNOPSIS
+    The text of the record; empty when there is none. #>
+    $path = Get-ScheduleRecordPath
+    if ([IO.File]::Exists($path)) { Read-NodeText -Path $path } else { '' }
+}
+
+function Write-ScheduleRecord {
+    <# .SYNOPSIS
+    Replaces the record whole; an empty text removes it. #>
+    param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Text)
+    $path = Get-ScheduleRecordPath
+    if ($Text) {
+        New-ProtectedFolder -Path (Get-StateFolder)
+        Write-NodeText -Path $path -Text $Text
+    }
+    elseif ([IO.File]::Exists($path)) { [IO.File]::Delete($path) }
+}
+
+Export-ModuleMember -Function Read-ScheduleRecord, Write-ScheduleRecord
