@@ -34,7 +34,11 @@ class ActionModule(NodeAction):
             answer = self.call_node({**arguments, "_wait_seconds": wait}, variables, patience=min(_PATIENCE_SECONDS, arguments["timeout"]))
             first = first or answer
             states += [seen for seen in answer["states"] if not states or seen["state"] != states[-1]["state"]]
-            result = {"changed": first["changed"], "before": first["before"], "goal": first["goal"], "states": states, "service": answer["service"]}
+            result = {"changed": first["changed"], "before": first["before"], "goal": first["goal"], "states": states}
+            result |= {"service": answer["service"], "workflows": answer["workflows"]}
+            if answer["workflows"]:
+                names = ", ".join(f"{process['name']} ({process['process_id']})" for process in answer["workflows"])
+                raise StepFailed("processes_left", f"{arguments['service_name']} is Stopped but these workflows still run: {names}", result)
             if answer["reached"] or self.check_mode:
                 return result
             state = answer["service"]["state"]

@@ -82,4 +82,16 @@ Invoke-NodeModule -Module $module -Body {
         $module.Result['reached'] = $wait.reached
     }
     $module.Result['service'] = Get-AlteryxService -Name $name
+    $module.Result['workflows'] = @()
+    if ($goal -eq 'Stopped' -and $module.Result['reached'] -and $before.executable) {
+        # Alteryx ends its workflows with the service; what lives on a moment later was not ended.
+        $bin = [IO.Path]::GetDirectoryName($before.executable)
+        $watch = [Diagnostics.Stopwatch]::StartNew()
+        $running = @(Get-AlteryxProcess -BinFolder $bin -Name 'AlteryxEngineCmd.exe')
+        while ($running.Count -gt 0 -and $watch.Elapsed.TotalSeconds -lt 5) {
+            Start-Sleep -Milliseconds 200
+            $running = @(Get-AlteryxProcess -BinFolder $bin -Name 'AlteryxEngineCmd.exe')
+        }
+        $module.Result['workflows'] = $running
+    }
 }

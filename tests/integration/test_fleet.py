@@ -158,6 +158,21 @@ def test_a_worker_that_stops_too_late_comes_back_and_so_do_all(fleet: Lab, run_f
     assert_nothing_left(fleet)
 
 
+def test_a_workflow_that_outlives_the_service_of_its_worker_is_named_and_the_window_stays_shut(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    (worker,) = [lab for lab in fleet.each() if lab.node.name == WORKER]
+    worker.node.start_engine(300)
+    try:
+        with FleetWatch(fleet.nodes) as watch:
+            run = run_fleet("database_backup.yml", extra_vars=QUICK | {"alteryx_window_force": True})
+    finally:
+        worker.end_engines()
+    assert_failed(run, 2, "processes_left", WORKER)
+    assert "AlteryxEngineCmd.exe" in run.outcome["message"]
+    assert CONTROLLER not in {name for name, _ in watch.order("Stopped")}
+    assert states(fleet) == ALL_RUNNING
+    assert_nothing_left(fleet)
+
+
 def test_a_worker_unreachable_at_the_start(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     control.ask(fleet.control_port, "cut", node=WORKER, seconds=15)
     with FleetWatch(fleet.nodes) as watch:

@@ -77,7 +77,8 @@ def alteryx_service(machine: StandinMachine, arguments: dict[str, Any]) -> dict[
         else:
             standin_service.request_stop(node)
             result["reached"], result["states"] = standin_service.wait_for(node, goal, seconds)
-    return {**result, "service": standin_service.facts(node, name)}
+    left = standin_info.processes(node, "AlteryxEngineCmd.exe") if goal == "Stopped" and result["reached"] else []
+    return {**result, "service": standin_service.facts(node, name), "workflows": left}
 
 
 def _refuse_start(node: Node, name: str, state: str) -> None:

@@ -29,6 +29,7 @@ class Service:
         self.clock, self.goal, self.before = clock, goal, before
         self.reached_at = clock.now + seconds
         self.waits: list[float] = []
+        self.workflows: list[dict[str, t.Any]] = []
 
     def __call__(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         wait = arguments["_wait_seconds"]
@@ -41,7 +42,7 @@ class Service:
         first = len(self.waits) == 1
         return {
             "changed": first and self.before != self.goal, "before": self.before if first else on_its_way, "goal": self.goal, "reached": reached,
-            "states": [{"state": state, "at": "x"} for state in seen], "service": {"state": now},
+            "states": [{"state": state, "at": "x"} for state in seen], "service": {"state": now}, "workflows": self.workflows if reached else [],
         }  # fmt: skip
 
 
@@ -68,6 +69,14 @@ def test_a_service_that_does_not_get_there_is_a_failure_with_what_was_seen(clock
     assert f"not {goal} within 60 s" in result["message"]
     assert result["detail"]["service"]["state"].endswith("Pending")
     assert clock.now == pytest.approx(5060)
+
+
+def test_a_workflow_that_outlives_the_service_fails_the_stop_and_is_named(clock: harness.Time) -> None:
+    service = Service(clock, 0, "Stopped", "Running")
+    service.workflows = [{"name": "AlteryxEngineCmd.exe", "process_id": 4321}]
+    result = harness.run(alteryx_service.ActionModule, {**ARGUMENTS, "state": "stopped"}, service)
+    assert (result["failed"], result["reason"]) == (True, "processes_left")
+    assert "AlteryxEngineCmd.exe (4321)" in result["message"]
 
 
 def test_check_mode_asks_once(clock: harness.Time) -> None:
