@@ -141,7 +141,7 @@ def plan_node(name: str, facts: Facts, request: Request, database: Database | No
         raise StepFailed("service_absent", f"there is no Windows service {service['name']}")
     if not alteryx["executable_exists"]:
         raise StepFailed("installation_incomplete", f"{alteryx['executable'] or 'AlteryxService.exe'} is absent")
-    settings = _read_settings(facts["settings"])
+    settings = read_settings(facts["settings"])
     roles = _runtime_settings.roles(settings)
     if not roles:
         raise StepFailed("no_role", "by its settings the node is neither controller nor worker nor UI node")
@@ -186,7 +186,12 @@ def plan_node(name: str, facts: Facts, request: Request, database: Database | No
     return node_plan
 
 
-def _read_settings(facts: Facts) -> _runtime_settings.EffectiveSettings:
+def read_settings(facts: Facts) -> _runtime_settings.EffectiveSettings:
+    """The settings of a node, from the part settings of its facts.
+
+    Raises:
+        StepFailed: settings_missing, settings_malformed.
+    """
     overrides, defaults = facts["overrides"], facts["defaults"]
     if not overrides["exists"]:
         raise StepFailed("settings_missing", f"{overrides['path']} is absent")
@@ -306,7 +311,7 @@ def fleet_node(name: str, facts: Facts, address: str = "") -> _topology.FleetNod
     Raises:
         StepFailed: its settings cannot be read.
     """
-    settings = _read_settings(facts["settings"])
+    settings = read_settings(facts["settings"])
     system, lease = facts["system"], facts["lease"]
     names = tuple(each for each in (system["computer"], system.get("fqdn", ""), address) if each)
     left_down = bool(lease and lease["prior_state"] == "Running")
@@ -333,7 +338,7 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
         node.tier, node.standby = place.tier, place.name in topology.standby
         node.warnings += [text for name, text in warnings if name == node.name]
         if topology.controller:
-            node.controller_port = _runtime_settings.service_port(_read_settings(facts[topology.controller]["settings"]))
+            node.controller_port = _runtime_settings.service_port(read_settings(facts[topology.controller]["settings"]))
         if topology.controller not in ("", node.name):
             node.controller_host = _topology.host_of(place.controller_address)
             node.controller_port = _topology.port_of(place.controller_address) or node.controller_port
@@ -370,7 +375,7 @@ def _settings_of(facts: t.Mapping[str, Facts]) -> dict[str, _runtime_settings.Ef
     found = {}
     for name in facts:
         with contextlib.suppress(StepFailed):
-            found[name] = _read_settings(facts[name]["settings"])
+            found[name] = read_settings(facts[name]["settings"])
     return found
 
 

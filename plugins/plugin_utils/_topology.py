@@ -223,13 +223,13 @@ HEAD = ("NODE", "ROLES", "COMPUTER", "VERSION", "SERVICE", "DATABASE", "CONTROLL
 
 
 def describe(
-    topology: Topology, facts: t.Mapping[str, t.Mapping[str, str]], unread: t.Mapping[str, str] | None = None, order: t.Sequence[str] = STOP_ORDER
+    topology: Topology, facts: t.Mapping[str, t.Mapping[str, str]], unread: t.Iterable[str] = (), order: t.Sequence[str] = STOP_ORDER
 ) -> str:
     """The table of a fleet, in the order of starting.
 
     Args:
         facts: node -> computer, version, service, database; what is absent is shown as a dash.
-        unread: nodes that could not be read -> why.
+        unread: nodes that could not be read.
     """
     stops = {name: str(place) for place, tier in enumerate(topology.stop_tiers(order), 1) for name in tier}
     starts = {name: str(place) for place, tier in enumerate(topology.start_tiers(order), 1) for name in tier}
@@ -245,11 +245,5 @@ def describe(
             stops.get(node.name, "-"),
             starts.get(node.name, "-"),
         ))  # fmt: skip
-    rows += [(name, *("-" for _ in HEAD[1:])) for name in sorted(unread or {})]
-    lines = [table(rows)]
-    lines += [f"problem: {name}: {why}" for name, why in sorted((unread or {}).items())]
-    if topology.rivals:
-        lines.append(f"problem: not exactly one active controller: {', '.join(topology.rivals)}")
-    lines += [f"problem: {node}: {text}" for node, text in topology.problems]
-    lines += [f"warning: {node}: {text}" for node, text in topology.warnings]
-    return "\n".join(lines)
+    rows += [(name, *("-" for _ in HEAD[1:])) for name in sorted(unread)]
+    return table(rows)

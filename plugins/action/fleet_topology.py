@@ -1,0 +1,39 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _survey
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, direct_child_groups
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+
+
+class ActionModule(NodeAction):
+    """Prints what node_info has found on every node of the play, fleet by fleet, as a table."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/fleet_topology.yml."""
+        hosts, hostvars = list(variables["ansible_play_hosts_all"]), variables["hostvars"]
+        surveys = {}
+        for fleet, members in direct_child_groups(variables, "alteryx").items():
+            facts = {host: hostvars[host].get(arguments["facts"]) or {} for host in hosts if host in members}
+            if facts:
+                addresses = {host: str(hostvars[host].get("ansible_host", "")) for host in facts}
+                surveys[fleet] = _survey.survey(fleet, facts, addresses, arguments["controller_names"])
+        _display.display("\n" + "\n\n".join(found.text for found in surveys.values()))
+        fleets = {
+            fleet: {
+                "controller": found.controller,
+                "roles": {host: list(roles) for host, roles in found.roles.items()},
+                "problems": [{"node": node, "text": text} for node, text in found.problems],
+            }
+            for fleet, found in surveys.items()
+        }
+        for fleet, found in surveys.items():
+            if found.problems:
+                node, text = found.problems[0]
+                raise StepFailed("topology_contradicts", f"fleet {fleet}: {text}", {**({"node": node} if node else {}), "fleets": fleets})
+        return {"changed": False, "fleets": fleets}
