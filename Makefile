@@ -42,8 +42,9 @@ lab-up: bootstrap
 lab-down: bootstrap
 	@$(PYTHON_BIN) -m tests.lab down
 
+# Two lanes: a Wine node waits more than it works.
 test: bootstrap
-	@$(PYTEST) $(TESTS)
+	@$(PYTEST) -n 2 --dist loadgroup $(TESTS)
 
 test-lab: bootstrap
 	@$(PYTEST) -m long $(TESTS) || [ $$? = 5 ]  # 5: no test is long

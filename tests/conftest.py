@@ -41,13 +41,24 @@ def _install_collection_finder(collections: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip Wine tests where a Wine node cannot run, with the reason."""
+    """Skip Wine tests where a Wine node cannot run, with the reason; put tests that share a node into one lane of `make test`."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_lane(item)))
     wine_items = [item for item in items if item.get_closest_marker("wine")]
     missing = host.missing_for_wine() if wine_items else []
     if missing:
         skip = pytest.mark.skip(reason=f"no Wine node on this machine; missing: {', '.join(missing)}")
         for item in wine_items:
             item.add_marker(skip)
+
+
+def _lane(item: pytest.Item) -> str:
+    """What must not run in two processes at once: the tests of one lab, of the engine, of one file."""
+    parameters = getattr(item, "callspec", None)
+    for fixture in ("lab", "fleet"):
+        if parameters and fixture in parameters.params:
+            return f"{fixture} {parameters.params[fixture]}"
+    return next((name for name in ("session_lab", "engine") if name in getattr(item, "fixturenames", ())), item.nodeid.partition("::")[0])
 
 
 @pytest.hookimpl(wrapper=True)
