@@ -100,10 +100,8 @@ function Write-Metadata {
     $document = [ordered]@{}
     foreach ($name in $Wanted.head.Keys) { $document[$name] = $Wanted.head[$name] }
     $document['collected'] = Get-UtcText
-    $items = [ordered]@{}
+    $items = Get-NodeInventory -Wanted $Wanted
     foreach ($name in $Wanted.items.Keys) { $items[$name] = $Wanted.items[$name] }
-    $inventory = Get-NodeInventory -Wanted $Wanted
-    foreach ($name in $inventory.Keys) { $items[$name] = $inventory[$name] }
     $document['items'] = $items
     if ($Folder) {
         $target = Join-Path -Path $Folder -ChildPath $Wanted.archive_path.Replace('/', '\')
