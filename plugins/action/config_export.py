@@ -6,12 +6,17 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _node_metadata
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
 
 
 class ActionModule(NodeAction):
-    """Copies the critical files of a node into staging and writes its encrypted secrets file."""
+    """Copies the critical files of a node into staging, writes down what else it has, and writes its encrypted secrets file."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/config_export.yml."""
+        facts, kind, licence_value = (arguments.pop(name) for name in ("facts", "database_kind", "licence_value"))
+        if facts:
+            name, run_id = variables["inventory_hostname"], arguments["run_id"]
+            arguments["_metadata"] = _node_metadata.to_collect(name, run_id, facts, kind, licence_value)
         return self.call_node(arguments, variables)

@@ -9,6 +9,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeInventory
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
 
@@ -28,11 +29,17 @@ $spec = @{
                 source = @{ type = 'str'; required = $true }
                 archive_path = @{ type = 'str'; required = $true }
                 required = @{ type = 'bool'; default = $false }
+                permissions = @{ type = 'bool'; default = $false }
             }
         }
         secrets = @{ type = 'list'; elements = 'str'; choices = @('controller_token', 'mongodb_passwords'); default = @() }
         recipients = @{ type = 'list'; elements = 'str'; default = @() }
         run_id = @{ type = 'str'; required = $true }
+        facts = @{ type = 'dict'; default = @{} }
+        database_kind = @{ type = 'str'; default = '' }
+        licence_value = @{ type = 'str'; default = '' }
+        # What the control node makes of these three.
+        _metadata = @{ type = 'dict'; default = @{} }
     }
     supports_check_mode = $true
 }
@@ -49,6 +56,59 @@ function Copy-Unchanged {
         Start-Sleep -Milliseconds 500
     }
     throw (New-NodeFailure -Reason 'file_changed' -Message "$Source kept changing while it was copied")
+}
+
+function Get-Permission {
+    # SDDL text (owner, group, entries) of a folder or file and of everything in it, each with the path relative to it. What cannot be read is listed without.
+    param([string] $Path)
+    $sections = [Security.AccessControl.AccessControlSections]'Owner, Group, Access'
+    $paths = @($Path)
+    if ([IO.Directory]::Exists($Path)) {
+        $below = [IO.Directory]::GetFileSystemEntries($Path, '*', [IO.SearchOption]::AllDirectories)
+        [Array]::Sort($below, [StringComparer]::Ordinal)
+        $paths += $below
+    }
+    foreach ($each in $paths) {
+        $sddl = ''
+        try {
+            $type = if ([IO.Directory]::Exists($each)) { 'DirectorySecurity' } else { 'FileSecurity' }
+            $security = New-Object "System.Security.AccessControl.$type" $each, $sections
+            $sddl = $security.GetSecurityDescriptorSddlForm($sections)
+        }
+        catch { $sddl = '' }
+        $relative = $each.Substring($Path.Length).TrimStart('\')
+        @{ path = if ($relative) { $relative } else { '.' }; sddl = $sddl }
+    }
+}
+
+function Save-Permission {
+    # Beside the copy, a line each: SDDL, a tab, the path; best effort. Returns how many could be read.
+    param([string] $Path, [string] $Target)
+    try { $found = @(Get-Permission -Path $Path) }
+    catch { return 0 }
+    $lines = foreach ($each in $found) { "{0}`t{1}`n" -f $(if ($each.sddl) { $each.sddl } else { '(unreadable)' }), $each.path }
+    if ($Target) {
+        $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($Target))
+        Write-NodeText -Path $Target -Text (-join $lines)
+    }
+    @($found | Where-Object { $_.sddl }).Count
+}
+
+function Write-Metadata {
+    # node.json: what the control node knows and what only this node can tell. Returns the items in short. Without a folder nothing is written.
+    param($Wanted, [string] $Folder)
+    $document = [ordered]@{}
+    foreach ($name in $Wanted.head.Keys) { $document[$name] = $Wanted.head[$name] }
+    $document['collected'] = Get-UtcText
+    $items = Get-NodeInventory -Wanted $Wanted
+    foreach ($name in $Wanted.items.Keys) { $items[$name] = $Wanted.items[$name] }
+    $document['items'] = $items
+    if ($Folder) {
+        $target = Join-Path -Path $Folder -ChildPath $Wanted.archive_path.Replace('/', '\')
+        $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($target))
+        Write-NodeText -Path $target -Text ((ConvertTo-NodeJson -InputObject $document) + "`n")
+    }
+    foreach ($name in $items.Keys) { @{ id = $name; state = $items[$name].state; why = $items[$name].why } }
 }
 
 function Read-Verb {
@@ -128,7 +188,7 @@ Invoke-NodeModule -Module $module -Body {
         if (-not $present -and $item.required) {
             throw (New-NodeFailure -Reason 'critical_file_missing' -Message "The critical file $($item.source) is absent")
         }
-        $entry = @{ id = $item.id; source = $item.source; present = $present; files = 0; bytes = [long]0 }
+        $entry = @{ id = $item.id; source = $item.source; present = $present; files = 0; bytes = [long]0; permissions = 0 }
         $null = $listed.Add($entry)
         if (-not $present) { continue }
         $sources = if ([IO.Directory]::Exists($item.source)) {
@@ -143,8 +203,16 @@ Invoke-NodeModule -Module $module -Body {
             $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($target))
             $null = Copy-Unchanged -Source $pair.from -Target $target
         }
+        if ($item.permissions) {
+            $target = if ($module.CheckMode) { '' } else { Join-Path -Path $folder -ChildPath ($item.archive_path.Replace('/', '\') + '.sddl') }
+            $entry.permissions = Save-Permission -Path $item.source -Target $target
+        }
     }
     $module.Result['files'] = $listed.ToArray()
+    $module.Result['metadata'] = @()
+    if ($module.Params._metadata.Count -gt 0) {
+        $module.Result['metadata'] = @(Write-Metadata -Wanted $module.Params._metadata -Folder $(if ($module.CheckMode) { '' } else { $folder }))
+    }
     $module.Result['secrets_file'] = ''
     $module.Result['secrets'] = @($module.Params.secrets)
     if ($module.Params.secrets.Count -gt 0 -and -not $module.CheckMode) {

@@ -23,18 +23,20 @@ _NOTES: t.Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "authentication": ("ui", (("Gallery", "AuthenticationType"),)),
     "base_address": ("ui", (("Gallery", "BaseAddress"),)),
 }
+NOTED: t.Mapping[str, str] = {identity: role for identity, (role, _) in _NOTES.items()}
+"""What to_note says of nodes of a role: id -> role."""
 
 
 def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[dict[str, t.Any]]:
-    """The files and folders to take, as the option files of config_export wants them: id, source, archive_path, required."""
-    data, bin_folder = f"{program_data.rstrip(_SEPARATOR)}\\Alteryx", bin_folder.rstrip(_SEPARATOR)
+    """The files and folders to take, as the option files of config_export wants them: id, source, archive_path, required, permissions."""
+    data = data_folder(program_data)
+    config, config_old = service_configuration(bin_folder)
     files = [
         _item("runtime_settings", f"{data}\\RuntimeSettings.xml", "configuration/RuntimeSettings.xml", required=True),
-        # Keys of DCM and shared connections. A node that never used them may have none.
-        _item("keys", f"{data}\\Keys", "configuration/Keys"),
-        # 2020.1 moved the file; both places, because copying is cheaper than judging versions.
-        _item("alteryx_config", f"{bin_folder}\\server\\config\\alteryx.config", "configuration/bin/server/config/alteryx.config"),
-        _item("alteryx_config_old", f"{bin_folder}\\config\\alteryx.config", "configuration/bin/config/alteryx.config"),
+        # Keys of DCM and shared connections. A node that never used them may have none. Who may read them is as much of a restore as what they hold.
+        _item("keys", f"{data}\\Keys", "configuration/Keys", permissions=True),
+        _item("alteryx_config", config, "configuration/bin/server/config/alteryx.config"),
+        _item("alteryx_config_old", config_old, "configuration/bin/config/alteryx.config"),
     ]
     if "worker" in roles:
         files += [
@@ -42,6 +44,16 @@ def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[
             _item("system_connections", f"{data}\\Engine\\SystemConnections.xml", "configuration/Engine/SystemConnections.xml"),
         ]
     return files
+
+
+def data_folder(program_data: str) -> str:
+    """Where Alteryx keeps its data, from the node's own ProgramData: that may be on any drive."""
+    return f"{program_data.rstrip(_SEPARATOR)}\\Alteryx"
+
+
+def service_configuration(bin_folder: str) -> list[str]:
+    """Where alteryx.config may be. 2020.1 moved it from the second place; both, because copying is cheaper than judging versions."""
+    return [f"{bin_folder.rstrip(_SEPARATOR)}\\{folder}\\alteryx.config" for folder in ("server\\config", "config")]
 
 
 def to_note(roles: t.Sequence[str], settings: EffectiveSettings, service_account: str) -> dict[str, str]:
@@ -53,5 +65,5 @@ def to_note(roles: t.Sequence[str], settings: EffectiveSettings, service_account
     return found
 
 
-def _item(identity: str, source: str, archive_path: str, required: bool = False) -> dict[str, t.Any]:
-    return {"id": identity, "source": source, "archive_path": archive_path, "required": required}
+def _item(identity: str, source: str, archive_path: str, required: bool = False, permissions: bool = False) -> dict[str, t.Any]:
+    return {"id": identity, "source": source, "archive_path": archive_path, "required": required, "permissions": permissions}

@@ -256,9 +256,18 @@ def _restore(result: StepResult) -> Words:
 def _configuration(result: StepResult) -> Words:
     for entry in result.get("files") or []:
         if entry["present"]:
-            yield "INFO", f"{entry['id']}: {entry['files']} files, {size(entry['bytes'])}, from {entry['source']}"
+            permissions = f"; permissions of {entry['permissions']} files and folders" if entry.get("permissions") else ""
+            yield "INFO", f"{entry['id']}: {entry['files']} files, {size(entry['bytes'])}, from {entry['source']}{permissions}"
         else:
             yield "INFO", f"{entry['id']}: {entry['source']} is not on this node"
+    metadata = result.get("metadata") or []
+    if metadata:
+        by_state = {state: [item for item in metadata if item["state"] == state] for state in ("found", "absent", "unreadable")}
+        yield "INFO", f"written down: {', '.join(item['id'] for item in by_state['found'])}"
+        for item in by_state["absent"]:
+            yield "INFO", f"{item['id']}: none, {one_line(item['why'])}"
+        for item in by_state["unreadable"]:
+            yield "WARNING", f"{item['id']} could not be read: {one_line(item['why'])}"
     if result.get("secrets"):
         yield "INFO", f"encrypted: {', '.join(result['secrets'])}"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent.parent / "module_utils"
 # Only of use inside an Ansible module.
-_MODULE_ONLY = {"NodeModule.psm1", "NodeJob.psm1"}
+_MODULE_ONLY = {"NodeModule.psm1", "NodeJob.psm1", "NodeInventory.psm1"}
 
 
 def scripts() -> str:

@@ -192,13 +192,12 @@ def read_settings(facts: Facts) -> _runtime_settings.EffectiveSettings:
     Raises:
         StepFailed: settings_missing, settings_malformed.
     """
-    overrides, defaults = facts["overrides"], facts["defaults"]
+    overrides = facts["overrides"]
     if not overrides["exists"]:
         raise StepFailed("settings_missing", f"{overrides['path']} is absent")
     if overrides["error"]:
         raise StepFailed("settings_malformed", f"{overrides['path']} cannot be read: {overrides['error']}")
-    usable = defaults["exists"] and not defaults["error"]
-    return _runtime_settings.effective(overrides["sections"], defaults["sections"] if usable else None)
+    return _runtime_settings.of_facts(facts)
 
 
 def _check_settings(settings: _runtime_settings.EffectiveSettings, kind: str, request: Request) -> list[str]:

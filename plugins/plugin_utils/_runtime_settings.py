@@ -84,6 +84,12 @@ def effective(overrides: Sections, defaults: Sections | None) -> EffectiveSettin
     return EffectiveSettings(overrides, defaults or {}, fallback_used=not defaults)
 
 
+def of_facts(facts: t.Mapping[str, t.Any]) -> EffectiveSettings:
+    """The settings of a node from the result "settings" of node_info, whose overrides could be read."""
+    defaults = facts["defaults"]
+    return effective(facts["overrides"]["sections"], defaults["sections"] if defaults["exists"] and not defaults["error"] else None)
+
+
 def roles(settings: EffectiveSettings) -> tuple[str, ...]:
     """The roles of a node in the order controller, worker, ui; empty when it has none."""
     worker = settings.enabled("Environment", "WorkerEnabled") and (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import schemas
 from tests.lab.certificates import KeyPair
 
 from .lab_of_tests import ARCHIVES, Lab
@@ -52,6 +53,18 @@ class Backup:
         """Paths of the files in the archive, without the manifest."""
         with zipfile.ZipFile(self.archive) as opened:
             return [name for name in opened.namelist() if name != "BackupManifest.json"]
+
+    def node_metadata(self) -> dict[str, dict[str, Any]]:
+        """The items of node.json in the archive: state, value and why of each."""
+        content = json.loads(self.read("configuration/node.json"))
+        schemas.assert_valid("node", content)
+        items: dict[str, dict[str, Any]] = content["items"]
+        return items
+
+    def read(self, name: str) -> bytes:
+        """A file of the archive."""
+        with zipfile.ZipFile(self.archive) as opened:
+            return opened.read(name)
 
     def verifications(self) -> list[dict[str, Any]]:
         """The verify files beside it."""

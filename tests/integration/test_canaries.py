@@ -55,6 +55,7 @@ class Watched:
     began: float
     clear: dict[str, str]  # what may stand in clear text nowhere
     inside: dict[str, str]  # what stands in the settings of the node and may not leave it
+    registry: dict[str, str]  # what stands in its registry and may lie nowhere else
     control: dict[str, bytes]
     wire: dict[str, bytes]
     seen: Onlooker
@@ -94,7 +95,8 @@ def watched(request: pytest.FixtureRequest, lab: Lab, planted: dict[str, str], t
     environment = {"ANSIBLE_VERBOSITY": "5", "ANSIBLE_LOG_PATH": str(folder / "ansible.log"), "ANSIBLE_LOCAL_TEMP": str(folder / "temp")}
     try:
         with Onlooker([lab.node.path(path) for path in (STAGING, STATE_FOLDER)]) as seen:
-            background = BackgroundRun(lab, "full_backup.yml", folder / "run", environment=environment, extra_vars={"alteryx_window_schedules": bool(api)})
+            extra = {"alteryx_window_schedules": bool(api), "alteryx_configuration_licence_value": alteryx_install.LICENCE_VALUE}
+            background = BackgroundRun(lab, "full_backup.yml", folder / "run", environment=environment, extra_vars=extra)
             try:
                 run = background.finish()
             finally:
@@ -108,18 +110,19 @@ def watched(request: pytest.FixtureRequest, lab: Lab, planted: dict[str, str], t
         clear = {**lab.secrets(), "connection": lab.node.password, **{name: api[name] for name in ("client_id", "client_secret") if name in api},
                  **{f"of {tag}": alteryx_install.decrypt(text) for tag, text in encrypted.items()}}
         inside = planted | encrypted
-        on_node = dict(canary_search.find_in_files(observer.files(lab.node, began), clear | inside))
+        registry = {"data source": alteryx_install.DATA_SOURCE_PASSWORD, "licence": alteryx_install.LICENCE_KEY}
+        on_node = dict(canary_search.find_in_files(observer.files(lab.node, began), clear | inside | registry))
         elsewhere = _search({**control, **{f"wire: {name}": content for name, content in wire.items()},
-                             "command lines": b"\n".join(seen.command_lines)}, clear | inside)
-        elsewhere |= _search({"for a moment": b"\n".join(seen.contents())}, clear)
-        yield Watched(run, began, clear, inside, control, wire, seen, on_node, elsewhere)
+                             "command lines": b"\n".join(seen.command_lines)}, clear | inside | registry)
+        elsewhere |= _search({"for a moment": b"\n".join(seen.contents())}, clear | registry)
+        yield Watched(run, began, clear, inside, registry, control, wire, seen, on_node, elsewhere)
     finally:
         shutil.rmtree(transcript, ignore_errors=True)
         lab.recover()
 
 
 def test_the_secrets_are_worth_looking_for(watched: Watched, lab: Lab) -> None:
-    assert all(len(secret) >= 16 for secret in (*watched.clear.values(), *watched.inside.values()))
+    assert all(len(secret) >= 16 for secret in (*watched.clear.values(), *watched.inside.values(), *watched.registry.values()))
     assert {"controller_token", "admin", "non_admin", "connection", "of SmtpPasswordEncrypted"} <= watched.clear.keys()
     if lab.kind != "windows":
         assert {"client_id", "client_secret"} <= watched.clear.keys()
@@ -148,11 +151,16 @@ def test_no_secret_lies_on_the_node(watched: Watched) -> None:
 
 
 def test_what_the_settings_hold_lies_in_the_settings_and_their_copies_alone(watched: Watched, lab: Lab) -> None:
-    found, settings = {Path(path) for path in watched.hits_on_node}, lab.node.path(SETTINGS)
+    found, settings = {Path(path) for path, hits in watched.hits_on_node.items() if watched.inside.keys() & hits.keys()}, lab.node.path(SETTINGS)
     copies = (lab.node.path(ARCHIVES), lab.node.path(STAGING))  # both for SYSTEM and Administrators only
     assert settings in found
     assert {path for path in found - {settings} if not any(path.is_relative_to(copy) for copy in copies)} == set()
     assert {path.suffix for path in found} <= {".xml", ".zip"}
+
+
+def test_what_the_registry_holds_lies_in_the_registry_alone(watched: Watched) -> None:
+    # Drivers and licences are written down of a node (node.json), passwords of data sources and whole keys are not. A stand-in node has no registry to search.
+    assert {Path(path).name for path, hits in watched.hits_on_node.items() if watched.registry.keys() & hits.keys()} <= {"system.reg"}
 
 
 def test_no_secret_is_in_output_logs_reports_messages_or_command_lines(watched: Watched) -> None:

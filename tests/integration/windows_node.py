@@ -60,9 +60,10 @@ class WindowsNode(Node):
                 self.path(path).write_bytes(content)
             shutil.move(seeded / "data", self.path(alteryx_install.DATA))
         alteryx_install.set_port(self.folder, alteryx_install.free_port())
-        key = r"HKLM\Software\Wow6432Node\SRC\Alteryx"
-        self.run("reg.exe", "add", key, "/v", "LastInstallDir", "/d", alteryx_install.BIN, "/f")
-        self.run("reg.exe", "add", key, "/v", "LastVersion", "/d", alteryx_install.VERSION, "/f")
+        for key, values in alteryx_install.REGISTRY.items():
+            for name, value in values.items():
+                form = ("REG_BINARY", value.hex()) if isinstance(value, bytes) else ("REG_SZ", str(value))
+                self.run("reg.exe", "add", rf"HKLM\{key}", "/v", name, "/t", form[0], "/d", form[1], "/f")
         self.run("sc.exe", "create", SERVICE, "start=", "auto", "binPath=", rf'"{alteryx_install.BIN}\AlteryxService.exe"')
         self.run(rf"{_LAB}\bin\labctl.exe", "start", SERVICE, "60", timeout=90)
 

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,29 @@ VERSION = "2023.1.1.361"
 BIN = r"C:\Program Files\Alteryx\bin"
 PROGRAM_DATA = r"C:\ProgramData\Alteryx"
 DATA = r"D:\Alteryx\Service\Persistence\MongoDB"
+_PACKAGES = rf"{BIN}\Miniconda3\envs\DesignerBaseTools_vEnv\Lib\site-packages"
 FOLDERS = (r"D:\Alteryx\Service\Staging", r"D:\Alteryx\Gallery\Logs", r"D:\Alteryx\Staging", r"D:\Alteryx\Service\Persistence")
+
+# What a backup writes down of a node beside files. The password stands where ODBC drivers keep theirs; it may be found in the registry alone.
+DATA_SOURCE_PASSWORD = "dsn-canary-4Vt9cQ1xZr7m"
+LICENCE_VALUE = r"HKLM\Software\AlteryxLab\Licence\Key"
+LICENCE_KEY = "LAB0-LICENCE-CANARY-9TX2"
+TLS_CERTIFICATE = "5f1e" * 10
+_APPLICATION_ID = uuid.UUID("eea9431a-a3d4-4c9b-9f9a-b83916c11c67")  # of Alteryx' own tool for bindings
+_HTTP = r"System\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo"
+REGISTRY: dict[str, dict[str, wine_registry.Value]] = {
+    r"Software\Wow6432Node\SRC\Alteryx": {"LastInstallDir": BIN, "LastVersion": VERSION},
+    r"Software\AlteryxLab\Licence": {"Key": LICENCE_KEY},
+    r"Software\ODBC\ODBCINST.INI\ODBC Drivers": {"Lab DWH Driver": "Installed"},
+    r"Software\ODBC\ODBCINST.INI\Lab DWH Driver": {"Driver": r"C:\Program Files\Lab DWH\labdwh.dll", "Setup": r"C:\Program Files\Lab DWH\labdwh.dll"},
+    r"Software\Wow6432Node\ODBC\ODBCINST.INI\ODBC Drivers": {"Lab DWH Driver (old)": "Installed"},
+    r"Software\Wow6432Node\ODBC\ODBCINST.INI\Lab DWH Driver (old)": {"Driver": r"C:\Windows\System32\labdwh32.dll"},
+    r"Software\ODBC\ODBC.INI\ODBC Data Sources": {"SalesDWH": "Lab DWH Driver", "Lakehouse": "Lab DWH Driver"},
+    r"Software\ODBC\ODBC.INI\SalesDWH": {
+        "Server": "dwh.example.test,1433", "Database": "Sales", "UID": "svc_sales", "PWD": DATA_SOURCE_PASSWORD, "Password": DATA_SOURCE_PASSWORD},
+    # Somebody has put a whole connection string where a name belongs.
+    r"Software\ODBC\ODBC.INI\Lakehouse": {"Host": f"lake.example.test;PWD={DATA_SOURCE_PASSWORD}", "Description": f"password {DATA_SOURCE_PASSWORD}"},
+    rf"{_HTTP}\0.0.0.0:443": {"SslCertHash": bytes.fromhex(TLS_CERTIFICATE), "AppId": _APPLICATION_ID.bytes_le, "SslCertStoreName": "MY"}}
 
 # Defaults of table 3.2 of the facts: element names are known, the rest of the real file is not.
 DEFAULTS: dict[str, dict[str, str]] = {
@@ -82,6 +105,7 @@ def files(passwords: dict[str, str], role: Role = "single") -> dict[str, bytes]:
         rf"{PROGRAM_DATA}\RuntimeSettings.xml": settings_xml(_overrides(passwords, secrets.token_hex(32), role)),
         rf"{PROGRAM_DATA}\Engine\SystemAlias.xml": _SYSTEM_ALIAS,
         rf"{PROGRAM_DATA}\Engine\SystemConnections.xml": _SYSTEM_CONNECTIONS,
+        **(_EXTENSIONS if role in ("single", "worker") else {}),
         **{rf"{PROGRAM_DATA}\Keys\{name}": secrets.token_bytes(size) for name, size in keys.items()}}
 
 
@@ -194,7 +218,7 @@ def _single(passwords: dict[str, str], token: str) -> dict[str, dict[str, str]]:
 
 def _register(folder: Path) -> None:
     wine_registry.merge(layout.prefix(folder) / "system.reg", {
-        r"Software\Wow6432Node\SRC\Alteryx": {"LastInstallDir": BIN, "LastVersion": VERSION},
+        **REGISTRY,
         rf"System\CurrentControlSet\Services\{SERVICE}": {
             "Type": 0x10, "Start": 2, "ErrorControl": 1, "ImagePath": wine_registry.Expandable(rf'"{BIN}\AlteryxService.exe"'),
             "DisplayName": "Alteryx Service", "ObjectName": "LocalSystem", "Description": "Double of the Alteryx service, made by the lab"}})
@@ -229,6 +253,19 @@ _ALTERYX_CONFIG = b"""<?xml version="1.0" encoding="utf-8"?>\r
   </alteryx>\r
 </configuration>\r
 """
+
+_CONNECTOR = b"""<?xml version="1.0"?>\r
+<AlteryxJavaScriptPlugin>\r
+  <Properties><MetaInfo><Name>Lab Connector</Name><ToolVersion>1.2.3</ToolVersion></MetaInfo></Properties>\r
+</AlteryxJavaScriptPlugin>\r
+"""
+
+# What a worker has besides; the other nodes of a fleet have none of it.
+_EXTENSIONS = {
+    rf"{PROGRAM_DATA}\Tools\LabConnector\LabConnectorConfig.xml": _CONNECTOR,
+    rf"{PROGRAM_DATA}\Tools\OtherConnector_v2.0.1\OtherConnector.yxmc": b"<AlteryxDocument />\r\n",
+    rf"{_PACKAGES}\pandas-1.5.3.dist-info\METADATA": b"Name: pandas\r\n",
+    rf"{_PACKAGES}\lab_tools-0.4-py3.8.egg-info\PKG-INFO": b"Name: lab-tools\r\n"}
 
 _SYSTEM_ALIAS = b"""<?xml version="1.0"?>\r
 <AliasData>\r

@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7EnvelopeBuilder, PKCS7Options
 
-from . import standin_install, standin_service
+from . import standin_install, standin_inventory, standin_service
 from .node import Node
 from .standin_failure import NodeFailure
 from .standin_files import files_below, utc_text, write_text
 from .standin_window import run_staging
 
+_PERMISSIONS = "O:SYG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 _FAILURE_WORDS = re.compile(r"\b(fail|failed|error|exception|unable|cannot|invalid)\b", re.IGNORECASE)
 
 
@@ -36,13 +37,14 @@ def config_export(node: Node, computer: str, arguments: dict[str, Any]) -> dict[
         run_staging(node, root, run)
         node.path(rf"{staging}\files").mkdir(exist_ok=True)
     listed = [_take(node, item, rf"{staging}\files" if writes else "") for item in arguments["files"]]
+    metadata = _metadata(node, arguments.get("_metadata") or {}, rf"{staging}\files" if writes else "")
     secrets = list(arguments.get("secrets") or [])
     secrets_file = ""
     if secrets and writes:
         clear = {"schema": 1, "run_id": arguments["run_id"], "computer": computer, "created": utc_text(), **_secrets(node, secrets)}
         secrets_file = rf"{staging}\secrets.pem"
         write_text(node.path(secrets_file), envelope(json.dumps(clear), arguments["recipients"]))
-    return {"changed": True, "files": listed, "secrets": secrets, "secrets_file": secrets_file}
+    return {"changed": True, "files": listed, "metadata": metadata, "secrets": secrets, "secrets_file": secrets_file}
 
 
 def envelope(text: str, recipients: list[str]) -> str:
@@ -70,7 +72,26 @@ def _take(node: Node, item: dict[str, Any], target: str) -> dict[str, Any]:
             copy = node.path(target) / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-    return {"id": item["id"], "source": item["source"], "present": present, "files": len(pairs), "bytes": sum(file.stat().st_size for file, _ in pairs)}
+    return {"id": item["id"], "source": item["source"], "present": present, "files": len(pairs), "bytes": sum(file.stat().st_size for file, _ in pairs),
+            "permissions": _permissions(node, source, f"{target}\\{item['archive_path']}.sddl" if target else "") if present and item.get("permissions") else 0}
+
+
+def _permissions(node: Node, source: Path, target: str) -> int:
+    """Everything in a folder with its permissions, which a stand-in node does not have: all are the same."""
+    paths = [".", *sorted(str(path.relative_to(source)).replace("/", "\\") for path in source.rglob("*"))]
+    if target:
+        write_text(node.path(target), "".join(f"{_PERMISSIONS}\t{path}\n" for path in paths))
+    return len(paths)
+
+
+def _metadata(node: Node, wanted: dict[str, Any], target: str) -> list[dict[str, str]]:
+    """Write node.json; returns its items in short."""
+    if not wanted:
+        return []
+    items = wanted["items"] | standin_inventory.inventory(node, wanted)
+    if target:
+        write_text(node.path(target) / wanted["archive_path"], json.dumps(wanted["head"] | {"collected": utc_text(), "items": items}) + "\n")
+    return [{"id": name, "state": item["state"], "why": item["why"]} for name, item in items.items()]
 
 
 def _secrets(node: Node, wanted: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ class Expandable(str):
     """A REG_EXPAND_SZ."""
 
 
-Value = str | int | Expandable
+Value = str | int | bytes | Expandable
 
 
 def merge(file: Path, keys: Mapping[str, Mapping[str, Value]]) -> None:
@@ -41,6 +41,8 @@ def value(file: Path, key: str, name: str) -> str | None:
 def _text(value: Value) -> str:
     if isinstance(value, int):
         return f"dword:{value:08x}"
+    if isinstance(value, bytes):
+        return f"hex:{value.hex(',')}"
     quoted = f'"{_escape(value)}"'
     return f"str(2):{quoted}" if isinstance(value, Expandable) else quoted
 

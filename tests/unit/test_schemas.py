@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _manifest, _report
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _manifest, _node_metadata, _report
 from tests import schemas
 from tests.lab import layout
 from tests.unit.plugins import samples
@@ -39,6 +39,21 @@ def outcome(**failed: dict[str, Any]) -> dict[str, Any]:
     return _report.compose("full", {"node1": {**samples.steps(), **failed}}, False, NOW, 1300.0, "alteryx_ops.server_backup 0.1.0")
 
 
+def node_json() -> dict[str, Any]:
+    wanted = _node_metadata.to_collect("node1", samples.RUN_ID, samples.facts(), "embedded", "")
+    collected = {
+        "odbc_drivers": [{"name": "d", "bits": 64, "file": r"C:\d.dll", "version": "1.2.0.0"}],
+        "odbc_data_sources": [{"name": "d", "bits": 32, "driver": "d", "server": "", "database": ""}],
+        "connectors": [{"name": "c", "version": ""}],
+        "python_packages": [{"name": "p", "version": "1.0", "python": "Miniconda3"}],
+        "ad_groups": [{"local_group": "Administrators", "domain_group": r"EXAMPLE\Alteryx"}],
+        "tls_bindings": [{"address": "0.0.0.0:443", "certificate": "5f1e", "application_id": "", "store": "MY"}],
+        "alteryx_config": [r"C:\alteryx.config"],
+        "places": [{"element": "installation", "path": r"D:\bin", "other_drive": True, "exists": None}],
+    }
+    return {**wanted["head"], "collected": NOW, "items": wanted["items"] | {name: _node_metadata.found(value) for name, value in collected.items()}}
+
+
 def the_set() -> dict[str, Any]:
     content: dict[str, Any] = json.loads(_manifest.of_set(samples.plan(), outcome()))
     return content
@@ -46,7 +61,7 @@ def the_set() -> dict[str, Any]:
 
 VERDICT = {"schema": 1, "archive": "A.zip", "verified": NOW, "method": "m", "verdict": "good", "entries": 1, "bytes": 5, "problems": [], "seconds": 0.1}
 GOOD = {
-    "manifest": manifest(), "set": the_set(), "outcome": outcome(), "verdict": VERDICT,
+    "manifest": manifest(), "set": the_set(), "node": node_json(), "outcome": outcome(), "verdict": VERDICT,
     "catalogue": test_catalogue._catalogue.listing({"node1": test_catalogue.result(test_catalogue.backup())}, NOW),
 }  # fmt: skip
 
@@ -130,6 +145,16 @@ def test_the_outcome_of_a_run_that_came_to_nothing_is_of_the_schema(results: dic
 
 def test_the_outcome_of_a_failed_run_is_of_the_schema() -> None:
     schemas.assert_valid("outcome", outcome(window=samples.failed("dump_failed", 5), verify=samples.failed("archive_bad", 3)))
+
+
+def test_every_item_of_a_node_may_be_absent_or_unreadable_and_says_why() -> None:
+    for name in GOOD["node"]["items"]:
+        for state in ("absent", "unreadable"):
+            changed = copy.deepcopy(GOOD["node"])
+            changed["items"][name] = {"state": state, "value": None, "why": "x"}
+            schemas.assert_valid("node", changed)
+            changed["items"][name]["why"] = ""
+            assert schemas.problems("node", changed), name
 
 
 def test_the_verdict_a_node_writes_has_the_keys_of_the_schema() -> None:

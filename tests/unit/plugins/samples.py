@@ -243,7 +243,11 @@ def steps(mode: str = "full", **changes: t.Any) -> dict[str, dict[str, t.Any]]:
     if the_plan["exports_configuration"]:
         answer["configuration"] = {
             "changed": True,
-            "files": [{"id": "keys", "source": r"C:\Keys", "present": True, "files": 2, "bytes": 300}],
+            "files": [{"id": "keys", "source": r"C:\Keys", "present": True, "files": 2, "bytes": 300, "permissions": 3}],
+            "metadata": [
+                {"id": "version", "state": "found", "why": ""}, {"id": "odbc_drivers", "state": "found", "why": ""},
+                {"id": "licence", "state": "absent", "why": "it is not set"}, {"id": "ad_groups", "state": "unreadable", "why": "Invalid class"},
+            ],
             "secrets": the_plan["nodes"]["node1"]["secrets"],
             "secrets_file": r"D:\AlteryxStaging\secrets.pem" if the_plan["nodes"]["node1"]["secrets"] else "",
         }

@@ -55,7 +55,9 @@ def test_the_log_of_a_full_backup_tells_every_event_an_operator_asks_for() -> No
         "SUCCESS node1 lease: the guard has answered as S-1-5-18; it brings AlteryxService back by 2026-09-01 08:00:00 UTC",
         "INFO node1 gate: every node is ready", "SUCCESS node1 window: dumped AlteryxGallery, AlteryxService: 120 documents in 1 collections, 12.8 MB",
         "downtime 41.0 s = stop 3.0 + dump 30.0 + start 7.8 + rest 0.2", "SUCCESS node1 restore: AlteryxService is Running, process 4812",
-        "INFO node1 configuration: keys: 2 files, 300 B, from C:\\Keys", "INFO node1 configuration: encrypted: controller_token, mongodb_passwords",
+        "INFO node1 configuration: keys: 2 files, 300 B, from C:\\Keys; permissions of 3 files and folders",
+        "INFO node1 configuration: written down: version, odbc_drivers", "INFO node1 configuration: licence: none, it is not set",
+        "WARNING node1 configuration: ad_groups could not be read: Invalid class", "INFO node1 configuration: encrypted: controller_token, mongodb_passwords",
         f"ServerBackup_Full_{samples.STAMP}.zip: 45 files, 12.9 MB in 5.1 MB, sha256 {'9c1e' * 16}", "SUCCESS node1 verify: good: ",
         "INFO node1 report: service Running -> Running; ",
     ):  # fmt: skip
