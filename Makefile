@@ -6,11 +6,12 @@
 # the packages it needs (tests/lab/bootstrap says what it does).
 #
 #   make demo [NODE=wine|standin] [FLEET=n]     one lab node, or a fleet of n; one real full backup, what was seen from outside, the summary
-#   make test                                   every check and test; TESTS=... names files or adds pytest options
+#   make test                                   every check and test; TESTS=... names files or adds pytest options, LANES=2 runs tests that share no node at once
 #   make test-lab                               the long ones
 #   make lab-up [NODE=...] [COUNT=n]            nodes that stay, for playbooks run by hand; make lab-down ends them
 #   make chaos                                  random damage to archives and dumps, judged by the node's verifier; about a minute
 #   make bench                                  memory and throughput of the archive job; minutes, and 12 GB of disk
+#   make bench-fleet                            a configuration backup of 100 stand-in nodes against as many module calls that do nothing; minutes
 #   make lint                                   the static checks alone
 #   make docs                                   write the pages that come from the code (docs/exit_codes.md)
 #   make clean                                  forget everything made here (running nodes are ended first)
@@ -23,7 +24,7 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab chaos bench lab-up lab-down lint docs clean
+.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-up lab-down lint docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,9 +43,8 @@ lab-up: bootstrap
 lab-down: bootstrap
 	@$(PYTHON_BIN) -m tests.lab down
 
-# Two lanes: a Wine node waits more than it works.
 test: bootstrap
-	@$(PYTEST) -n 2 --dist loadgroup $(TESTS)
+	@$(PYTEST) $(if $(LANES),-n $(LANES) --dist loadgroup) $(TESTS)
 
 test-lab: bootstrap
 	@$(PYTEST) -m long $(TESTS) || [ $$? = 5 ]  # 5: no test is long
@@ -54,6 +54,9 @@ chaos: bootstrap
 
 bench: bootstrap
 	@$(PYTHON_BIN) -m tests.bench
+
+bench-fleet: bootstrap
+	@$(PYTHON_BIN) -m tests.bench.fleet
 
 lint: bootstrap
 	@$(PYTEST) tests/checks

@@ -40,8 +40,9 @@ def _install_collection_finder(collections: Path) -> None:
     _AnsibleCollectionFinder(paths=[str(collections)])._install()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for lanes
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip Wine tests where a Wine node cannot run, with the reason; put tests that share a node into one lane of `make test`."""
+    """Skip Wine tests where a Wine node cannot run, with the reason; put tests that share a node into one lane of `make test LANES=n`."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_lane(item)))
     wine_items = [item for item in items if item.get_closest_marker("wine")]

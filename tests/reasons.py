@@ -191,7 +191,7 @@ def fits(test: str, name: str, words: str) -> bool:
 
 def claims(item: pytest.Item) -> tuple[set[str], set[int]]:
     """The reasons and exit codes that a test is named for."""
-    # Behind the @ stands the lane of `make test`.
+    # Behind the @ stands the lane of `make test LANES=n`.
     name, _, words = item.nodeid.removeprefix("tests/").partition("@")[0].partition("[")
     words = words.removesuffix("]")
     return ({reason for reason, test in REACHED.items() if fits(test, name, words)}, {code for code, test in EXIT_CODES.items() if fits(test, name, words)})

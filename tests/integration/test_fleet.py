@@ -200,24 +200,27 @@ def test_a_worker_lost_after_its_stop(fleet: Lab, run_fleet: PlaybookRunner) -> 
     thread.start()
     try:
         with FleetWatch(fleet.nodes) as watch:
-            run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 8})
+            # Its guard waits so long for a controller that has not gone down.
+            run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 8, "alteryx_window_open_within": 180})
     finally:
         done.set()
         thread.join(30)
     run.assert_failed(7, "service_not_restored")
     assert run.outcome["node"] == WORKER
-    assert (CONTROLLER, "Running") in watch.order("Running")
+    # Where the answer to its stop was lost as well, the window has not opened and the controller has not been touched.
+    assert (CONTROLLER in {name for name, _ in watch.order("Stopped")}) == ((CONTROLLER, "Running") in watch.order("Running"))
     assert {**states(fleet), WORKER: "?"} == {**ALL_RUNNING, WORKER: "?"}
     # Nobody can reach it, so it does it itself.
     (worker,) = [lab for lab in fleet.each() if lab.node.name == WORKER]
-    assert worker.wait_for("Running", 120).state == "Running"
+    assert worker.wait_for("Running", 240).state == "Running"
     wait_for_answer(node(fleet, WORKER))
 
 
 def test_a_controller_that_does_not_start(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     node(fleet, CONTROLLER).behave(start="fail")
     with FleetWatch(fleet.nodes) as watch:
-        run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 6})
+        # Its start fails at once; that of the others, which counts here, takes its time on a busy Wine.
+        run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 6 if fleet.kind == "standin" else 30})
     assert_failed(run, 7, "service_not_restored", CONTROLLER)
     assert [change for change in watch.order("Running") if change[0] != CONTROLLER] == [(WORKER, "Running"), (UI, "Running")], watch.table()
     assert states(fleet) | {CONTROLLER: "?"} == ALL_RUNNING | {CONTROLLER: "?"}
