@@ -390,14 +390,8 @@ def tool_version(text: str) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-def check_tool(text: str, server_version: str = "") -> str:
-    """Judges a mongodump by what it prints with --version.
-
-    Args:
-        server_version: of the MongoDB it shall dump, "" when it is not known.
-
-    Returns:
-        A warning, "" when there is nothing to say.
+def usable_tool(text: str) -> str:
+    """The version of a mongodump that may be used, e.g. 100.9.4, from what it prints with --version.
 
     Raises:
         StepFailed: mongodump_unusable.
@@ -411,9 +405,15 @@ def check_tool(text: str, server_version: str = "") -> str:
         raise StepFailed("mongodump_unusable", f"mongodump is {shown}, older than {oldest}, the first that reads a password from a file")
     if version == LOSING_TOOL:
         raise StepFailed("mongodump_unusable", f"mongodump {shown} leaves out documents with an empty field name (TOOLS-2931)")
-    server = re.match(r"(\d+)\.(\d+)", server_version)
+    return shown
+
+
+def outdated(tool: str, server: str) -> str:
+    """A warning where a mongodump (see usable_tool) is made for older servers than this one, "" where it is not, or nobody knows."""
+    series, minor, _ = map(int, tool.split("."))
+    wanted = re.match(r"(\d+)\.(\d+)", server)
     # A tool that is newer than the table is made for what the last entry is made for, and more.
-    made_for = _MADE_FOR.get(version[1]) if version[0] == 100 else None
-    if server and made_for and (int(server[1]), int(server[2])) > made_for:
-        return f"mongodump {shown} is made for MongoDB up to {made_for[0]}.{made_for[1]}, the server is {server_version}: use a newer one"
+    made_for = _MADE_FOR.get(minor) if series == 100 else None
+    if wanted and made_for and (int(wanted[1]), int(wanted[2])) > made_for:
+        return f"mongodump {tool} is made for MongoDB up to {made_for[0]}.{made_for[1]}, the server is {server}: use a newer one"
     return ""

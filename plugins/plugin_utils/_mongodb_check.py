@@ -68,7 +68,7 @@ def judged(plan: t.Mapping[str, t.Any], asked: t.Sequence[Question], answers: t.
         server = servers.setdefault(question.shown, {"shown": question.shown, "version": answer["server_version"], "databases": {}})
         if not question.oplog:
             server["databases"].update({found["name"]: int(found["collections"]) for found in answer["databases"]})
-    warnings = [_mongodb.check_tool(f"mongodump version: {plan['tool_version']}", server["version"]) for server in servers.values()]
+    warnings = [_mongodb.outdated(plan["tool_version"], server["version"]) for server in servers.values()]
     present = {name for server in servers.values() for name in server["databases"]}
     for name in (plan["service_database"], plan["gallery_database"]):
         if name not in present:

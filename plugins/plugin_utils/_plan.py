@@ -412,8 +412,6 @@ def _plan_dump(node: NodePlan, facts: t.Mapping[str, Facts], request: Request, d
     tool = facts[node.name]["mongodump"]
     if not tool["path"]:
         raise StepFailed("mongodump_unusable", tool["problem"] or "there is no mongodump.exe on the node", {"node": node.name})
-    _mongodb.check_tool(tool["version"])
-    version = _mongodb.tool_version(tool["version"]) or ()
-    node.dump |= {"tool": tool["path"], "tool_version": ".".join(map(str, version))}
+    node.dump |= {"tool": tool["path"], "tool_version": _mongodb.usable_tool(tool["version"])}
     # What the dump will need is not known: the data files are on another machine.
     node.expected_bytes = 0

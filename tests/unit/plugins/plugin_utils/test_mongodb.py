@@ -261,11 +261,11 @@ def test_a_tool_is_refused_exactly_below_the_first_that_reads_secrets_from_a_fil
     text = f"mongodump version: {'.'.join(map(str, version))}\n"
     if version < (100, 3, 0) or version == (100, 4, 0):
         with pytest.raises(StepFailed) as failure:
-            _mongodb.check_tool(text)
+            _mongodb.usable_tool(text)
         assert (failure.value.reason.name, failure.value.reason.exit_code) == ("mongodump_unusable", 3)
         assert ".".join(map(str, version)) in failure.value.message
     else:
-        assert _mongodb.check_tool(text) == ""
+        assert _mongodb.usable_tool(text) == ".".join(map(str, version))
 
 
 @pytest.mark.parametrize(
@@ -274,11 +274,11 @@ def test_a_tool_is_refused_exactly_below_the_first_that_reads_secrets_from_a_fil
      ("100.10.0", "8.0.1", False), ("100.9.5", "8.0.1", True), ("100.99.0", "12.0.0", False), ("100.3.1", "", False), ("100.3.1", "unknown", False)],
 )  # fmt: skip
 def test_a_tool_older_than_its_server_is_a_warning_that_names_both(tool: str, server: str, warned: bool) -> None:
-    warning = _mongodb.check_tool(f"mongodump version: {tool}\n", server)
+    warning = _mongodb.outdated(tool, server)
     assert bool(warning) is warned
     assert not warned or (tool in warning and server in warning)
 
 
 def test_a_tool_that_says_nothing_is_refused() -> None:
     with pytest.raises(StepFailed, match="does not say its version"):
-        _mongodb.check_tool("")
+        _mongodb.usable_tool("")
