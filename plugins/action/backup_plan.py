@@ -8,7 +8,10 @@ import dataclasses
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump, _node_job, _persistence, _plan
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, registered, warn
+
+# What grows with the fleet.
+_OF_ALL_NODES = ("nodes", "members", "hosts", "warnings", "stop_tiers", "start_tiers")
 
 
 class ActionModule(NodeAction):
@@ -33,7 +36,7 @@ class ActionModule(NodeAction):
             options=_persistence.Options(**{name: arguments[f"mongodb_{name}"] for name in ("stop", "oplog", "gzip")}, sqlserver=arguments["sqlserver"]),
             connections=_database_dump.given(arguments["mongodb_connections"]),
         )
-        planned = _plan.plan_fleet({host: hostvars[host][arguments["facts"]] for host in asked["hosts"]}, request, fleet, database)
+        planned = _plan.plan_fleet({host: registered(variables, host)[arguments["facts"]] for host in asked["hosts"]}, request, fleet, database)
         request = planned.request
         plan = {
             **asked,
@@ -56,7 +59,7 @@ class ActionModule(NodeAction):
                 f"plan: {node.name} ({', '.join(node.roles)}), Alteryx {node.version or 'of unknown version'}, service {node.service['state']}, "
                 f"{_said_of_data(node)}{node.archive_folder}\\{node.base_name}.zip"
             )
-        return {"changed": False, "plan": plan}
+        return {"changed": False, "plan": plan, "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES}}
 
 
 def _said_of_data(node: _plan.NodePlan) -> str:

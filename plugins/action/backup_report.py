@@ -9,7 +9,15 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _log, _report
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import COLLECTION, NodeAction, Result, _display, utc_text, version
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import (
+    COLLECTION,
+    NodeAction,
+    Result,
+    _display,
+    registered,
+    utc_text,
+    version,
+)
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
@@ -22,7 +30,7 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_report.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
-        results = {host: self._results(arguments["steps"], variables["hostvars"][host]) for host in hosts}
+        results = {host: self._results(arguments["steps"], registered(variables, host)) for host in hosts}
         outcome = _report.compose(arguments["mode"], results, self.check_mode, utc_text(), time.monotonic(), f"{COLLECTION} {version()}")
         result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "publish": {}}
         if arguments["state"] == "composed":
@@ -37,10 +45,10 @@ class ActionModule(NodeAction):
         return result
 
     @staticmethod
-    def _results(steps: t.Mapping[str, str], hostvars: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-        registered = {step: hostvars[name] for step, name in steps.items() if name in hostvars}
+    def _results(steps: t.Mapping[str, str], results: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+        found = {step: results[name] for step, name in steps.items() if name in results}
         # A skipped step did not happen.
-        return {step: result for step, result in registered.items() if not result.get("skipped")}
+        return {step: result for step, result in found.items() if not result.get("skipped")}
 
     @staticmethod
     def _write(folder: Path, outcome: dict[str, t.Any], log: str) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _survey
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, direct_child_groups
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, direct_child_groups, registered
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
@@ -16,12 +16,12 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/fleet_topology.yml."""
-        hosts, hostvars = list(variables["ansible_play_hosts_all"]), variables["hostvars"]
+        hosts = list(variables["ansible_play_hosts_all"])
         surveys = {}
         for fleet, members in direct_child_groups(variables, "alteryx").items():
-            facts = {host: hostvars[host].get(arguments["facts"]) or {} for host in hosts if host in members}
+            facts = {host: registered(variables, host).get(arguments["facts"]) or {} for host in hosts if host in members}
             if facts:
-                addresses = {host: str(hostvars[host].get("ansible_host", "")) for host in facts}
+                addresses = {host: str(variables["hostvars"][host].get("ansible_host", "")) for host in facts}
                 surveys[fleet] = _survey.survey(fleet, facts, addresses, arguments["controller_names"])
         _display.display("\n" + "\n\n".join(found.text for found in surveys.values()))
         fleets = {

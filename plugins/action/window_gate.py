@@ -8,7 +8,7 @@ import time
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _gate
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, registered
 
 
 class ActionModule(NodeAction):
@@ -20,10 +20,10 @@ class ActionModule(NodeAction):
         if self.check_mode:
             return {"changed": False, "open": True}
 
-        def registered(name: str) -> dict[str, t.Any]:
-            return {host: variables["hostvars"][host].get(name) or {} for host, node in plan["nodes"].items() if not node.get("standby")}
+        def of_nodes(name: str) -> dict[str, t.Any]:
+            return {host: registered(variables, host).get(name) or {} for host, node in plan["nodes"].items() if not node.get("standby")}
 
-        leases = registered(arguments["leases"])
+        leases = of_nodes(arguments["leases"])
         age = time.monotonic() - min((lease["clock"] for lease in leases.values() if "clock" in lease), default=time.monotonic())
-        _gate.check(plan["run_id"], plan["controller"], leases, registered(arguments["stops"]), age, arguments["open_within"])
+        _gate.check(plan["run_id"], plan["controller"], leases, of_nodes(arguments["stops"]), age, arguments["open_within"])
         return {"changed": False, "open": True}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import time
@@ -28,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # What the names of options end with whose values are shown nowhere. (The option "secrets" of some modules says what to do with those of the node.)
 _SECRET = ("password", "secret", "client_id")
 
+# ansible-playbook loads this file once; its workers, one for every task on every host, inherit what it has read.
+_KNOWN_VARIABLES = _variables.read(ROOT / "roles")
 _display = Display()
 Result = dict[str, t.Any]
 
@@ -38,6 +41,12 @@ class NodeAction(ActionBase):  # type: ignore[misc]
     _supports_async = False
     _supports_check_mode = True
     refuses_unknown_variables = True
+
+    def __init_subclass__(cls) -> None:
+        """Reads the argument spec where the plugin is loaded, for the same reason as the variables above."""
+        super().__init_subclass__()
+        if cls.__module__.startswith("ansible_collections."):
+            argument_spec(cls.__module__.rpartition(".")[2])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         """Runs the action; see perform for the part of each module."""
@@ -157,6 +166,7 @@ def _is_connection_failure(error: BaseException | None) -> bool:
     return False
 
 
+@functools.cache
 def argument_spec(module: str) -> dict[str, t.Any]:
     """The argument spec of a module, read from its documentation (plugins/modules/NAME.yml): one source for both."""
     documentation = load_yaml((ROOT / "plugins" / "modules" / f"{module}.yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
@@ -186,14 +196,21 @@ def refuse_unknown_variables(variables: t.Mapping[str, t.Any], others: t.Iterabl
         variables: what the task sees: inventory, play, -e and role call together.
         others: the variables of further hosts.
     """
-    known = _variables.read(ROOT / "roles")
     names: set[str] = set(variables)
     for other in others:
         names.update(other)
-    wrong = _variables.unknown((str(name) for name in names), known)
+    wrong = _variables.unknown((str(name) for name in names), _KNOWN_VARIABLES)
     if wrong:
         listed = "; ".join(f"{name} (did you mean {near}?)" for name, near in wrong)
         raise StepFailed("unknown_variable", f"no such variable: {listed}")
+
+
+def registered(variables: t.Mapping[str, t.Any], host: str) -> t.Mapping[str, t.Any]:
+    """The variables of a host as they are, to read results that it has registered.
+
+    hostvars[host] would template what is read. Results of modules are no templates, and looking for some in those of 100 hosts takes longer than a backup.
+    """
+    return t.cast(t.Mapping[str, t.Any], variables["hostvars"].raw_get(host))
 
 
 def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[str, set[str]]:

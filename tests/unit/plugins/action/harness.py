@@ -45,6 +45,12 @@ def run(
     return t.cast(dict[str, t.Any], action.run(task_vars={"inventory_hostname": "node1", **(variables or {})}))
 
 
+class HostVariables(dict[str, dict[str, t.Any]]):
+    """What Ansible calls hostvars, of hosts whose variables hold no templates."""
+
+    raw_get = dict.__getitem__
+
+
 class Time:
     """Stands for the module time: a clock that moves only when somebody waits."""
 

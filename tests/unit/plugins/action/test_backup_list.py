@@ -20,7 +20,8 @@ GOOD = samples.result(samples.backup())
 
 
 def printed(file: Path | str, hosts: dict[str, dict[str, t.Any]], check_mode: bool = False) -> dict[str, t.Any]:
-    variables = {"ansible_play_hosts_all": list(hosts), "hostvars": {host: {"found": result} if result else {} for host, result in hosts.items()}}
+    hostvars = harness.HostVariables({host: {"found": result} if result else {} for host, result in hosts.items()})
+    variables = {"ansible_play_hosts_all": list(hosts), "hostvars": hostvars}
     return harness.run(List, {"catalogues": "found", "file": str(file)}, variables=variables, check_mode=check_mode)
 
 

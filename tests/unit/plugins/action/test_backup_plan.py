@@ -20,7 +20,7 @@ def planned(
     """The result for hosts with these sample settings. left_out: further nodes of the fleet. options: of the module."""
     hostvars = {host: {"facts": samples.facts(letter, **changes)} for host, letter in letters.items()}
     arguments = {"request": samples.request_fields(mode, hosts=list(letters), members=[*letters, *left_out]), "facts": "facts", **(options or {})}
-    return harness.run(ActionModule, arguments, variables={"hostvars": hostvars})
+    return harness.run(ActionModule, arguments, variables={"hostvars": harness.HostVariables(hostvars)})
 
 
 def test_a_single_node_fleet_is_planned() -> None:
@@ -57,7 +57,7 @@ def test_a_run_that_would_stop_services_needs_a_controller() -> None:
 def test_the_node_that_is_refused_is_named_not_the_one_that_asked() -> None:
     hostvars = {"node1": {"facts": samples.facts("b")}, "node2": {"facts": samples.facts("c", system__is_administrator=False)}}
     arguments = {"request": samples.request_fields(hosts=["node1", "node2"], members=["node1", "node2"]), "facts": "facts"}
-    result = harness.run(ActionModule, arguments, variables={"hostvars": hostvars})
+    result = harness.run(ActionModule, arguments, variables={"hostvars": harness.HostVariables(hostvars)})
     assert (result["reason"], result["node"]) == ("not_administrator", "node2")
     assert result["msg"].startswith("node2: ")
 

@@ -20,7 +20,7 @@ def reported(directory: Path, hostvars: dict[str, dict[str, t.Any]], state: str 
     names = {step: f"registered_{step}" for step in samples.steps()}
     variables = {
         "ansible_play_hosts_all": list(hostvars),
-        "hostvars": {host: {names[step]: result for step, result in steps.items()} for host, steps in hostvars.items()},
+        "hostvars": harness.HostVariables({host: {names[step]: result for step, result in steps.items()} for host, steps in hostvars.items()}),
     }
     arguments = {"state": state, "mode": "full", "directory": str(directory), "steps": names}
     return harness.run(ActionModule, arguments, variables=variables, check_mode=check_mode)

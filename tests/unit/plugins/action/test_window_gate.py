@@ -21,7 +21,8 @@ PLAN = {"run_id": samples.RUN_ID, "controller": "controller", "nodes": {"control
 
 def gate(hostvars: dict[str, dict[str, t.Any]], check_mode: bool = False) -> dict[str, t.Any]:
     arguments = {"plan": PLAN, "leases": "lease", "stops": "stop"}
-    return harness.run(ActionModule, arguments, variables={"inventory_hostname": "controller", "hostvars": hostvars}, check_mode=check_mode)
+    variables = {"inventory_hostname": "controller", "hostvars": harness.HostVariables(hostvars)}
+    return harness.run(ActionModule, arguments, variables=variables, check_mode=check_mode)
 
 
 def test_the_window_opens_when_every_node_is_ready() -> None:
