@@ -9,7 +9,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _catalogue
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, registered, utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, raw_variables, utc_text
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
@@ -19,7 +19,7 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_list.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
-        listed = _catalogue.listing({host: registered(variables, host).get(arguments["catalogues"]) or {} for host in hosts}, utc_text())
+        listed = _catalogue.listing({host: raw_variables(variables, host).get(arguments["catalogues"]) or {} for host in hosts}, utc_text())
         _display.display(_catalogue.listing_text(listed))
         return {"changed": self._write(arguments["file"], listed), "listing": listed}
 

@@ -8,7 +8,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump, _node_job, _persistence, _plan
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, registered, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, raw_variables, warn
 
 # What grows with the fleet.
 _OF_ALL_NODES = ("nodes", "members", "hosts", "warnings", "stop_tiers", "start_tiers")
@@ -36,7 +36,7 @@ class ActionModule(NodeAction):
             options=_persistence.Options(**{name: arguments[f"mongodb_{name}"] for name in ("stop", "oplog", "gzip")}, sqlserver=arguments["sqlserver"]),
             connections=_database_dump.given(arguments["mongodb_connections"]),
         )
-        planned = _plan.plan_fleet({host: registered(variables, host)[arguments["facts"]] for host in asked["hosts"]}, request, fleet, database)
+        planned = _plan.plan_fleet({host: raw_variables(variables, host)[arguments["facts"]] for host in asked["hosts"]}, request, fleet, database)
         request = planned.request
         plan = {
             **asked,

@@ -14,7 +14,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action 
     NodeAction,
     Result,
     _display,
-    registered,
+    raw_variables,
     utc_text,
     version,
 )
@@ -30,7 +30,7 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_report.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
-        results = {host: self._results(arguments["steps"], registered(variables, host)) for host in hosts}
+        results = {host: self._results(arguments["steps"], raw_variables(variables, host)) for host in hosts}
         outcome = _report.compose(arguments["mode"], results, self.check_mode, utc_text(), time.monotonic(), f"{COLLECTION} {version()}")
         result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "publish": {}}
         if arguments["state"] == "composed":

@@ -15,6 +15,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action 
     NodeAction,
     Result,
     direct_child_groups,
+    raw_variables,
+    refuse_invalid_values,
     refuse_unknown_variables,
     utc_text,
     variable_default,
@@ -39,10 +41,11 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_request.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
         arguments = {name: variable_default(_VARIABLES[name]) if value is None and name in _VARIABLES else value for name, value in arguments.items()}
-        refuse_unknown_variables(variables, (variables["hostvars"][host] for host in hosts))
+        refuse_unknown_variables(variables, (raw_variables(variables, host) for host in hosts))
         mode = arguments["mode"]
         if mode not in _names.MODES:
             raise StepFailed("invalid_mode", f"there is no mode {mode!r}; there are {', '.join(_names.MODES)}")
+        refuse_invalid_values(variables, hosts, self._loader)
         try:
             name = _names.base_name(mode, "20260901_020000", arguments["name_pattern"])
         except (KeyError, IndexError, ValueError) as error:

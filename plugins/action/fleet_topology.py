@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _survey
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, direct_child_groups, registered
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, direct_child_groups, raw_variables
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
@@ -19,7 +19,7 @@ class ActionModule(NodeAction):
         hosts = list(variables["ansible_play_hosts_all"])
         surveys = {}
         for fleet, members in direct_child_groups(variables, "alteryx").items():
-            facts = {host: registered(variables, host).get(arguments["facts"]) or {} for host in hosts if host in members}
+            facts = {host: raw_variables(variables, host).get(arguments["facts"]) or {} for host in hosts if host in members}
             if facts:
                 addresses = {host: str(variables["hostvars"][host].get("ansible_host", "")) for host in facts}
                 surveys[fleet] = _survey.survey(fleet, facts, addresses, arguments["controller_names"])

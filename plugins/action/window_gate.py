@@ -8,7 +8,7 @@ import time
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _gate
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, registered
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, raw_variables
 
 
 class ActionModule(NodeAction):
@@ -21,7 +21,7 @@ class ActionModule(NodeAction):
             return {"changed": False, "open": True}
 
         def of_nodes(name: str) -> dict[str, t.Any]:
-            return {host: registered(variables, host).get(name) or {} for host, node in plan["nodes"].items() if not node.get("standby")}
+            return {host: raw_variables(variables, host).get(name) or {} for host, node in plan["nodes"].items() if not node.get("standby")}
 
         leases = of_nodes(arguments["leases"])
         age = time.monotonic() - min((lease["clock"] for lease in leases.values() if "clock" in lease), default=time.monotonic())

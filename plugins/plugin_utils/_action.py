@@ -13,10 +13,11 @@ import typing as t
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
+from ansible.template import Templar
 from ansible.utils.display import Display
 
 from . import _node_code, _node_job, _variables
@@ -25,9 +26,6 @@ from ._variables import load_yaml
 
 COLLECTION = "alteryx_ops.server_backup"
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-# What the names of options end with whose values are shown nowhere. (The option "secrets" of some modules says what to do with those of the node.)
-_SECRET = ("password", "secret", "client_id")
 
 # ansible-playbook loads this file once; its workers, one for every task on every host, inherit what it has read.
 _KNOWN_VARIABLES = _variables.read(ROOT / "roles")
@@ -175,18 +173,7 @@ def argument_spec(module: str) -> dict[str, t.Any]:
         if name.startswith(f"{COLLECTION}."):
             fragment = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.doc_fragments.{name.removeprefix(f'{COLLECTION}.')}")
             options |= load_yaml(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
-    return _options(options)
-
-
-def _options(documented: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    spec: dict[str, t.Any] = {}
-    for name, option in documented.items():
-        spec[name] = {key: option[key] for key in ("type", "required", "default", "choices", "elements") if key in option}
-        if name.endswith(_SECRET):
-            spec[name]["no_log"] = True
-        if "suboptions" in option:
-            spec[name]["options"] = _options(option["suboptions"])
-    return spec
+    return _variables.argument_options(options)
 
 
 def refuse_unknown_variables(variables: t.Mapping[str, t.Any], others: t.Iterable[t.Mapping[str, t.Any]] = ()) -> None:
@@ -205,8 +192,44 @@ def refuse_unknown_variables(variables: t.Mapping[str, t.Any], others: t.Iterabl
         raise StepFailed("unknown_variable", f"no such variable: {listed}")
 
 
-def registered(variables: t.Mapping[str, t.Any], host: str) -> t.Mapping[str, t.Any]:
-    """The variables of a host as they are, to read results that it has registered.
+def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
+    """What is wrong with the values of public variables of our roles, a sentence each. Whether one is missing is no matter here."""
+    spec = {name: {key: each for key, each in _KNOWN_VARIABLES.public[name].items() if key not in ("required", "default")} for name in values}
+    validation = ArgumentSpecValidator(spec).validate(dict(values))
+    found = [str(message) for message in validation.error_messages]
+    if not found:
+        given = {name: validation.validated_parameters[name] for name in values if spec[name].get("type") in ("int", "float")}
+        # Seconds, days, megabytes, ports and factors: none of them can be less than nothing.
+        found = [f"{name} is {value}; it must not be negative" for name, value in given.items() if value is not None and value < 0]
+    return found
+
+
+def refuse_invalid_values(variables: t.Mapping[str, t.Any], hosts: t.Iterable[str], loader: t.Any) -> None:
+    """Raises StepFailed for a variable of any of our roles whose value no argument spec allows, before the first of them is used.
+
+    Args:
+        variables: what the task sees.
+        hosts: whose variables are judged. Of all but the task's own, only what differs from it.
+        loader: Ansible's, for templates.
+    """
+    own = variables["inventory_hostname"]
+    of_own = raw_variables(variables, own)
+    for host in hosts:
+        given = variables if host == own else {name: value for name, value in raw_variables(variables, host).items() if value != of_own.get(name)}
+        templar = Templar(loader=loader, variables={**variables, **given})
+        values, wrong = {}, []
+        for name in sorted(_KNOWN_VARIABLES.public.keys() & given.keys()):
+            try:
+                values[name] = templar.template(given[name])
+            except AnsibleError as error:
+                wrong.append(f"{name} cannot be evaluated: {' '.join(str(error).split())}")
+        wrong += value_problems(values)
+        if wrong:
+            raise StepFailed("invalid_variable", "; ".join(wrong), {"node": host})
+
+
+def raw_variables(variables: t.Mapping[str, t.Any], host: str) -> t.Mapping[str, t.Any]:
+    """The variables of a host as they are, registered results among them.
 
     hostvars[host] would template what is read. Results of modules are no templates, and looking for some in those of 100 hosts takes longer than a backup.
     """
@@ -225,7 +248,7 @@ def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[s
 
 def variable_default(name: str) -> t.Any:
     """The default of a role's variable, from its argument spec: a role that is not in the play has set none."""
-    return _variables.default(ROOT / "roles", name)
+    return _KNOWN_VARIABLES.public[name]["default"]
 
 
 def utc_text() -> str:

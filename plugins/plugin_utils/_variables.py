@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables of our roles: which exist, and which name somebody probably meant."""
+"""Variables of our roles: which exist, which name somebody probably meant, and which values they may have."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pathlib import Path
 
 import yaml
 
+# What the names of options end with whose values are shown nowhere. (The option "secrets" of some modules says what to do with those of the node.)
+_SECRET = ("password", "secret", "client_id")
+
 # Every task reads argument specs; libyaml, where PyYAML has it, is ten times faster.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -22,37 +25,40 @@ def load_yaml(text: str) -> t.Any:
     return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader either way
 
 
+def argument_options(documented: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Options as documentation gives them, as an argument spec."""
+    spec: dict[str, t.Any] = {}
+    for name, option in documented.items():
+        spec[name] = {key: option[key] for key in ("type", "required", "default", "choices", "elements") if key in option}
+        if name.endswith(_SECRET):
+            spec[name]["no_log"] = True
+        if "suboptions" in option:
+            spec[name]["options"] = argument_options(option["suboptions"])
+    return spec
+
+
 @dataclass(frozen=True)
 class KnownVariables:
-    """roles: names of the roles. public: variables of the argument specs. results: what the roles register for each other."""
+    """roles: names of the roles. public: variables of the argument specs, name -> option. results: what the roles register for each other."""
 
     roles: tuple[str, ...]
-    public: frozenset[str]
+    public: t.Mapping[str, t.Mapping[str, t.Any]]
     results: frozenset[str]
 
 
 def read(roles_folder: Path) -> KnownVariables:
     """Reads the argument specs and the registered results of all roles below a folder."""
     roles: list[str] = []
-    public: set[str] = set()
+    public: dict[str, t.Mapping[str, t.Any]] = {}
     results: set[str] = set()
     for specification in sorted(roles_folder.glob("*/meta/argument_specs.yml")):
         role = specification.parent.parent
         roles.append(role.name)
         for entry in load_yaml(specification.read_text(encoding="utf-8"))["argument_specs"].values():
-            public.update(entry.get("options", {}))
+            public |= argument_options(entry.get("options", {}))
         for tasks in role.glob("tasks/*.yml"):
             results.update(re.findall(r"^\s*register:\s*(\w+)\s*$", tasks.read_text(encoding="utf-8"), re.MULTILINE))
-    return KnownVariables(tuple(roles), frozenset(public), frozenset(results))
-
-
-def default(roles_folder: Path, name: str) -> t.Any:
-    """The default that the argument specs give a variable. Raises KeyError when none does."""
-    for specification in roles_folder.glob("*/meta/argument_specs.yml"):
-        for entry in load_yaml(specification.read_text(encoding="utf-8"))["argument_specs"].values():
-            if "default" in entry.get("options", {}).get(name, {}):
-                return entry["options"][name]["default"]
-    raise KeyError(name)
+    return KnownVariables(tuple(roles), public, frozenset(results))
 
 
 def unknown(names: t.Iterable[str], known: KnownVariables) -> list[tuple[str, str]]:

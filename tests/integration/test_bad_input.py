@@ -214,3 +214,17 @@ def test_secrets_left_out_on_purpose_are_said_to_be_missing(lab: Lab, run_playbo
 def test_a_mode_there_is_not(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_mode": "everything"})
     run.assert_failed(6, "invalid_mode", message="everything")
+
+
+@LONG_ON_WINE
+@NOT_TOUCHED
+@pytest.mark.parametrize(("variable", "value"), [
+    ("alteryx_preflight_lock_stale", "abc"),
+    ("alteryx_window_open_within", "soon"),
+    pytest.param("alteryx_window_dump_timeout", -5, marks=pytest.mark.long),
+    ("alteryx_archive_compression", "Best"),
+    pytest.param("alteryx_report_directory", "{{ nowhere }}", marks=pytest.mark.long),
+])
+def test_a_value_no_role_takes_is_refused_before_the_first_role_uses_one(run_playbook: PlaybookRunner, variable: str, value: Any) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={variable: value})
+    run.assert_failed(3, "invalid_variable", message=variable)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_request import ActionModule
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names, _variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import ROOT
 from tests.lab import certificates
 from tests.unit.plugins.action import harness
 
@@ -123,6 +124,43 @@ def test_a_misspelled_variable_of_any_host_is_refused_with_the_nearest_name(tmp_
 
 def test_a_misspelled_variable_of_the_play_is_refused(tmp_path: Path) -> None:
     assert asked(tmp_path, variables={"alteryx_window_fource": True})["reason"] == "unknown_variable"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("alteryx_window_open_within", "soon", "unable to convert to int"),
+        ("alteryx_archive_compression", "Best", "must be one of: Optimal, Fastest, NoCompression, got: Best"),
+        ("alteryx_window_stop_timeout", -1, "is -1; it must not be negative"),
+        ("alteryx_window_force", "perhaps", "unable to convert to bool"),
+        ("alteryx_configuration_recipients", {"a": 1}, "unable to convert to list"),
+    ],
+)
+def test_a_value_that_no_role_takes_is_refused_before_the_first_role_uses_one(tmp_path: Path, name: str, value: t.Any, said: str) -> None:
+    result = asked(tmp_path, variables={name: value, "alteryx_window_drain_timeout": "60"})
+    assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
+    assert name in result["message"]
+    assert said in result["message"]
+    assert "alteryx_window_drain_timeout" not in result["message"]
+
+
+@pytest.mark.parametrize(("value", "said"), [("soon", "unable to convert to int"), ("'{{ nowhere }}'", "cannot be evaluated: 'nowhere' is undefined")])
+def test_a_value_of_another_host_is_refused_with_its_name(tmp_path: Path, value: str, said: str) -> None:
+    result = asked(tmp_path, text=FLEETS.replace("node2: {}", f"node2: {{alteryx_window_stop_timeout: {value}}}"))
+    assert (result["reason"], result["node"]) == ("invalid_variable", "node2")
+    assert said in result["message"]
+
+
+def test_a_template_of_another_host_is_evaluated_with_its_variables(tmp_path: Path) -> None:
+    text = FLEETS.replace("node2: {}", "node2: {alteryx_window_stop_timeout: '{{ patience }}', patience: 60}")
+    assert not asked(tmp_path, text=text).get("failed")
+
+
+def test_what_the_specs_give_as_defaults_is_allowed(tmp_path: Path) -> None:
+    public = _variables.read(ROOT / "roles").public
+    given = {name: option["default"] for name, option in public.items() if "default" in option}
+    assert len(given) > 40
+    assert not asked(tmp_path, variables=given).get("failed")
 
 
 @pytest.mark.parametrize("mode", ["full", "config"])

@@ -19,7 +19,7 @@ KNOWN = _variables.read(ROLES)
 
 def test_every_role_and_its_public_variables_are_known() -> None:
     assert {"alteryx_preflight", "alteryx_window", "alteryx_configuration", "alteryx_archive", "alteryx_report"} <= set(KNOWN.roles)
-    assert {"alteryx_preflight_mode", "alteryx_archive_directory", "alteryx_configuration_recipients", "alteryx_window_force"} <= KNOWN.public
+    assert {"alteryx_preflight_mode", "alteryx_archive_directory", "alteryx_configuration_recipients", "alteryx_window_force"} <= KNOWN.public.keys()
     assert {"alteryx_preflight_plan", "alteryx_window_restore", "alteryx_archive_verified"} <= KNOWN.results
 
 
@@ -59,11 +59,14 @@ def test_one_letter_too_few_leads_back_to_the_name(name: str, data: st.DataObjec
     assert _variables.unknown([wrong], KNOWN) == [(wrong, name)]
 
 
-@given(st.lists(st.one_of(st.text(), st.tuples(st.sampled_from(KNOWN.roles), st.text()).map("_".join), st.sampled_from(sorted(KNOWN.public | KNOWN.results)))))
+EXISTING = sorted(KNOWN.public.keys() | KNOWN.results)
+
+
+@given(st.lists(st.one_of(st.text(), st.tuples(st.sampled_from(KNOWN.roles), st.text()).map("_".join), st.sampled_from(EXISTING))))
 def test_every_unknown_name_of_ours_is_reported_once_with_a_real_name(names: list[str]) -> None:
     answer = _variables.unknown(iter(names), KNOWN)
     assert [wrong for wrong, _ in answer] == sorted(
-        {name for name in names if any(name.startswith(f"{role}_") for role in KNOWN.roles)} - KNOWN.public - KNOWN.results
+        {name for name in names if any(name.startswith(f"{role}_") for role in KNOWN.roles)} - KNOWN.public.keys() - KNOWN.results
     )
     assert all(near in KNOWN.public for _, near in answer)
 
@@ -78,16 +81,15 @@ def test_specs_and_registered_results_are_read_from_the_files(tmp_path: Path) ->
     (role / "tasks" / "main.yml").write_text("- name: x\n  debug:\n  register: alteryx_demo_result\n# register: alteryx_demo_not\n")
     (tmp_path / "no_role").mkdir()
     known = _variables.read(tmp_path)
-    assert known == _variables.KnownVariables(("alteryx_demo",), frozenset({"alteryx_demo_one", "alteryx_demo_two"}), frozenset({"alteryx_demo_result"}))
+    public = {"alteryx_demo_one": {"type": "str"}, "alteryx_demo_two": {"type": "int"}}
+    assert known == _variables.KnownVariables(("alteryx_demo",), public, frozenset({"alteryx_demo_result"}))
     assert _variables.unknown(["alteryx_demo_three", "alteryx_demo_not"], known)[0][0] == "alteryx_demo_not"
 
 
 def test_without_any_public_name_nothing_is_offered() -> None:
-    assert _variables.unknown(["r_x"], _variables.KnownVariables(("r",), frozenset(), frozenset())) == [("r_x", "")]
+    assert _variables.unknown(["r_x"], _variables.KnownVariables(("r",), {}, frozenset())) == [("r_x", "")]
 
 
 def test_the_default_of_a_variable_comes_from_its_spec() -> None:
-    assert _variables.default(ROLES, "alteryx_configuration_secrets") == "encrypt"
-    assert _variables.default(ROLES, "alteryx_configuration_recipients") == []
-    with pytest.raises(KeyError):
-        _variables.default(ROLES, "alteryx_window_plan")
+    assert KNOWN.public["alteryx_configuration_secrets"]["default"] == "encrypt"
+    assert "default" not in KNOWN.public["alteryx_window_plan"]
