@@ -21,6 +21,6 @@ class ActionModule(NodeAction):
         probes = json.dumps([{"config": question.config, "arguments": question.arguments} for question in asked])
         told = {"dump": {}, "timeout": arguments["timeout"], "_tool": dump["tool"], "_probes": probes}
         found = _mongodb_check.judged(dump, asked, self.call_node(told, variables)["answers"])
-        for text in found["warnings"]:
+        for text in found["remarks"]:
             warn(f"{variables['inventory_hostname']}: {text}")
         return {"changed": False, **found}

@@ -27,8 +27,9 @@ $dump = $null
 $failure = $null
 
 function Get-Leftover {
-    # What must not live while the database files are read: the embedded MongoDB and running workflows.
-    @(Get-AlteryxProcess -BinFolder $Spec.bin_folder | Where-Object { @('mongod.exe', 'AlteryxEngineCmd.exe') -contains $_.name })
+    # What must not live while the database is read: running workflows, and where its files are read the embedded MongoDB. One that is asked must run.
+    $names = if ($Spec.method -eq 'emongodump') { @('mongod.exe', 'AlteryxEngineCmd.exe') } else { @('AlteryxEngineCmd.exe') }
+    @(Get-AlteryxProcess -BinFolder $Spec.bin_folder | Where-Object { $names -contains $_.name })
 }
 
 function Write-Mark {

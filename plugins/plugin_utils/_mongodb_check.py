@@ -52,7 +52,7 @@ def questions(plan: t.Mapping[str, t.Any], entries: _database_dump.Entries) -> l
 
 
 def judged(plan: t.Mapping[str, t.Any], asked: t.Sequence[Question], answers: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """What the answers say: servers (shown, version, databases: name and number of collections) and warnings.
+    """What the answers say: servers (shown, version, databases: name and number of collections) and remarks for the operator.
 
     Args:
         plan: see questions.
@@ -68,19 +68,19 @@ def judged(plan: t.Mapping[str, t.Any], asked: t.Sequence[Question], answers: t.
         server = servers.setdefault(question.shown, {"shown": question.shown, "version": answer["server_version"], "databases": {}})
         if not question.oplog:
             server["databases"].update({found["name"]: int(found["collections"]) for found in answer["databases"]})
-    warnings = [_mongodb.outdated(plan["tool_version"], server["version"]) for server in servers.values()]
+    remarks = [_mongodb.outdated(plan["tool_version"], server["version"]) for server in servers.values()]
     present = {name for server in servers.values() for name in server["databases"]}
     for name in (plan["service_database"], plan["gallery_database"]):
         if name not in present:
             where = ", ".join(servers)
             raise StepFailed("mongodb_lacks_database", f"there is no collection of the database {name} on {where} that the user of the backup can see")
-    warnings += [
+    remarks += [
         f"the database {question.database} is empty or absent on {question.shown}"
         for question in asked
         if question.database and not question.oplog and question.database not in present
     ]
     listed = [{**server, "databases": [{"name": name, "collections": count} for name, count in server["databases"].items()]} for server in servers.values()]
-    return {"servers": listed, "warnings": [text for text in dict.fromkeys(warnings) if text]}
+    return {"servers": listed, "remarks": [text for text in dict.fromkeys(remarks) if text]}
 
 
 def _refusal(question: Question, answer: t.Mapping[str, t.Any]) -> StepFailed:

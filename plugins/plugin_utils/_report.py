@@ -301,7 +301,7 @@ def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any]
     if plan:
         warnings += plan["warnings"]
         warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
-        warnings += [f"{host}: {text}" for host, steps in results.items() for text in steps.get("mongodb", {}).get("warnings", ())]
+        warnings += [f"{host}: {text}" for host, steps in results.items() for text in steps.get("mongodb", {}).get("remarks", ())]
         if plan["exports_configuration"] and plan["secrets"] == "skip":
             warnings.append("the secrets (controller token, MongoDB passwords) are not in this backup")
     return warnings

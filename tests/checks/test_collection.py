@@ -30,6 +30,8 @@ SHIPPED = {
     "changelogs", "docs", "extensions", "inventory", "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 NEVER_SHIPPED = re.compile(r"(^|/)(\.[^/]+|__pycache__|lab\.yml|[^/]+\.(pyc|exe|dll|zip|log|retry|key|pem))(/|$)")
+# Ansible takes these out of results, or changes them.
+RESERVED = {"ansible_facts", "deprecations", "exception", "invocation", "skipped", "unreachable", "warnings"}
 MODULES = sources.ROOT / "plugins" / "modules"
 ACTIONS = sources.ROOT / "plugins" / "action"
 ROLES = sources.ROOT / "roles"
@@ -75,6 +77,8 @@ def documentation_problems(name: str, doc: dict[str, Any]) -> list[str]:
             problems.append(f"{name}: no example calls {COLLECTION}.{name}")
     if not isinstance(doc.get("return"), dict):
         problems.append(f"{name}: RETURN is missing")
+    else:
+        problems += [f"{name}: RETURN has {key}, which Ansible keeps for itself" for key in sorted(RESERVED & doc["return"].keys())]
     body = doc.get("doc") or {}
     problems += [f"{name}: DOCUMENTATION lacks {key}" for key in ("short_description", "description", "author", "version_added") if not body.get(key)]
     problems += [f"{name}: option {key} has no description" for key, option in (body.get("options") or {}).items() if not option.get("description")]
@@ -117,6 +121,7 @@ def test_planted_documentation_faults_are_found() -> None:
     body = {"short_description": "s", "description": ["d"], "author": ["x"], "version_added": "0.1.0", "options": {"b": {"description": "d"}}}
     good = {"examples": f"- name: A\n  {COLLECTION}.a:\n", "return": {}, "doc": body}
     assert documentation_problems("a", good) == []
+    assert documentation_problems("a", {**good, "return": {"warnings": {}}}) == ["a: RETURN has warnings, which Ansible keeps for itself"]
     assert documentation_problems("a", {**good, "examples": "a: ["})[0].startswith("a: EXAMPLES is no YAML")
     assert documentation_problems("a", {**good, "doc": {**body, "options": {"b": {}}}}) == ["a: option b has no description"]
 

@@ -113,6 +113,17 @@ def test_config_mode_stops_nothing_on_any_node(fleet: Lab, run_fleet: PlaybookRu
     assert {each.name: each.service() for each in fleet.nodes} == before
     assert all(each["archive"] and each["verdict"] == "good" for each in run.outcome["nodes"].values())
     assert_nothing_left(fleet)
+    match = run_id_pattern("Config").fullmatch(run.outcome["run_id"])
+    assert match
+    backups = {lab.node.name: Backup.of(lab, match.group(1), "Config") for lab in fleet.each()}
+    assert [name for name, backup in backups.items() if "configuration/Engine/SystemAlias.xml" in backup.names()] == [WORKER]
+    items = {name: backup.node_metadata() for name, backup in backups.items()}
+    assert {name: item["roles"]["value"] for name, item in items.items()} == {CONTROLLER: ["controller"], WORKER: ["worker"], UI: ["ui"]}
+    # What belongs to one role is found on its node and absent, with a reason, on the others.
+    for only, names in {CONTROLLER: ("persistence",), WORKER: ("run_as_user", "connectors", "python_packages"), UI: ("smtp_server", "base_address")}.items():
+        for name in names:
+            assert {node for node, item in items.items() if item[name]["state"] == "found"} == {only}, name
+            assert {node for node, item in items.items() if item[name]["state"] == "unreadable"} == set(), name
 
 
 @pytest.mark.parametrize("playbook", ["full_backup.yml", "database_backup.yml", "config_backup.yml"])

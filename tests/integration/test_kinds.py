@@ -27,6 +27,7 @@ pytestmark = [LONG_ON_WINE, pytest.mark.timeout(900)]
 KINDS = ("embedded", "self-managed", "replica set", "SQL Server")
 MODES = {"full": "Full", "database": "DB", "config": "Config"}
 QUICK = {"alteryx_window_health_stable": 0}
+OLDER = "mongodump 100.3.1 is made for MongoDB up to 4.4, the server is 7.0.15: use a newer one"
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,9 @@ def judge(lab: Lab, run: Run, mode: str, wanted: Expected, before: dict[str, Any
         assert database["point_in_time"] is wanted.whole
         assert set(database["databases"]) >= {"AlteryxService", "AlteryxGallery"}
         assert [server["version"][:2] for server in database["servers"]] == (["7."] if wanted.method == "mongodump" else [])
+        # The lab's mongodump is older than its server.
+        assert [text for text in run.outcome["warnings"] if "mongodump" in text] == (
+            [f"{lab.node.name}: {OLDER}"] if wanted.method == "mongodump" and lab.kind == "wine" else [])
     return f"{len(archives)} archives" + (f", {database['method']}" if database else ", no dump")
 
 

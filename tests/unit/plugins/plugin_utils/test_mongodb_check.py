@@ -52,17 +52,17 @@ def test_a_dump_with_the_oplog_asks_for_the_whole_instance_and_for_the_oplog() -
 
 def test_version_and_databases_of_a_server_are_told_once() -> None:
     found = judged(plan("AlteryxService", "AlteryxGallery"), answer(databases=ALL[2:]), answer(databases=ALL[:1]))
-    assert found == {"servers": [{"shown": "mongodb://db1:27017 (user backup)", "version": "7.0.15", "databases": [ALL[2], ALL[0]]}], "warnings": []}
+    assert found == {"servers": [{"shown": "mongodb://db1:27017 (user backup)", "version": "7.0.15", "databases": [ALL[2], ALL[0]]}], "remarks": []}
 
 
 def test_a_search_index_that_is_not_there_is_a_warning() -> None:
     asked = plan("AlteryxService", "AlteryxGallery", "AlteryxGallery_Lucene")
     found = judged(asked, answer(databases=ALL[2:]), answer(databases=ALL[:1]), answer(databases=[]))
-    assert found["warnings"] == ["the database AlteryxGallery_Lucene is empty or absent on mongodb://db1:27017 (user backup)"]
+    assert found["remarks"] == ["the database AlteryxGallery_Lucene is empty or absent on mongodb://db1:27017 (user backup)"]
 
 
 def test_a_tool_made_for_older_servers_is_a_warning() -> None:
-    (warning,) = judged(plan(""), answer(version="8.0.1"))["warnings"]
+    (warning,) = judged(plan(""), answer(version="8.0.1"))["remarks"]
     assert "100.9.4" in warning
     assert "8.0.1" in warning
 

@@ -345,8 +345,9 @@ def test_the_downtime_of_a_failed_window_is_told() -> None:
 def test_warnings_of_certificates_and_nodes_reach_the_operator() -> None:
     steps = samples.steps(recipients=[{"pem": "P", "sha256": "s", "subject": "CN=x", "warning": "it expires soon"}])
     steps["plan"]["plan"]["nodes"]["node1"]["warnings"] = ["the service is Stopped already"]
+    steps["mongodb"] = {"remarks": ["mongodump is too old"]}
     composed = outcome(steps)
-    assert composed["warnings"] == ["it expires soon", "node1: the service is Stopped already"]
+    assert composed["warnings"] == ["it expires soon", "node1: the service is Stopped already", "node1: mongodump is too old"]
     assert "it expires soon" in _report.summary(composed, "x")
     assert "WARNING - report: it expires soon" in _log.text(composed, {"node1": steps})
 
