@@ -79,6 +79,7 @@ MEANINGS = {
     "hold_present": "The file HOLD is in the state folder.",
     "run_locked": "Another run is at work on the node.",
     "foreign_job_alive": "A job of a dead run still works on the node.",
+    "window_open": "The node is held for a window on its controller, which has not been asked.",
     "lease_taken": "Another run has arranged the restart of the service.",
     "task_refused": "The Task Scheduler did not take a task.",
     "drill_unanswered": "The guard did not answer in its drill, so nothing was stopped.",

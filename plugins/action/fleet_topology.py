@@ -33,6 +33,9 @@ class ActionModule(NodeAction):
             for fleet, found in surveys.items()
         }
         for fleet, found in surveys.items():
+            # What could not be read contradicts nothing.
+            for node, (reason, text) in found.unread.items():
+                raise StepFailed(reason, f"fleet {fleet}: {text}", {"node": node, "fleets": fleets})
             if found.problems:
                 node, text = found.problems[0]
                 raise StepFailed("topology_contradicts", f"fleet {fleet}: {text}", {**({"node": node} if node else {}), "fleets": fleets})

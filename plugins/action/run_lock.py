@@ -10,7 +10,14 @@ import socket
 import time
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import (
+    NodeAction,
+    Result,
+    _display,
+    direct_child_groups,
+    raw_variables,
+    utc_text,
+)
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 # Below WinRM's operation time-out, so that no call on the node is long.
@@ -23,6 +30,8 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/run_lock.yml."""
         # The process of the whole run, not of this fork.
+        if arguments["judged"]:
+            arguments["window_over"] = _window_over(arguments["judged"], variables)
         asked = {**arguments, "holder": f"{getpass.getuser()}@{socket.gethostname()} process {os.getppid()}"}
         host = variables["inventory_hostname"]
         deadline = time.monotonic() + arguments["wait_timeout"]
@@ -43,3 +52,14 @@ class ActionModule(NodeAction):
                 raise StepFailed(answer["pending_reason"], f"still waiting after {arguments['wait_timeout']} s for {pending}", result)
             _display.display(f"{utc_text()} {host}: waiting for {pending}")
             time.sleep(1)
+
+
+def _window_over(judged: str, variables: dict[str, t.Any]) -> bool:
+    """Has every node of the fleet answered, and none that a run lives there? Raises StepFailed for the first on which one lives."""
+    own = variables["inventory_hostname"]
+    answers = {host: raw_variables(variables, host).get(judged) or {} for host in variables["ansible_play_hosts_all"]}
+    for host, answer in answers.items():
+        if host != own and answer.get("reason") in ("run_locked", "foreign_job_alive"):
+            raise StepFailed(answer["reason"], f"{host}: {answer['message']}; so this node is left as it is")
+    fleet = next((members for members in direct_child_groups(variables, "alteryx").values() if own in members), {own})
+    return all(host in answers and answers[host].get("reason", "window_open") == "window_open" for host in fleet)

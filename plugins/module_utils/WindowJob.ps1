@@ -135,7 +135,11 @@ finally {
             # StopPending included: the start is asked for again until it is Running.
             $start = Start-ServiceSurely -Name $Spec.service -TimeoutSeconds $Spec.start_timeout -OnTick {
                 # Restoring matters more than the sign of life: without one the guard restores too.
-                try { Write-Beat } catch { Write-Verbose -Message "heartbeat: $_" }
+                try {
+                    Write-Beat
+                    Write-JobStatus -Phase 'start' -Message 'waiting for Running'
+                }
+                catch { Write-Verbose -Message "heartbeat: $_" }
             }
             $states.AddRange([object[]]@($start.states))
             $restored = $start.reached

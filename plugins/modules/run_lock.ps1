@@ -28,6 +28,8 @@ $spec = @{
         stale_seconds = @{ type = 'int'; default = 180 }
         foreign_job = @{ type = 'str'; choices = @('refuse', 'wait', 'take_over', 'cancel'); default = 'refuse' }
         staging_directory = @{ type = 'str' }
+        window_over = @{ type = 'bool'; default = $false }
+        judged = @{ type = 'str'; default = '' }
         wait_timeout = @{ type = 'int'; default = 1800 }
         _wait_seconds = @{ type = 'float'; default = 0 }
     }
@@ -79,10 +81,20 @@ function Move-LeaseToRun {
     $From
 }
 
+function Assert-NoWindow {
+    # What a worker or UI node itself knows of the run that has stopped it: nothing, while that works on the controller. Its guard knows when it is over.
+    param($Lease, [string] $Status)
+    if ($module.Params.window_over -or $module.Params.foreign_job -eq 'cancel' -or -not [string]$Lease.controller_host) { return }
+    if ([string]$Lease.boot -cne (Get-BootIdentity) -or (Get-MonotonicSecond) -ge [double]$Lease.deadline_monotonic) { return }
+    throw (New-NodeFailure -Reason 'window_open' -Message ('{0} of this node is {1}, held for the window of the run {2} on {3}, until {4} at the latest; whether that run lives is known there' -f
+            $Lease.service, $Status, $Lease.run_id, $Lease.controller_host, $Lease.deadline))
+}
+
 function Resolve-Lease {
     # A lease of a dead run: its prior state is brought back, then it is released. True when there is nothing left to do.
     $lease = Read-NodeLease
     if (-not (Test-LeaseRemains) -or ($null -ne $lease -and [string]$lease.run_id -ceq $runId)) { return $true }
+    if ($null -ne $lease) { Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service)) }
     $module.Result['changed'] = $true
     if ($module.CheckMode) {
         $null = $did.Add('would resolve the lease of a dead run')

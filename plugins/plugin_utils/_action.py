@@ -78,7 +78,11 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         """A node that does not answer as a failure of the step: Ansible's "unreachable" would take the host out of the play and so past always."""
         if not _is_connection_failure(error):
             return None
-        return StepFailed("unreachable" if self.module_name == "node_info" else "connection_lost", " ".join(str(error).split()))
+        return StepFailed("unreachable" if self.is_first_contact() else "connection_lost", " ".join(str(error).split()))
+
+    def is_first_contact(self) -> bool:
+        """Is this what a playbook asks a node first, so that nothing has been touched there when it does not answer?"""
+        return self.module_name in ("node_info", "backup_info") or (self.module_name == "run_lock" and self._task.args.get("state") == "recovered")
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """The action's own part. Returns the result; raises StepFailed."""

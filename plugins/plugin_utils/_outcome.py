@@ -76,6 +76,7 @@ REASONS: dict[str, Reason] = _table(
     ("hold_present", 3, "Somebody wants this node left alone. Remove the file HOLD when that is over."),
     ("run_locked", 8, "Wait for the end of that run. If its control node is gone, the lock becomes stale by itself; then run again."),
     ("foreign_job_alive", 8, "Wait for its end, or decide with alteryx_preflight_foreign_job: wait, take_over or cancel."),
+    ("window_open", 8, "Run it over the whole fleet, so that the controller is asked too. If that is lost for good: -e alteryx_preflight_foreign_job=cancel."),
     ("lease_taken", 8, "Another run holds this node. Wait for its end; its guard brings the service back at the deadline."),
     # The guard could not be proved: nothing has been stopped.
     ("task_refused", 3, "Check that the account may create scheduled tasks and that no policy forbids it."),
@@ -105,7 +106,7 @@ REASONS: dict[str, Reason] = _table(
     ("held_by_operator", 7, "The file HOLD keeps the service down. Run restore-service.cmd in the state folder of the node when that is over."),
     ("controller_silent", 2, "Its service runs; look why nobody answers there, or correct alteryx_window_controller_port or alteryx_window_health_url."),
     ("service_restored_late", 2, "The service is back. Read the Alteryx service log for why its start took longer, or raise alteryx_window_start_timeout."),
-    ("service_not_restored", 7, "Start the service on this node now (sc start AlteryxService) and read the Alteryx service log."),
+    ("service_not_restored", 7, "Start the service on this node now (Start-Service AlteryxService) and read the Alteryx service log."),
     # Files, archive, verification.
     ("critical_file_missing", 1, "Check the Alteryx installation of this node: this file must exist."),
     ("secret_unreadable", 1, "Run the verb by hand in an elevated prompt on the node; set alteryx_configuration_secrets: skip to go on without secrets."),

@@ -16,12 +16,16 @@ _KINDS = {"embedded": "embedded MongoDB", "mongodb": "self-managed MongoDB", "sq
 
 @dataclass(frozen=True)
 class Survey:
-    """text: for people. controller, roles: by the settings. problems: (node, what) of all that keeps a fleet from being backed up with a stop."""
+    """text: for people. controller, roles: by the settings. problems: (node, what) of all that keeps a fleet from being backed up with a stop.
+
+    unread: node -> why nothing is known of it: the name of a reason, and words.
+    """
 
     text: str
     controller: str
     roles: dict[str, tuple[str, ...]]
     problems: tuple[tuple[str, str], ...]
+    unread: dict[str, tuple[str, str]]
 
 
 def survey(
@@ -35,21 +39,21 @@ def survey(
         addresses: host -> how the inventory reaches it, a further name of its machine.
         controller_names: see _topology.derive.
     """
-    nodes, settings, unread = [], {}, {}
+    nodes, settings, unread = [], {}, dict[str, tuple[str, str]]()
     for name, answer in facts.items():
         try:
             if "settings" not in answer:
-                raise StepFailed("unreachable", str(answer.get("message") or answer.get("msg") or "no answer"))
+                raise StepFailed(answer.get("reason", "unreachable"), str(answer.get("message") or answer.get("msg") or "no answer"))
             settings[name] = _plan.read_settings(answer["settings"])
             nodes.append(_plan.fleet_node(name, answer, (addresses or {}).get(name, "")))
         except StepFailed as failure:
-            unread[name] = failure.message
+            unread[name] = (failure.reason.name, failure.message)
     topology = _topology.derive(nodes, controller_names)
-    problems = [*unread.items(), *topology.problems]
+    problems = [*((name, message) for name, (_, message) in unread.items()), *topology.problems]
     warnings = list(topology.warnings)
     if topology.rivals:
         problems.append(("", f"not exactly one active controller: {', '.join(topology.rivals)}"))
-    elif not topology.controller:
+    elif not topology.controller and not unread:
         problems.append(("", "no node is a controller"))
     shown = {}
     for name, own in settings.items():
@@ -73,7 +77,7 @@ def survey(
     table = _topology.describe(topology, shown, list(unread))
     lines = [f"{kind}: {f'{node}: ' if node else ''}{text}" for kind, found in (("problem", problems), ("note", warnings)) for node, text in found]
     roles = {node.name: node.roles for node in nodes}
-    return Survey("\n".join([f"fleet {fleet}", table, *lines]), topology.controller, roles, tuple(problems))
+    return Survey("\n".join([f"fleet {fleet}", table, *lines]), topology.controller, roles, tuple(problems), unread)
 
 
 def _places(own: _runtime_settings.EffectiveSettings, others: t.Sequence[_runtime_settings.EffectiveSettings], facts: t.Mapping[str, t.Any]) -> list[str]:

@@ -9,7 +9,8 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -48,17 +49,24 @@ def states(fleet: Lab) -> dict[str, str]:
     return {each.name: each.service().state for each in fleet.nodes}
 
 
+def until(happened: Callable[[], bool], seconds: float) -> None:
+    limit = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < limit, "it has not happened"
+        time.sleep(0.1)
+
+
+def answers(target: Node) -> bool:
+    try:
+        socket.create_connection((target.host, target.port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
 def wait_for_answer(target: Node) -> None:
     """Wait until the endpoint of a node that was cut off is there again."""
-    limit = time.monotonic() + 150
-    while time.monotonic() < limit:
-        try:
-            socket.create_connection((target.host, target.port), timeout=2).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(f"{target.name} does not answer")
+    until(lambda: answers(target), 150)
 
 
 ALL_RUNNING = dict.fromkeys((CONTROLLER, WORKER, UI), "Running")
@@ -124,6 +132,24 @@ def test_config_mode_stops_nothing_on_any_node(fleet: Lab, run_fleet: PlaybookRu
         for name in names:
             assert {node for node, item in items.items() if item[name]["state"] == "found"} == {only}, name
             assert {node for node, item in items.items() if item[name]["state"] == "unreadable"} == set(), name
+
+
+def test_nobody_starts_a_worker_of_a_run_that_dumps(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    node(fleet, CONTROLLER).behave(emongodump_delay_ms="60000" if fleet.kind == "wine" else "8000")
+    lock = node(fleet, WORKER).path(r"C:\ProgramData\AlteryxOps\run.json")
+    with ThreadPoolExecutor(1) as pool:
+        living = pool.submit(run_fleet, "database_backup.yml", extra_vars=QUICK | {"alteryx_preflight_lock_stale": 1})
+        # The worker hears nothing of its run while that dumps on the controller.
+        until(lambda: states(fleet)[CONTROLLER] == "Stopped" and time.time() > lock.stat().st_mtime + 1.5, 90)
+        everybody, alone = run_fleet("recover.yml"), run_fleet("recover.yml", limit=WORKER)
+        assert states(fleet) == dict.fromkeys((CONTROLLER, WORKER, UI), "Stopped")
+        run = living.result()
+    assert everybody.rc == alone.rc == 8, everybody.output + alone.output
+    assert f"{CONTROLLER}: A job of a dead run lives on this node" in everybody.text
+    assert "whether that run lives is known there" in alone.text
+    run.assert_ok()
+    assert states(fleet) == ALL_RUNNING
+    assert_nothing_left(fleet)
 
 
 @pytest.mark.parametrize("playbook", ["full_backup.yml", "database_backup.yml", "config_backup.yml"])

@@ -103,6 +103,10 @@ def _lease(node: Node, arguments: dict[str, Any], result: dict[str, Any]) -> boo
     lease = standin_lease.read(node)
     if not standin_lease.remains(node) or (lease and lease["run_id"] == arguments["run_id"]):
         return True
+    if lease and lease.get("controller_host") and not arguments.get("window_over") and arguments["foreign_job"] != "cancel" \
+            and time.monotonic() < lease["deadline_monotonic"]:
+        raise NodeFailure("window_open", f"{lease['service']} of this node is {node.service().state}, held for the window of the run {lease['run_id']} on "
+                                         f"{lease['controller_host']}, until {lease['deadline']} at the latest; whether that run lives is known there")
     result["changed"] = True
     if arguments.get("_ansible_check_mode"):
         result["did"].append("would resolve the lease of a dead run")

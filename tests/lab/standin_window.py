@@ -152,6 +152,7 @@ class _Window:
         restored = not self._was_running
         if self._was_running and not standin_lease.held_by_person(self._node):
             self._mark("start_requested")
+            self._job.status("start")
             restored, states = standin_service.start_surely(self._node, self._spec["start_timeout"], self._job.look)
             self._states += states
             self._mark("running")

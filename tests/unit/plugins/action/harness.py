@@ -49,6 +49,7 @@ class HostVariables(dict[str, dict[str, t.Any]]):
     """What Ansible calls hostvars, of hosts whose variables hold no templates."""
 
     raw_get = dict.__getitem__
+    _inventory: t.Any = None
 
 
 class Time:

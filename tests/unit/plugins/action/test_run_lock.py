@@ -79,6 +79,45 @@ def test_what_is_pending_is_waited_for_and_said(clock: harness.Time, state: str,
     assert "node1: started AlteryxService" in out
 
 
+FLEET = "all: {children: {alteryx: {children: {prod: {hosts: {node1: {}, node2: {}, node3: {}}}}}}}"
+HELD = {"failed": False, "reason": "window_open", "message": "held for a window"}
+
+
+@pytest.mark.parametrize(
+    ("others", "over"),
+    [
+        ({"node2": answer(), "node3": answer()}, True),
+        ({"node2": HELD, "node3": answer()}, True),
+        ({"node2": answer()}, False),
+        ({"node2": answer(), "node3": {"failed": False, "reason": "unreachable"}}, False),
+    ],
+)
+def test_windows_are_over_when_the_whole_fleet_says_so(
+    clock: harness.Time, tmp_path: t.Any, others: dict[str, t.Any], over: bool
+) -> None:
+    node = Node(clock, answer())
+    result = recovered(node, tmp_path, {"node1": HELD, **others})
+    assert not result.get("failed")
+    assert node.calls[0]["window_over"] is over
+
+
+@pytest.mark.parametrize("reason", ["run_locked", "foreign_job_alive"])
+def test_a_run_that_lives_on_one_node_lives_on_all(clock: harness.Time, tmp_path: t.Any, reason: str) -> None:
+    node = Node(clock, answer())
+    result = recovered(node, tmp_path, {"node1": answer(), "node2": {"failed": False, "reason": reason, "message": "It lives."}})
+    assert (result["reason"], result["exit_code"], node.calls) == (reason, 8, [])
+    assert result["message"].startswith("node2: It lives.")
+
+
+def recovered(node: Node, folder: t.Any, answers: dict[str, dict[str, t.Any]]) -> dict[str, t.Any]:
+    """The result on node1 of a fleet of three, whose nodes have answered so when they were asked."""
+    hostvars = harness.inventory(folder, FLEET)["hostvars"]
+    variables = harness.HostVariables({host: {"judged": given} for host, given in answers.items()})
+    variables._inventory = hostvars._inventory
+    arguments = {**ARGUMENTS, "state": "recovered", "judged": "judged"}
+    return harness.run(run_lock.ActionModule, arguments, node, {"hostvars": variables, "ansible_play_hosts_all": list(answers)})
+
+
 def test_what_an_earlier_answer_has_told_is_not_lost_and_said_once(clock: harness.Time, capsys: pytest.CaptureFixture[str]) -> None:
     first = answer(changed=True, adopted="deadrun", did=["ended the job x"], pending=[START])
     node = Node(clock, first, answer(inherited="Running", did=["ended the job x", "released the lease"]))
