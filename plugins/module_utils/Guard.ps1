@@ -126,6 +126,8 @@ function Get-ReasonOfController {
     $seen = Join-Path -Path $state -ChildPath 'controller-down.txt'
     if (-not (Test-Port -HostName ([string]$Lease.controller_host) -Port ([int]$Lease.controller_port))) {
         if (-not [IO.File]::Exists($seen)) { Write-State -Name 'controller-down.txt' -Text $where }
+        # Released while the port was tried: what it has left behind is all there is to take away.
+        if (-not [IO.File]::Exists((Join-Path -Path $state -ChildPath 'lease.json'))) { [IO.File]::Delete($seen) }
         return ''
     }
     if ([IO.File]::Exists($seen)) { return "the controller ($where) has been down and answers again" }

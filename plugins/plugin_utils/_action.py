@@ -21,6 +21,7 @@ from ansible.template import Templar
 from ansible.utils.display import Display
 
 from . import _node_code, _node_job, _variables
+from ._log import one_line
 from ._outcome import StepFailed
 from ._variables import load_yaml
 
@@ -78,7 +79,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         """A node that does not answer as a failure of the step: Ansible's "unreachable" would take the host out of the play and so past always."""
         if not _is_connection_failure(error):
             return None
-        return StepFailed("unreachable" if self.is_first_contact() else "connection_lost", " ".join(str(error).split()))
+        return StepFailed("unreachable" if self.is_first_contact() else "connection_lost", one_line(error))
 
     def is_first_contact(self) -> bool:
         """Is this what a playbook asks a node first, so that nothing has been touched there when it does not answer?"""
@@ -147,7 +148,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
             except Exception as error:
                 if operation == "cancel" or not _is_connection_failure(error):
                     raise
-                raise _node_job.ConnectionTrouble(" ".join(str(error).split())) from error
+                raise _node_job.ConnectionTrouble(one_line(error)) from error
 
         def say(line: str) -> None:
             _display.display(f"{utc_text()} {node}: {line}")
@@ -160,8 +161,13 @@ class NodeAction(ActionBase):  # type: ignore[misc]
 
 
 def _is_connection_failure(error: BaseException | None) -> bool:
-    """Is it the transport that failed? winrm lets some exceptions of its libraries through as they are; they are known by their package."""
+    """Is it the transport that failed? winrm lets some exceptions of its libraries through as they are; they are known by their package.
+
+    It says with an error of the most general kind that the shell of a command has ended before it could read its input.
+    """
     while error is not None:
+        if isinstance(error, AnsibleError) and "winrm send_input failed" in str(error):
+            return True
         if isinstance(error, AnsibleConnectionFailure) or type(error).__module__.partition(".")[0] in ("requests", "urllib3", "winrm", "pypsrp", "httpx"):
             return True
         error = error.__cause__

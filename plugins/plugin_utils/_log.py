@@ -8,6 +8,7 @@ Levels: DEBUG (what a tool printed), INFO, WARNING, ERROR (with reason and what 
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -63,8 +64,8 @@ def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> st
 
 
 def one_line(words: t.Any) -> str:
-    """A message of whatever making on one line."""
-    return " ".join(str(words or "no message").split())
+    """A message of whatever making on one line. No path is as long as the encoded commands in some messages of PowerShell, which nobody reads."""
+    return re.sub(r"\S{400,}", lambda found: f"{found[0][:40]}... ({len(found[0])} characters)", " ".join(str(words or "no message").split()))
 
 
 def _opening(outcome: t.Mapping[str, t.Any]) -> list[Line]:

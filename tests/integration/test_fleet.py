@@ -260,7 +260,9 @@ def test_a_controller_that_does_not_start(fleet: Lab, run_fleet: PlaybookRunner)
         # Its start fails at once; that of the others, which counts here, takes its time on a busy Wine.
         run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 6 if fleet.kind == "standin" else 30})
     assert_failed(run, 7, "service_not_restored", CONTROLLER)
-    assert [change for change in watch.order("Running") if change[0] != CONTROLLER] == [(WORKER, "Running"), (UI, "Running")], watch.table()
+    back = [name for name, _ in watch.order("Running") if name != CONTROLLER]
+    # On a busy Wine a start may fall back once, and is asked for again.
+    assert list(dict.fromkeys(back)) == [WORKER, UI], watch.table()
     assert states(fleet) | {CONTROLLER: "?"} == ALL_RUNNING | {CONTROLLER: "?"}
     assert f"{CONTROLLER}, step restore: {SERVICE} was not Running" in run.text
 

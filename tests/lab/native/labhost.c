@@ -44,6 +44,7 @@ int wmain(int argc, wchar_t **argv)
     HANDLE job = job_create(1), token = NULL;
     wchar_t *line = command_line(argc, argv);
     DWORD code = 1;
+    int attempt;
     BOOL started;
     if (!line || !job) {
         fputs("labhost.exe [--not-administrator] -- <command line>\n", stderr);
@@ -56,8 +57,14 @@ int wmain(int argc, wchar_t **argv)
         fprintf(stderr, "labhost: no restricted token: error %lu\n", GetLastError());
         return 1;
     }
-    started = token ? CreateProcessAsUserW(token, NULL, line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &startup, &process)
-                    : CreateProcessW(NULL, line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &startup, &process);
+    /* On a busy machine Wine now and then cannot start a process (ERROR_INTERNAL_ERROR), and can a moment later. */
+    for (attempt = 1;; attempt++) {
+        started = token ? CreateProcessAsUserW(token, NULL, line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &startup, &process)
+                        : CreateProcessW(NULL, line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &startup, &process);
+        if (started || GetLastError() != ERROR_INTERNAL_ERROR || attempt == 5)
+            break;
+        Sleep(500);
+    }
     if (!started) {
         fprintf(stderr, "labhost: cannot start %ls: error %lu\n", line, GetLastError());
         return (int)GetLastError();

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.alteryx_ops.server_backup.plugins.action import config_export, database_window, maintenance_lease, node_info
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _action
@@ -139,6 +139,15 @@ def test_an_error_of_a_library_below_the_connection_is_one_of_the_connection() -
             raise RuntimeError("wrapped") from error
 
     assert harness.run(node_info.ActionModule, {}, silent)["reason"] == "unreachable"
+
+
+def test_a_shell_that_ended_before_it_read_its_input_is_lost_and_its_command_is_not_shown() -> None:
+    def silent(_: dict[str, t.Any]) -> dict[str, t.Any]:
+        raise AnsibleError(f"winrm send_input failed; \nstdout: \nstderr host: cannot start PowerShell -EncodedCommand {'ABCD' * 2000}: error 1359")
+
+    result = harness.run(node_info.ActionModule, {}, silent)
+    assert result["reason"] == "unreachable"
+    assert result["message"].endswith("... (8001 characters) error 1359")
 
 
 def test_a_bug_is_not_dressed_up_as_a_failure_of_the_node() -> None:
