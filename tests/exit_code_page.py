@@ -85,6 +85,7 @@ MEANINGS = {
     "drill_unanswered": "The guard did not answer in its drill, so nothing was stopped.",
     "drill_wrong_account": "The guard answered as another account than SYSTEM, so nothing was stopped.",
     "no_lease": "A stop was asked for without a lease of the same run.",
+    "hook_failed": "Tasks of the operator before or after the window, or in place of a dump, have failed.",
     "drain_timeout": "Workflows still run at the end of the wait; nothing was stopped.",
     "stop_timeout": "The service did not stop in time.",
     "processes_left": "The service is Stopped, but its database or workflows still run.",

@@ -84,6 +84,7 @@ REACHED: dict[str, str] = {
     "drill_unanswered": f"{_FAILURES}::test_without_a_guard_that_has_answered_nothing_is_stopped[never_run]",
     "drill_wrong_account": f"{_FAILURES}::test_without_a_guard_that_has_answered_nothing_is_stopped[account]",
     "no_lease": f"{_FAILURES}::test_no_lease_no_stop",
+    "hook_failed": f"{_FAILURES}::test_tasks_of_the_operator_that_fail_before_the_window_stop_nothing",
     "drain_timeout": f"{_FAILURES}::test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped",
     "stop_timeout": f"{_FAILURES}::test_a_service_that_stops_too_late_comes_back",
     "processes_left": f"{_FAILURES}::test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs",

@@ -54,6 +54,10 @@ class ActionModule(NodeAction):
             raise StepFailed("invalid_variable", f"the name pattern {arguments['name_pattern']!r} makes no good name: {problem or 'it lacks {stamp}'}")
         if arguments["space_factor"] <= 0:
             raise StepFailed("invalid_variable", f"alteryx_preflight_space_factor is {arguments['space_factor']}; it must be above 0")
+        for file in arguments["task_files"]:
+            # Where Ansible looks for another path depends on the place of the task that includes it.
+            if Path(file).is_absolute() and not Path(file).is_file():
+                raise StepFailed("invalid_variable", f"there is no file {file} on the control node, which is to be included around the window")
         now = datetime.now(UTC)
         recipients = self._recipients(arguments, mode, now)
         fleet, members = self._fleet(hosts, variables)

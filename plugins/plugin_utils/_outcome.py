@@ -89,6 +89,7 @@ REASONS: dict[str, Reason] = _table(
     ("schedules_unclear", 3, "Look at what the API answers; its paths and fields can be set."),
     ("schedules_record_bad", 3, "Look at the record of paused schedules, enable by hand what it names, and remove it."),
     ("schedules_not_resumed", 1, "Enable the named schedules in the Server, or let recover.yml do it once the API answers; their record stays until then."),
+    ("hook_failed", 1, "Look at your own tasks around the window (alteryx_window_before, _after or _database); the message names file, task and cause."),
     ("drain_timeout", 2, "Wait for the named workflows or cancel them, raise alteryx_window_drain_timeout, or set alteryx_window_force."),
     ("stop_timeout", 2, "Look at the Alteryx service log for what holds the service; raise alteryx_window_stop_timeout if it only needs longer."),
     ("processes_left", 2, "End or wait for the named processes; a database that is still open must not be dumped."),

@@ -20,8 +20,8 @@ from ._schedules import read_record as _schedule_record
 
 SCHEMA = 1
 
-_GOES_ON = ("health", "resume")
-"""Steps whose failure is reported and keeps nothing from going on."""
+_GOES_ON = ("hook", "health", "resume")
+"""Steps whose failure is reported and keeps, or may keep, nothing from going on."""
 
 BACKSLASH = "\\"
 
@@ -76,6 +76,8 @@ def _failure(host: str, step: str, result: StepResult, host_results: t.Mapping[s
         # Until the facts are read nothing has been touched.
         name = "unreachable" if step == "facts" else "connection_lost"
     message = _message(result)
+    if step == "hook":
+        name = "hook_failed"
     if step == "window" and name == "service_not_restored" and _running_again(host_results):
         # The window job has given up, the step after it has not.
         name, message = "service_restored_late", f"{message}; it was started again after that"
@@ -161,6 +163,12 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
     return lacking
 
 
+def _unpredicted(plan: t.Mapping[str, t.Any], results: Results) -> list[str]:
+    """Nodes that a run would archive on and whose prediction did not come so far."""
+    archiving = [host for host, node in plan["nodes"].items() if node["dumps"] or plan["exports_configuration"]]
+    return [host for host in archiving if "archive" not in results.get(host, {})]
+
+
 def compose(mode: str, results: Results, check_mode: bool, now: str, clock: float, tool: str = "") -> dict[str, t.Any]:
     """The outcome of a run, JSON-able: schema, verdict (OK, FAILED, PREDICTED), exit_code, reason, message, hint, node, failures, nodes, downtime.
 
@@ -176,6 +184,8 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, clock: floa
         failures += _left_down(results, failures)
     if plan and not failures and not check_mode:
         failures = [_entry(node, "report", "unexpected", what) for node, what in _lacking(plan, results)]
+    if plan and not failures and check_mode:
+        failures = [_entry(node, "report", "unexpected", "the prediction ended before its archive") for node in _unpredicted(plan, results)]
     if plan is None and not failures:
         failures = [_entry("", "report", "unexpected", "the run ended before it had a plan")]
     code = overall_exit_code([failure["exit_code"] for failure in failures])

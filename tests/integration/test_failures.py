@@ -167,6 +167,33 @@ def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(la
     assert _left(lab) == []
 
 
+_BROKEN = "- name: Take it out of the load balancer\n  ansible.builtin.fail:\n    msg: the load balancer says no\n"
+
+
+@LONG_ON_WINE
+@pytest.mark.usefixtures("archives_kept")
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["run", "check"])
+def test_tasks_of_the_operator_that_fail_before_the_window_stop_nothing(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, check: list[str]) -> None:
+    before = lab.node.service()
+    file = tmp_path / "before.yml"
+    file.write_text(_BROKEN, encoding="utf-8")
+    run = run_playbook("database_backup.yml", *check, extra_vars={"alteryx_window_before": str(file)})
+    run.assert_failed(1, "hook_failed", message=f"{file}, task Take it out of the load balancer: the load balancer says no")
+    assert lab.node.service() == before
+    assert _left(lab) == []
+
+
+@LONG_ON_WINE
+def test_tasks_of_the_operator_that_fail_after_the_window_cost_no_backup(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
+    file = tmp_path / "after.yml"
+    file.write_text(_BROKEN, encoding="utf-8")
+    run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_after": str(file)})
+    run.assert_failed(1, "hook_failed", message="the load balancer says no")
+    assert run.node()["verdict"] == "good"
+    assert lab.node.service().state == "Running"
+    assert _left(lab) == []
+
+
 @LONG_ON_WINE
 @pytest.mark.usefixtures("archives_kept", "workflow")
 def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(lab: Lab, run_playbook: PlaybookRunner) -> None:

@@ -338,7 +338,7 @@ def test_the_sample_steps_are_those_the_report_asks_for_in_their_order() -> None
     asked = _action.load_yaml((_action.ROOT / "roles" / "alteryx_report" / "vars" / "main.yml").read_text(encoding="utf-8"))["__alteryx_report_steps"]
     given = list(samples.steps())
     assert [step for step in asked if step in given] == given
-    assert set(asked) - set(given) == {"mongodb", "lock_others", "pause", "drain_again", "stop", "dump", "cancel", "health", "resume"}
+    assert set(asked) - set(given) == {"mongodb", "lock_others", "pause", "hook", "drain_again", "stop", "dump", "cancel", "health", "resume"}
 
 
 def _returned(module: str) -> set[str]:

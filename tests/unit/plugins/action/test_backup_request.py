@@ -115,6 +115,14 @@ def test_what_to_do_about_untrusted_folders_is_part_of_the_request(tmp_path: Pat
     assert asked(tmp_path, folder_trust="ignore")["reason"] == "invalid_variable"
 
 
+def test_a_file_of_tasks_that_is_absent_is_refused_and_a_relative_one_is_left_to_ansible(tmp_path: Path) -> None:
+    (tmp_path / "there.yml").touch()
+    assert not asked(tmp_path, task_files=["", "hooks/before.yml", str(tmp_path / "there.yml")]).get("failed")
+    result = asked(tmp_path, task_files=[str(tmp_path / "nowhere.yml")])
+    assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
+    assert "nowhere.yml" in result["message"]
+
+
 def test_a_misspelled_variable_of_any_host_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     text = FLEETS.replace("node2: {}", "node2: {alteryx_archive_directry: x}")
     result = asked(tmp_path, text=text)
