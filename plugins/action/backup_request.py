@@ -59,8 +59,8 @@ class ActionModule(NodeAction):
             if Path(file).is_absolute() and not Path(file).is_file():
                 raise StepFailed("invalid_variable", f"there is no file {file} on the control node, which is to be included around the window")
         now = datetime.now(UTC)
-        recipients = self._recipients(arguments, mode, now)
         fleet, members = self._fleet(hosts, variables)
+        recipients = self._recipients(arguments, mode, now)
         request = {
             "run_id": _names.run_id(mode, now, secrets.token_hex(2)),
             "stamp": _names.stamp(now),

@@ -331,7 +331,9 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     down = outcome["downtime"]
     if down["total"]:
         parts = " + ".join(f"{part} {down[part]:.1f}" for part in ("stop", "dump", "start", "rest"))
-        lines.append(f" downtime {down['total']:.1f} s = {parts}")
+        longest = max(outcome["nodes"], key=lambda host: float(outcome["nodes"][host]["downtime"]["total"]))
+        longer = outcome["nodes"][longest]["downtime"]["total"]
+        lines.append(f" downtime {down['total']:.1f} s = {parts}" + (f"; {longer:.1f} s on {longest}" if longer > down["total"] else ""))
     schedules = outcome["schedules"]
     said = [f"{schedules['paused']} {'would be ' if outcome['verdict'] == 'PREDICTED' else ''}paused"] if schedules["paused"] else []
     said += [f"{schedules['resumed']} enabled again"] if schedules["resumed"] else []

@@ -337,6 +337,14 @@ def test_processes_before_and_after_are_told() -> None:
     assert outcome(samples.steps("config"), "config")["nodes"]["node1"]["service_after"] == "not touched"
 
 
+def test_the_longest_downtime_of_a_fleet_is_told_beside_that_of_its_controller() -> None:
+    composed = outcome(samples.steps())
+    assert f"downtime {composed['downtime']['total']:.1f} s = " in _report.summary(composed, "x")
+    assert " on node2" not in _report.summary(composed, "x")
+    composed["nodes"]["node2"] = {**composed["nodes"]["node1"], "downtime": {**composed["downtime"], "total": 99.25}}
+    assert "; 99.2 s on node2\n" in _report.summary(composed, "x")
+
+
 def test_the_downtime_of_a_failed_window_is_told() -> None:
     composed = outcome(broken("window", samples.failed("dump_failed", 5, detail={"downtime": samples.DOWNTIME, "restored": True})))
     assert composed["downtime"] == samples.DOWNTIME
