@@ -9,7 +9,7 @@ import typing as t
 from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
 
@@ -27,4 +27,6 @@ class ActionModule(NodeAction):
         now = _names.stamp(datetime.now(UTC))
         spec = {"run_id": arguments["run_id"], "folder": arguments["folder"], "base_name": arguments["base_name"], "stamp": now}
         job_id = f"{arguments['base_name']}-verify-{secrets.token_hex(2)}"
-        return {"changed": True, **self.run_job(job_id, spec, arguments["timeout"], arguments, variables)}
+        found = self.run_job(job_id, spec, arguments["timeout"], arguments, variables)
+        _display.display(f"{utc_text()} {variables['inventory_hostname']}: {arguments['base_name']} is {found['verdict']}")
+        return {"changed": True, **found}

@@ -206,7 +206,7 @@ def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the values of public variables of our roles, a sentence each. Whether one is missing is no matter here."""
     spec = {name: {key: each for key, each in _KNOWN_VARIABLES.public[name].items() if key not in ("required", "default")} for name in values}
     validation = ArgumentSpecValidator(spec).validate(dict(values))
-    found = [str(message) for message in validation.error_messages]
+    found = [str(message) for message in remove_values(validation.error_messages, validation._no_log_values)]
     if not found:
         given = {name: validation.validated_parameters[name] for name in values if spec[name].get("type") in ("int", "float")}
         # Seconds, days, megabytes, ports and factors: none of them can be less than nothing.

@@ -14,7 +14,8 @@ NOWHERE = {"alteryx_archive_directory": r"D:\Nowhere"}
 
 @LONG_ON_WINE
 def test_a_backup_is_read_back_until_it_is_damaged(lab: Lab, run_playbook: PlaybookRunner) -> None:
-    run_playbook("config_backup.yml").assert_ok()
+    backup = run_playbook("config_backup.yml")
+    backup.assert_ok()
     folder = lab.node.path(rf"{ARCHIVES}\{lab.node.name}")
     archive = max(folder.glob("*.zip"), key=lambda file: file.stat().st_mtime)
     verdicts = len(list(folder.glob(f"{archive.stem}.verify_*")))
@@ -22,12 +23,12 @@ def test_a_backup_is_read_back_until_it_is_damaged(lab: Lab, run_playbook: Playb
     assert len(list(folder.glob(f"{archive.stem}.verify_*"))) == verdicts
     run = run_playbook("verify_backup.yml")
     run.assert_ended_well()
-    assert archive.stem in run.text
+    assert f"{archive.stem} is good" in run.text
 
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)
-    damaged = run_playbook("verify_backup.yml", extra_vars={"alteryx_archive_verify_id": archive.stem})
+    damaged = run_playbook("verify_backup.yml", extra_vars={"alteryx_archive_verify_id": backup.outcome["run_id"]})
     assert damaged.rc == 3, damaged.output
     assert f"{archive.name} does not have the SHA-256 of the .sha256 file" in damaged.text
     archive.unlink()
