@@ -41,11 +41,12 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_request.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
         arguments = {name: variable_default(_VARIABLES[name]) if value is None and name in _VARIABLES else value for name, value in arguments.items()}
-        refuse_unknown_variables(variables, (raw_variables(variables, host) for host in hosts))
+        of_hosts = {host: raw_variables(variables, host) for host in hosts}
+        refuse_unknown_variables(variables, of_hosts.values())
         mode = arguments["mode"]
         if mode not in _names.MODES:
             raise StepFailed("invalid_mode", f"there is no mode {mode!r}; there are {', '.join(_names.MODES)}")
-        refuse_invalid_values(variables, hosts, self._loader)
+        refuse_invalid_values(variables, of_hosts, self._loader)
         try:
             name = _names.base_name(mode, "20260901_020000", arguments["name_pattern"])
         except (KeyError, IndexError, ValueError) as error:

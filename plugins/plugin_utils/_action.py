@@ -214,25 +214,25 @@ def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
-def refuse_invalid_values(variables: t.Mapping[str, t.Any], hosts: t.Iterable[str], loader: t.Any) -> None:
+def refuse_invalid_values(variables: t.Mapping[str, t.Any], of_hosts: t.Mapping[str, t.Mapping[str, t.Any]], loader: t.Any) -> None:
     """Raises StepFailed for a variable of any of our roles whose value no argument spec allows, before the first of them is used.
 
     Args:
         variables: what the task sees.
-        hosts: whose variables are judged. Of all but the task's own, only what differs from it.
+        of_hosts: host -> its own variables (see raw_variables). Of all hosts but the task's, only what differs from it is judged.
         loader: Ansible's, for templates.
     """
     own = variables["inventory_hostname"]
-    of_own = raw_variables(variables, own)
-    for host in hosts:
-        given = variables if host == own else {name: value for name, value in raw_variables(variables, host).items() if value != of_own.get(name)}
+    of_own = of_hosts.get(own, {})
+    for host, of_host in of_hosts.items():
+        given = variables if host == own else {name: value for name, value in of_host.items() if value != of_own.get(name)}
         templar = Templar(loader=loader, variables={**variables, **given})
         values, wrong = {}, []
         for name in sorted(_KNOWN_VARIABLES.public.keys() & given.keys()):
             try:
                 values[name] = templar.template(given[name])
             except AnsibleError as error:
-                wrong.append(f"{name} cannot be evaluated: {' '.join(str(error).split())}")
+                wrong.append(f"{name} cannot be evaluated: {one_line(error)}")
         wrong += value_problems(values)
         if wrong:
             raise StepFailed("invalid_variable", "; ".join(wrong), {"node": host})

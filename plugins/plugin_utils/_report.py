@@ -150,7 +150,7 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
             lacking.append((host, "no proof that the dump was made"))
         if moves and not _restored(steps):
             lacking.append((host, "no proof that the service is as it was before"))
-        if not (node["dumps"] or plan["exports_configuration"]):
+        if not _archives(plan, node):
             continue
         if not steps.get("archive", {}).get("archive_sha256"):
             lacking.append((host, "no archive"))
@@ -163,10 +163,15 @@ def _lacking(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, s
     return lacking
 
 
-def _unpredicted(plan: t.Mapping[str, t.Any], results: Results) -> list[str]:
-    """Nodes that a run would archive on and whose prediction did not come so far."""
-    archiving = [host for host, node in plan["nodes"].items() if node["dumps"] or plan["exports_configuration"]]
-    return [host for host in archiving if "archive" not in results.get(host, {})]
+def _unpredicted(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, str]]:
+    """The same of a prediction: nodes that a run would archive on, and that it did not come to."""
+    archiving = [host for host, node in plan["nodes"].items() if _archives(plan, node)]
+    return [(host, "the prediction ended before its archive") for host in archiving if "archive" not in results.get(host, {})]
+
+
+def _archives(plan: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any]) -> bool:
+    """Is there something to archive on a node of the plan?"""
+    return bool(node["dumps"] or plan["exports_configuration"])
 
 
 def compose(mode: str, results: Results, check_mode: bool, now: str, clock: float, tool: str = "") -> dict[str, t.Any]:
@@ -182,10 +187,9 @@ def compose(mode: str, results: Results, check_mode: bool, now: str, clock: floa
     failures = _failures(results)
     if not check_mode:
         failures += _left_down(results, failures)
-    if plan and not failures and not check_mode:
-        failures = [_entry(node, "report", "unexpected", what) for node, what in _lacking(plan, results)]
-    if plan and not failures and check_mode:
-        failures = [_entry(node, "report", "unexpected", "the prediction ended before its archive") for node in _unpredicted(plan, results)]
+    if plan and not failures:
+        missing = _unpredicted(plan, results) if check_mode else _lacking(plan, results)
+        failures = [_entry(node, "report", "unexpected", what) for node, what in missing]
     if plan is None and not failures:
         failures = [_entry("", "report", "unexpected", "the run ended before it had a plan")]
     code = overall_exit_code([failure["exit_code"] for failure in failures])
