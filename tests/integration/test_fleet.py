@@ -9,11 +9,12 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.faults.watch import until
 from tests.lab import control
 from tests.lab.fleet_watch import FleetWatch
 from tests.lab.node import SERVICE, Node
@@ -49,13 +50,6 @@ def states(fleet: Lab) -> dict[str, str]:
     return {each.name: each.service().state for each in fleet.nodes}
 
 
-def until(happened: Callable[[], bool], seconds: float) -> None:
-    limit = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < limit, "it has not happened"
-        time.sleep(0.1)
-
-
 def answers(target: Node) -> bool:
     try:
         socket.create_connection((target.host, target.port), timeout=2).close()
@@ -66,7 +60,7 @@ def answers(target: Node) -> bool:
 
 def wait_for_answer(target: Node) -> None:
     """Wait until the endpoint of a node that was cut off is there again."""
-    until(lambda: answers(target), 150)
+    until(lambda: answers(target), 150, f"an answer of {target.name}")
 
 
 ALL_RUNNING = dict.fromkeys((CONTROLLER, WORKER, UI), "Running")
@@ -140,7 +134,7 @@ def test_nobody_starts_a_worker_of_a_run_that_dumps(fleet: Lab, run_fleet: Playb
     with ThreadPoolExecutor(1) as pool:
         living = pool.submit(run_fleet, "database_backup.yml", extra_vars=QUICK | {"alteryx_preflight_lock_stale": 1})
         # The worker hears nothing of its run while that dumps on the controller.
-        until(lambda: states(fleet)[CONTROLLER] == "Stopped" and time.time() > lock.stat().st_mtime + 1.5, 90)
+        until(lambda: states(fleet)[CONTROLLER] == "Stopped" and time.time() > lock.stat().st_mtime + 1.5, 90, "a dump, and a worker that hears nothing")
         everybody, alone = run_fleet("recover.yml"), run_fleet("recover.yml", limit=WORKER)
         assert states(fleet) == dict.fromkeys((CONTROLLER, WORKER, UI), "Stopped")
         run = living.result()
