@@ -70,8 +70,9 @@ class HostedWineNode(_Hosted):
     """A Wine node: prefix, endpoint, Task Scheduler."""
 
     def __init__(self, node: Node, passwords: Mapping[str, str], shared: Shared, *, ports: Iterator[int], minute_seconds: float) -> None:
-        executor = WineExecutor(node.folder, command=wine_node.wine_command, environment=wine_node.environment(node.folder),
-                                working_directory=layout.drive(node.folder, "c"), path=node.path)
+        executor = WineExecutor(
+            node.folder, command=wine_node.wine_command, environment=lambda: wine_node.environment(node.folder),
+            working_directory=layout.drive(node.folder, "c"), path=node.path)
         super().__init__(node, executor, passwords, shared)
         self._scheduler_port = next(ports)
         self._ports = wine_node.Ports(mongo=next(ports), service=next(ports), scheduler=self._scheduler_port)

@@ -1,13 +1,14 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compiles the lab's Windows programs, once per state of their sources."""
+"""Compiles the lab's own programs, once per state of their sources."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,34 +17,65 @@ from . import cache, layout
 COMPILER = "x86_64-w64-mingw32-gcc"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-municode", "-static", "-s", "-DWIN32_LEAN_AND_MEAN")
 LIBRARIES = ("-lws2_32", "-ladvapi32", "-lntdll")
+POWERSHELL = "powershell.exe"
 PROGRAMS = {
     "AlteryxService.exe": ("alteryx_service.c", "service_loop.c", "service_port.c",
                            "verbs.c", "mongod.c", "mongod_users.c", "settings.c", "behaviour.c", "job.c", "text.c"),
     "AlteryxEngineCmd.exe": ("engine_cmd.c",),
+    "conhost.exe": ("console_host.c",),
     "labhost.exe": ("labhost.c", "job.c"),
     "labctl.exe": ("labctl.c", "text.c"),
     "schtasks.exe": ("schtasks.c", "text.c"),
     "whoami.exe": ("whoami.c",),
+    POWERSHELL: ("powershell.c", "wine_mends.c", "service_faults.c", "process_faults.c", "directory_links.c",
+                 "export_hook.c", "behaviour.c", "text.c"),
 }
+CSHARP_COMPILER = "mcs"
+WMI_FAULTS = "WmiFaults.dll"
+WMI_FAULTS_SOURCE = "wmi_faults.cs"
+WMI_FUNCTION = "get_cim_instance.ps1"
+LINUX_COMPILER = "gcc"
+LINUX_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-s")
+FULL_DRIVE = "full_drive.so"
+FULL_DRIVE_SOURCE = "full_drive.c"
+CSHARP_FLAGS = ("-langversion:5", "-target:library", "-optimize", "-warnaserror")
+
+_DRAFT = "{draft}"  # the folder a command writes to; where that lies is no part of the digest
 
 
 def programs() -> Path:
-    """Folder that holds every program of PROGRAMS."""
-    compiler = shutil.which(COMPILER)
-    if compiler is None:
-        raise RuntimeError(f"{COMPILER} is missing: apt-get install gcc-mingw-w64-x86-64")
-    version = subprocess.run([compiler, "-dumpfullversion"], check=True, capture_output=True, text=True, timeout=60).stdout
-    sources = sorted(layout.NATIVE_SOURCES.glob("*.[ch]"))
-    return cache.folder(f"native-{cache.digest(version, repr((FLAGS, LIBRARIES, PROGRAMS)), *sources)}", lambda draft: _compile(compiler, draft))
+    """Folder that holds every program of PROGRAMS, WMI_FAULTS and FULL_DRIVE."""
+    compiler = _found(COMPILER, "gcc-mingw-w64-x86-64")
+    csharp = _found(CSHARP_COMPILER, "mono-mcs")
+    linux = _found(LINUX_COMPILER, "gcc libc6-dev")
+    commands = {program: [compiler, *FLAGS, "-o", f"{_DRAFT}/{program}", *parts, *LIBRARIES]
+                for program, parts in PROGRAMS.items()}
+    commands[WMI_FAULTS] = [csharp, *CSHARP_FLAGS, f"-out:{_DRAFT}/{WMI_FAULTS}",
+                            f"-resource:{WMI_FUNCTION},{WMI_FUNCTION}", WMI_FAULTS_SOURCE]
+    commands[FULL_DRIVE] = [linux, *LINUX_FLAGS, "-o", f"{_DRAFT}/{FULL_DRIVE}", FULL_DRIVE_SOURCE]
+    sources = sorted(file for file in layout.NATIVE_SOURCES.iterdir() if file.suffix in (".c", ".h", ".cs", ".ps1"))
+    digest = cache.digest(_version(compiler), _version(linux), repr(commands), *sources)
+    return cache.folder(f"native-{digest}", lambda draft: _build(commands, draft))
 
 
-def _compile(compiler: str, draft: Path) -> None:
-    def compile_one(program: str) -> None:
-        done = subprocess.run(
-            [compiler, *FLAGS, "-o", str(draft / program), *(str(layout.NATIVE_SOURCES / source) for source in PROGRAMS[program]), *LIBRARIES],
-            capture_output=True, text=True, timeout=300, check=False)
+def _version(compiler: str) -> str:
+    return subprocess.run([compiler, "-dumpfullversion"], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _found(compiler: str, package: str) -> str:
+    program = shutil.which(compiler)
+    if program is None:
+        raise RuntimeError(f"{compiler} is missing: apt-get install {package}")
+    return program
+
+
+def _build(commands: Mapping[str, Sequence[str]], draft: Path) -> None:
+    def build_one(program: str) -> None:
+        command = [part.replace(_DRAFT, str(draft)) for part in commands[program]]
+        done = subprocess.run(command, cwd=layout.NATIVE_SOURCES, capture_output=True, text=True, timeout=300,
+                              check=False)
         if done.returncode:
-            raise RuntimeError(f"{program} does not compile:\n{done.stderr}")
+            raise RuntimeError(f"{program} does not compile:\n{done.stdout}{done.stderr}")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(compile_one, PROGRAMS))  # list: so that an error is raised here
+        list(pool.map(build_one, commands))  # list: so that an error is raised here

@@ -99,6 +99,42 @@ class Node:
         draft.write_text("".join(f"{key}={value}\r\n" for key, value in settings.items()), encoding="ascii", newline="")
         draft.replace(file)
 
+    def junction(self, path: str, target: str) -> None:
+        """Make a junction (Windows paths): scripts of the node see a folder with a reparse point."""
+        link, folder = self.path(path), self.path(target)
+        if not folder.is_dir():
+            raise NotADirectoryError(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder, target_is_directory=True)
+
+    def fill(self, *folders: str) -> None:
+        """Let the drive be full for these folders of a Wine node and all below them (Windows paths).
+
+        No file there can grow. What is there can be written over, and empty files and folders can be made. Free space
+        is reported as ever.
+        """
+        wine_node.fill_drive(self.folder, *(self.path(folder) for folder in folders))
+
+    def empty_again(self) -> None:
+        """There is room again."""
+        wine_node.fill_drive(self.folder)
+
+    def hold(self, path: str, seconds: float) -> subprocess.Popen[bytes]:
+        """Keep a file of a Wine node open (Windows path), so that nobody on the node can open it; in the background.
+
+        It is tried for that many seconds until nobody else has the file open; then the process says ``held`` on its
+        standard output and keeps the file for as long again. Kill the process to give it free.
+        """
+        return subprocess.Popen(
+            wine_node.wine_command(self.folder, wine_node.LABCTL, "hold", path, str(seconds)),
+            env=wine_node.environment(self.folder), cwd=layout.drive(self.folder, "c"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def start_attempts(self) -> list[str]:
+        """Every start of AlteryxService that a script has asked for: time (UTC) and process id, in order."""
+        file = self._lab_file("start-attempts.txt")
+        return file.read_text(encoding="ascii").splitlines() if file.exists() else []
+
     def start_engine(self, seconds: float) -> None:
         """Start a job's AlteryxEngineCmd.exe that ends by itself after that many seconds; returns once it can be seen."""
         if self.kind == "standin":
@@ -134,7 +170,7 @@ class Node:
             raise RuntimeError(f"{self.name}: reboot failed: {answer.get('error', 'no answer')}")
 
     def _labctl(self, *arguments: str) -> str:
-        return wine_node.run(self.folder, r"C:\AlteryxLab\bin\labctl.exe", *arguments, timeout=60)
+        return wine_node.run(self.folder, wine_node.LABCTL, *arguments, timeout=60)
 
     def _lab_file(self, name: str) -> Path:
         return layout.drive(self.folder, "c") / "AlteryxLab" / name

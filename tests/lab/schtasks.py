@@ -12,18 +12,38 @@ import io
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import task_definition
 from .task_definition import TaskRefused
 from .task_scheduler import RESULT_NEVER_RUN, TaskNotFound, TaskNotRunnable, TaskScheduler, local_time, task_path
 
 _REQUEST_LIMIT = 8 << 20
+_HANG_SECONDS = 120.0
 _ACCESS_DENIED = "Access is denied."
 _FILE_NOT_FOUND = "The system cannot find the file specified."
+_FILE_EXISTS = "Cannot create a file when that file already exists."
 _WIN32 = {2: _FILE_NOT_FOUND, 3: "The system cannot find the path specified.", 5: _ACCESS_DENIED,
-          32: "The process cannot access the file because it is being used by another process."}
+          32: "The process cannot access the file because it is being used by another process.",
+          183: _FILE_EXISTS, 1722: "The RPC server is unavailable."}
+
+# What /HRESULT makes of a failure: by the beginning of its text, since that is what the two have in common.
+_INVALID_ARGUMENT = 0x80070057
+_HRESULTS = {
+    **{text: 0x80070000 | code for code, text in _WIN32.items()},
+    "The specified task name": 0x80070002,
+    task_definition.MALFORMED: 0x8004131A,
+    task_definition.UNEXPECTED: 0x80041316,
+    task_definition.MISSING: 0x80041319,
+    task_definition.OUT_OF_RANGE: 0x80041318,
+    "No mapping between account names": 0x80070534,
+    "The filename, directory name, or volume label syntax": 0x8007007B,
+    "The task is disabled.": 0x80041326,
+    "The operator or administrator has refused": 0x800710E0,
+}
 
 # Switches of each verb; True: a value follows.
 _SWITCHES: dict[str, dict[str, bool]] = {
@@ -62,14 +82,26 @@ class _Refused(Exception):
 def answer(scheduler: TaskScheduler, behaviour: Callable[[], Mapping[str, str]], call: Call) -> Answer:
     """Do what a call asks for."""
     try:
+        _reach_service(behaviour)
         verb, options = _parse(call.argv)
         if not call.administrator and verb != "query":
             raise _Refused(_ACCESS_DENIED)
         return _VERBS[verb](scheduler, options, call, behaviour())
     except (_Refused, TaskRefused, TaskNotRunnable) as error:
-        return _error(str(error))
-    except TaskNotFound:
-        return _error(_FILE_NOT_FOUND)
+        return _error(call, str(error))
+    except TaskNotFound as error:
+        # A folder that was there once stays, as on Windows.
+        return _error(call, _FILE_NOT_FOUND, None if scheduler.has_folder_of(str(error)) else 0x80070003)
+
+
+def _reach_service(behaviour: Callable[[], Mapping[str, str]]) -> None:
+    """schtasks.exe asks the service by RPC. A call that hung is not done: what its caller gave up shall not come later."""
+    if behaviour().get("schtasks") not in ("hang", "rpc_error"):
+        return
+    limit = time.monotonic() + _HANG_SECONDS
+    while behaviour().get("schtasks") == "hang" and time.monotonic() < limit:
+        time.sleep(0.1)
+    raise _Refused(_WIN32[1722])
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -115,7 +147,7 @@ def _create(scheduler: TaskScheduler, options: dict[str, str], call: Call, behav
     try:
         scheduler.register(options["tn"], call.xml, replace="f" in options)
     except FileExistsError:
-        return _error("Cannot create a file when that file already exists.")
+        return _error(call, _FILE_EXISTS)
     return Answer(0, f'SUCCESS: The scheduled task "{options["tn"]}" has successfully been created.\r\n')
 
 
@@ -135,7 +167,8 @@ def _delete(scheduler: TaskScheduler, options: dict[str, str], call: Call, behav
     try:
         scheduler.history(name)
     except TaskNotFound:
-        return _error(f'The specified task name "{name}" does not exist in the system.')
+        code = None if scheduler.has_folder_of(name) else 0x80070003
+        return _error(call, f'The specified task name "{name}" does not exist in the system.', code)
     if "f" not in options:  # it would ask, and nobody answers
         return Answer(1, f'WARNING: Are you sure you want to remove the task "{name}" (Y/N)? ', "")
     scheduler.delete(name)
@@ -173,7 +206,7 @@ def _queried(scheduler: TaskScheduler, wanted: str | None) -> list[str]:
 
 
 def _row(scheduler: TaskScheduler, name: str, *, verbose: bool) -> dict[str, str]:
-    row = {"TaskName": name, "Next Run Time": local_time(scheduler.next_run(name)), "Status": scheduler.status(name)}
+    row = {"TaskName": name, "Next Run Time": local_time(scheduler.next_run(name), scheduler.zone), "Status": scheduler.status(name)}
     if not verbose:
         return row
     history, definition = scheduler.history(name), scheduler.definition(name)
@@ -181,7 +214,7 @@ def _row(scheduler: TaskScheduler, name: str, *, verbose: bool) -> dict[str, str
     never = history.last_run is None
     return {
         "HostName": "LAB", **row, "Logon Mode": "Interactive/Background",
-        "Last Run Time": "11/30/1999 12:00:00 AM" if never else local_time(history.last_run),
+        "Last Run Time": "11/30/1999 12:00:00 AM" if never else local_time(history.last_run, scheduler.zone),
         "Last Result": str(RESULT_NEVER_RUN if never else history.last_result), "Author": "N/A", "Task To Run": action.command_line(),
         "Start In": action.working_directory or "N/A", "Comment": "N/A",
         "Scheduled Task State": "Enabled" if definition.enabled else "Disabled", "Run As User": _user_name(definition.user_id),
@@ -215,8 +248,13 @@ def _formatted(rows: list[dict[str, str]], form: str, *, header: bool) -> str:
     return "\r\n" + "".join(" ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\r\n" for line in lines)
 
 
-def _error(text: str) -> Answer:
-    return Answer(1, "", f"ERROR: {text}\r\n")
+def _error(call: Call | None, text: str, hresult: int | None = None) -> Answer:
+    """A failure; with /HRESULT the exit code says which."""
+    code = 1
+    if call and any(_switch(argument) == "hresult" for argument in call.argv):
+        known = (value for beginning, value in _HRESULTS.items() if text.startswith(beginning))
+        code = hresult or next(known, _INVALID_ARGUMENT)
+    return Answer(code, "", f"ERROR: {text}\r\n")
 
 
 _VERBS = {"create": _create, "run": _run, "end": _end, "delete": _delete, "query": _query}
@@ -258,4 +296,4 @@ class _Handler(socketserver.StreamRequestHandler):
                         xml=None if encoded is None else base64.b64decode(encoded), xml_error=int(request.get("xml_error") or 0))
             return type(self).respond(call)
         except Exception as error:  # the lab's own failure must reach the test that met it
-            return _error(f"the lab's Task Scheduler failed: {type(error).__name__}: {error}")
+            return _error(None, f"the lab's Task Scheduler failed: {type(error).__name__}: {error}")

@@ -15,7 +15,6 @@ from .node import SERVICE, Node
 from .standin_files import STATE_FOLDER, bytes_below, utc_text
 
 _CODE_FOLDER = r"C:\Program Files\AlteryxOps"
-_PROTECTED = "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 _MAXIMUM_SETTINGS_BYTES = 10 * 1024 * 1024
 
 
@@ -48,7 +47,8 @@ def node_info(node: Node, user: str, arguments: dict[str, Any], *, administrator
         "schedules_left": standin_schedules.read(node),
         "cluster_resource": "",
         "reboot_pending": [],
-        "trust": [{"path": path, "exists": node.path(path).is_dir(), "sddl": _PROTECTED, "link": ""} for path in (STATE_FOLDER, _CODE_FOLDER)],
+        "trust": [{"path": path, "link": "", "access": ""} for path in (STATE_FOLDER, _CODE_FOLDER)],
+        "health": {"url": arguments.get("health_url") or "", "answer": "200" if arguments.get("health_url") else ""},
         "lease": {key: lease[key] for key in ("run_id", "prior_state", "deadline")} if lease else None}
 
 

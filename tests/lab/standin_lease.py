@@ -70,7 +70,7 @@ def take(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     lease = {"run_id": run_id, "generation": 1, "service": service, "prior_state": found["state"], "start_type": found["start_type"], "boot": _boot(node),
              "deadline_monotonic": now + hold_seconds, "deadline": f"{until:%Y-%m-%d %H:%M:%S} UTC",
              "heartbeat_stale": arguments["heartbeat_stale"], "controller_host": arguments["controller_host"],
-             "controller_port": arguments["controller_port"], "open_by_monotonic": now + arguments["open_within"], "drilled": False}
+             "controller_port": arguments["controller_port"], "drilled": False}
     write_text(node.path(_LEASE), json.dumps(lease))
     try:
         _register_guard(node)
@@ -163,7 +163,7 @@ def _guard(node: Node, restores: bool) -> None:
             answers = standin_service.answers(node, lease["controller_host"])
             seen_down = seen_down or not answers
             back_since = (back_since or time.monotonic()) if answers else 0.0
-            over = over or (answers and (seen_down or time.monotonic() >= lease["open_by_monotonic"]) and time.monotonic() - back_since > _MINUTE_SECONDS)
+            over = over or (answers and seen_down and time.monotonic() - back_since > _MINUTE_SECONDS)
         if over and restores and not held_by_person(node) and node.service().state == "Stopped":
             standin_service.request_start(node)
         if lease is None:

@@ -50,13 +50,21 @@ class Repetition:
 
 
 @dataclass(frozen=True)
+class Boundary:
+    """Where a trigger begins or ends: unix time, or, where the text names no zone, seconds since 1970 of the clock on the node's wall."""
+
+    seconds: float
+    local: bool
+
+
+@dataclass(frozen=True)
 class Trigger:
     """One trigger."""
 
     kind: str
     enabled: bool
-    start: float | None  # unix time
-    end: float | None
+    start: Boundary | None
+    end: Boundary | None
     repetition: Repetition | None
     delay: float
     days: int = 1  # CalendarTrigger: every so many days
@@ -192,7 +200,7 @@ def _complete_registration(root: Element, given: Element | None, uri: str) -> No
         root.insert(0, info)
     parts = _children(info, {"URI", "SecurityDescriptor", "Source", "Date", "Author", "Version", "Description", "Documentation"})
     if "Date" in parts:
-        _checked(parts["Date"], _date_seconds)
+        _checked(parts["Date"], _boundary)
     named = parts["URI"] if "URI" in parts else SubElement(info, _name("URI"))
     named.text = uri
 
@@ -204,7 +212,7 @@ def _trigger(element: Element) -> Trigger:
         raise TaskRefused(UNEXPECTED if unknown else NOT_IN_LAB, f":{kind}:")
     _attributes(element, {"id"})
     parts = _trigger_parts(element, _TRIGGERS[kind])
-    start = _checked(parts["StartBoundary"], _date_seconds) if "StartBoundary" in parts else None
+    start = _checked(parts["StartBoundary"], _boundary) if "StartBoundary" in parts else None
     if kind in ("TimeTrigger", "CalendarTrigger") and start is None:
         raise TaskRefused(MISSING, f":{kind}:StartBoundary:")
     for name in ("ExecutionTimeLimit", "RandomDelay"):
@@ -220,7 +228,7 @@ def _trigger(element: Element) -> Trigger:
         kind=kind,
         enabled=_checked(parts["Enabled"], _boolean) if "Enabled" in parts else True,
         start=start,
-        end=_checked(parts["EndBoundary"], _date_seconds) if "EndBoundary" in parts else None,
+        end=_checked(parts["EndBoundary"], _boundary) if "EndBoundary" in parts else None,
         repetition=_repetition(parts["Repetition"]) if "Repetition" in parts else None,
         delay=_checked(parts["Delay"], duration_seconds) if "Delay" in parts else 0.0,
         days=days,
@@ -394,10 +402,11 @@ def _boolean(text: str) -> bool:
     return text in ("true", "1")
 
 
-def _date_seconds(text: str) -> float:
+def _boundary(text: str) -> Boundary:
     if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", text):
         raise ValueError(text)
-    return datetime.datetime.fromisoformat(text).timestamp()
+    date = datetime.datetime.fromisoformat(text)
+    return Boundary((date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp(), local=date.tzinfo is None)
 
 
 def _duration_in(lowest: float, highest: float | None) -> Callable[[str], float]:

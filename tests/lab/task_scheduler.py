@@ -8,18 +8,22 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import logging
 import os
 import re
 import threading
 import time
+import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import trigger_times
 from .executor import CommandOutput, Executor, RunningCommand
 from .task_definition import TaskDefinition, TaskRefused, Trigger, decode, read
 
+LOG = logging.getLogger("lab")
 STORE = r"C:\Windows\System32\Tasks"
 _SYSTEM32 = r"C:\Windows\System32"
 _PROFILES = {
@@ -34,7 +38,7 @@ RESULT_NEVER_RUN = 267011
 RESULT_RUNNING = 267009
 RESULT_TERMINATED = 267014
 
-_LONGEST_SLEEP = 3600.0
+_LONGEST_SLEEP = 5.0  # another time zone is not announced
 
 
 class TaskNotFound(Exception):
@@ -81,15 +85,17 @@ class TaskScheduler:
         state_file: what Windows keeps in its registry, outside the node's drives.
         behaviour: reads the node's behaviour.ini.
         minute_seconds: real seconds of a trigger's minute.
+        clock: unix time.
     """
 
     def __init__(self, executor: Executor, *, path: Callable[[str], Path], state_file: Path, behaviour: Callable[[], Mapping[str, str]],
-                 minute_seconds: float = 60.0) -> None:
+                 minute_seconds: float = 60.0, clock: Callable[[], float] = time.time) -> None:
         self._executor = executor
         self._path = path
         self._state_file = state_file
         self._behaviour = behaviour
         self._minute_seconds = minute_seconds
+        self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._tasks: dict[str, _Task] = {}
         self._on = False
@@ -103,8 +109,8 @@ class TaskScheduler:
         """The node has booted: read the tasks from its disk, fire boot triggers, keep time."""
         with self._changed:
             self._load()
-            went_off = self._off or time.time()
-            self._booted = time.time()
+            went_off = self._off or self._clock()
+            self._booted = self._clock()
             self._on, self._off = True, None
             missed = [task for task in self._tasks.values() if task.definition.flag("StartWhenAvailable") and self._missed(task, went_off)]
             self._thread = threading.Thread(target=self._keep_time, args=(self._booted,), name="task-scheduler", daemon=True)
@@ -117,7 +123,7 @@ class TaskScheduler:
         with self._changed:
             if not self._on:
                 return
-            self._on, self._off = False, time.time()
+            self._on, self._off = False, self._clock()
             for task in self._tasks.values():
                 task.queued = 0
                 self._end_instances(task)
@@ -154,7 +160,7 @@ class TaskScheduler:
             draft = file.with_name(f"{file.name}.{os.getpid()}~")
             draft.write_bytes(definition.file())
             draft.replace(file)
-            task = self._tasks[key] = _Task(path, definition, History(registered=time.time()))
+            task = self._tasks[key] = _Task(path, definition, History(registered=self._clock()))
             self._save()
             self._changed.notify_all()
         if any(trigger.kind == "RegistrationTrigger" and trigger.enabled for trigger in definition.triggers):
@@ -200,6 +206,11 @@ class TaskScheduler:
         with self._changed:
             return sorted(task.name for key, task in self._tasks.items() if key.startswith(wanted))
 
+    def has_folder_of(self, name: str) -> bool:
+        """Whether the folder that a task of this name would lie in is there, with or without tasks."""
+        folder = task_path(name).rpartition("\\")[0]
+        return not folder or self._file(folder).is_dir()
+
     def history(self, name: str) -> History:
         """What happened to a task so far."""
         with self._changed:
@@ -223,10 +234,20 @@ class TaskScheduler:
         """When a time trigger will fire next."""
         task = self._task(name)
         with self._changed:
-            times = [due for trigger in task.definition.triggers if (due := self._next(trigger, task, time.time())) is not None]
+            times = [due for trigger in task.definition.triggers if (due := self._next(trigger, task, self._clock())) is not None]
         return min(times, default=None) if task.definition.enabled else None
 
     # ---- time
+
+    @property
+    def zone(self) -> datetime.tzinfo:
+        """What the clock on the node's wall shows, as the Task Scheduler sees it."""
+        name = self._behaviour().get("timezone") or "UTC"
+        try:
+            return zoneinfo.ZoneInfo(name)
+        except (KeyError, ValueError, OSError):  # nothing may end the thread that keeps time
+            LOG.warning("no time zone %s, going by UTC", name)
+            return datetime.UTC
 
     def _keep_time(self, booted: float) -> None:
         """Fire triggers as they come due. ``seen`` is the moment up to which everything due has fired."""
@@ -235,7 +256,7 @@ class TaskScheduler:
             with self._changed:
                 if not self._runs(booted):
                     return
-                now = time.time()
+                now = self._clock()
                 due = [task for task in self._tasks.values() if (moment := self._soonest(task, seen)) is not None and moment <= now]
                 seen = now
             for task in due:
@@ -243,7 +264,7 @@ class TaskScheduler:
             with self._changed:
                 if self._runs(booted):
                     coming = [moment for task in self._tasks.values() if (moment := self._soonest(task, seen)) is not None]
-                    self._changed.wait(max(0.0, min(coming, default=seen + _LONGEST_SLEEP) - time.time()))
+                    self._changed.wait(min(_LONGEST_SLEEP, max(0.0, min(coming, default=seen + _LONGEST_SLEEP) - self._clock())))
 
     def _runs(self, booted: float) -> bool:
         return self._on and self._booted == booted
@@ -263,32 +284,11 @@ class TaskScheduler:
         elif trigger.kind == "RegistrationTrigger":
             first = task.history.registered + trigger.delay
         elif trigger.kind in ("TimeTrigger", "CalendarTrigger"):
-            first = trigger.start
+            return trigger_times.next_moment(trigger, after, scale=self._minute_seconds / 60.0, zone=self.zone)
         else:
             return None  # nobody logs on to a node of the lab
-        if first is None:
-            return None
-        if trigger.kind == "CalendarTrigger":
-            period = trigger.days * 86400.0
-            if after > first:
-                first += (after - first) // period * period
-            candidates = [self._repeated(trigger, first, after), self._repeated(trigger, first + period, after)]
-            moment = min((c for c in candidates if c is not None), default=None)
-        else:
-            moment = self._repeated(trigger, first, after)
-        return None if moment is None or (trigger.end is not None and moment > trigger.end) else moment
-
-    def _repeated(self, trigger: Trigger, first: float, after: float) -> float | None:
-        if first > after:
-            return first
-        if trigger.repetition is None:
-            return None
-        scale = self._minute_seconds / 60.0
-        interval = trigger.repetition.interval * scale
-        moment = first + ((after - first) // interval + 1) * interval
-        if trigger.repetition.duration is not None and moment > first + trigger.repetition.duration * scale:
-            return None
-        return moment
+        moment = None if first is None else trigger_times.repeated(trigger, first, after, self._minute_seconds / 60.0)
+        return moment if moment is not None and trigger_times.is_before_end(trigger, moment, self.zone) else None
 
     # ---- instances
 
@@ -312,7 +312,7 @@ class TaskScheduler:
     def _launch(self, task: _Task) -> None:
         instance = _Instance()
         task.instances.append(instance)
-        task.history.last_run = time.time()
+        task.history.last_run = self._clock()
         task.history.last_result = RESULT_RUNNING
         task.history.runs += 1
         self._save()
@@ -349,7 +349,7 @@ class TaskScheduler:
             with self._changed:
                 task.instances.remove(instance)
                 task.history.last_result = result
-                task.history.last_end = time.time()
+                task.history.last_end = self._clock()
                 again = task.queued > 0 and self._on
                 task.queued -= again
                 self._save()
@@ -420,11 +420,11 @@ def expand(text: str) -> str:
     return re.sub(r"%([^%]+)%", lambda match: _VARIABLES.get(match.group(1).casefold(), match.group()), text)
 
 
-def local_time(moment: float | None) -> str:
+def local_time(moment: float | None, zone: datetime.tzinfo) -> str:
     """A moment as schtasks.exe prints it in English."""
     if moment is None:
         return "N/A"
-    when = datetime.datetime.fromtimestamp(moment).astimezone()
+    when = datetime.datetime.fromtimestamp(moment, zone)
     return f"{when.month}/{when.day}/{when.year} {when.hour % 12 or 12}:{when:%M:%S %p}"
 
 

@@ -34,16 +34,16 @@ class WineExecutor:
     Args:
         folder: the node's folder.
         command: makes the host's command line of a Windows program and its arguments (``wine_node.wine_command``).
-        environment: environment of the node's processes.
+        environment: gives the environment of the node's processes; asked at each start, as there may be no node yet.
         working_directory: host folder where commands start that name none.
         path: host path of a Windows path.
     """
 
-    def __init__(self, folder: Path, *, command: Callable[..., list[str]], environment: Mapping[str, str], working_directory: Path,
-                 path: Callable[[str], Path]) -> None:
+    def __init__(self, folder: Path, *, command: Callable[..., list[str]], environment: Callable[[], Mapping[str, str]],
+                 working_directory: Path, path: Callable[[str], Path]) -> None:
         self._folder = folder
         self._command = command
-        self._environment = dict(environment)
+        self._environment = environment
         self._working_directory = working_directory
         self._path = path
 
@@ -54,7 +54,7 @@ class WineExecutor:
         directory = self._path(working_directory) if working_directory else self._working_directory
         # One argument: labhost.exe takes the command line as it stands, its quotes are the program's business and not ours.
         process = subprocess.Popen(self._command(self._folder, LABHOST, *rights, "--", command_line), cwd=directory,
-                                   env={**self._environment, **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   env={**self._environment(), **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
         return WineCommand(process, output)
 

@@ -24,6 +24,7 @@ from .fleet_roles import Role
 SERVICE = alteryx_install.SERVICE
 LABCTL = r"C:\AlteryxLab\bin\labctl.exe"
 BOOT_SECONDS = 90
+FULL_FOLDERS = "full-drive.txt"  # as in native/full_drive.c
 REGISTERED = "node.json"  # written last by create: its presence means a complete node
 
 # Made by every new prefix, written by nobody afterwards: nodes share them by hard links, which makes 700 MB into 30.
@@ -109,7 +110,23 @@ def is_on(folder: Path) -> bool:
 
 def environment(folder: Path) -> dict[str, str]:
     """Environment of a process of this node. Little of ours: Wine hands all of it on to Windows programs."""
-    return _environment(layout.prefix(folder))
+    library = folder / native_build.FULL_DRIVE
+    # The loader takes a blank or a colon for the end of a path.
+    preload = {"LD_PRELOAD": str(library)} if library.exists() and not {" ", ":"} & set(str(library)) else {}
+    return _environment(layout.prefix(folder)) | preload
+
+
+def fill_drive(folder: Path, *full: Path) -> None:
+    """Let the drive be full for these folders of the host; without any: for none."""
+    listed = folder / FULL_FOLDERS
+    if not full:
+        listed.unlink(missing_ok=True)
+        return
+    if "LD_PRELOAD" not in environment(folder):
+        raise RuntimeError(f"{folder}: the processes of this node do not load {native_build.FULL_DRIVE}")
+    draft = listed.with_suffix(f".{os.getpid()}")
+    draft.write_text("".join(f"{path.resolve()}\n" for path in full), encoding="utf-8")
+    draft.replace(listed)
 
 
 def wine_command(folder: Path, *argv: str) -> list[str]:
@@ -150,9 +167,9 @@ def _program(name: str) -> str:
 
 
 def _meant_to_run(folder: Path) -> bool:
-    """Whether the service shall be Running after a boot: started automatically, and not told to misbehave at the start."""
+    """Whether the service shall be Running after a boot: started automatically, and not told to fail by itself."""
     behaviour = layout.behaviour_file(folder)
-    if behaviour.exists() and "start=" in behaviour.read_text(encoding="ascii"):
+    if behaviour.exists() and {"start=hang", "start=fail"} & set(behaviour.read_text(encoding="ascii").splitlines()):
         return False
     return wine_registry.value(layout.prefix(folder) / "system.reg", rf"System\CurrentControlSet\Services\{SERVICE}", "Start") == "dword:00000002"
 
@@ -191,27 +208,34 @@ def _copy_or_link(source: str, target: str) -> None:
 
 
 def put_powershell(folder: Path) -> None:
-    """The lab PowerShell, in the place of Windows' own."""
-    pwsh = downloads.windows_pwsh()
+    """The lab PowerShell, in the place of Windows' own, behind a launcher that can be told to misbehave."""
+    programs, home = native_build.programs(), folder / "c" / "pwsh-win-x64"
     # Not a link to the cache: that lies outside every drive of the node, so that its own path could not be told in Windows' terms.
-    shutil.copytree(pwsh, folder / "c" / "pwsh-win-x64", copy_function=_link)
-    shell = folder / "c" / "windows" / "system32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
-    shell.unlink(missing_ok=True)
-    shutil.copy2(pwsh / "pwsh.exe", shell)
+    shutil.copytree(downloads.windows_pwsh(), home, copy_function=_link)
+    windows = folder / "c" / "windows" / "system32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
+    for shell in (windows, home / "pwsh.exe"):  # Ansible starts what runs asynchronously by the second name
+        _put(programs / native_build.POWERSHELL, shell)
+    _put(programs / native_build.WMI_FAULTS, folder / "c" / "AlteryxLab" / "bin" / native_build.WMI_FAULTS)
     wine_registry.merge(layout.prefix(folder) / "system.reg", {r"Software\LabPwsh": {"Home": r"C:\pwsh-win-x64"}})
 
 
 def _put_lab_programs(folder: Path) -> None:
     programs = native_build.programs()
+    _put(programs / native_build.FULL_DRIVE, folder / native_build.FULL_DRIVE)
     lab = folder / "c" / "AlteryxLab" / "bin"
     lab.mkdir(parents=True)
-    for name in ("labhost.exe", "labctl.exe"):
-        shutil.copy2(programs / name, lab / name)
+    for name in ("labhost.exe", "labctl.exe", "conhost.exe"):
+        _put(programs / name, lab / name)
     for name in ("schtasks.exe", "whoami.exe"):
-        target = folder / "c" / "windows" / "system32" / name
-        target.unlink(missing_ok=True)
-        shutil.copy2(programs / name, target)
+        _put(programs / name, folder / "c" / "windows" / "system32" / name)
     put_powershell(folder)
+
+
+def _put(program: Path, target: Path) -> None:
+    """Copy a program; what is in its place may be a link to a file that others use."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    shutil.copy2(program, target)
 
 
 def _template() -> Path:

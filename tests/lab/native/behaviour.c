@@ -12,7 +12,7 @@
 
 const char *behaviour(const char *key)
 {
-    static char value[256];
+    static _Thread_local char value[256]; /* powershell.exe has many threads */
     unsigned long error;
     char *content = read_file(L"C:\\AlteryxLab\\behaviour.ini", NULL, &error);
     char *line, *rest = NULL;
@@ -36,7 +36,13 @@ int behaves(const char *key, const char *value)
     return !strcmp(behaviour(key), value);
 }
 
+int behaviour_number(const char *key, int otherwise)
+{
+    const char *value = behaviour(key);
+    return *value ? atoi(value) : otherwise;
+}
+
 void behaviour_delay(const char *key)
 {
-    Sleep((DWORD)atoi(behaviour(key)));
+    Sleep((DWORD)behaviour_number(key, 0));
 }

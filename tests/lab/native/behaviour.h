@@ -10,6 +10,8 @@
 int behaves(const char *key, const char *value);
 /* The key's value or "". */
 const char *behaviour(const char *key);
+/* The key's value as a number. */
+int behaviour_number(const char *key, int otherwise);
 /* Sleep as many milliseconds as the key says. */
 void behaviour_delay(const char *key);
 #endif

@@ -7,6 +7,7 @@
  *   start NAME SECONDS    starts it and waits for Running; prints the same
  *   stop NAME SECONDS     stops it and waits for Stopped; prints the same
  *   processes             [{"pid": n, "parent": n, "name": ..., "command_line": ..., "started": unix time}]
+ *   hold PATH SECONDS     opens the file for itself alone, tries for so long, prints "held", keeps it for so long
  *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then lives for ever, because a
  *                         wineserver ends with its last process and every start of a new one costs seconds. Meanwhile it does what Wine's
  *                         service manager leaves out: a service whose process has died is set to Stopped. */
@@ -115,7 +116,9 @@ static void watch_for_death(const wchar_t *name)
     DWORD size;
     SC_HANDLE service = OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_QUERY_STATUS | set_status);
     for (;; Sleep(100))
-        if (QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size) && status.dwCurrentState != SERVICE_STOPPED &&
+        if (QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size) &&
+            status.dwCurrentState != SERVICE_STOPPED &&
+            status.dwProcessId && /* 0: it is just being started; to set a status now would make that start fail */
             is_dead(status.dwProcessId)) {
             SERVICE_STATUS stopped = {.dwServiceType = status.dwServiceType, .dwCurrentState = SERVICE_STOPPED, .dwWin32ExitCode = ERROR_PROCESS_ABORTED};
             SetServiceStatus((SERVICE_STATUS_HANDLE)service, &stopped);
@@ -164,6 +167,26 @@ static int print_processes(void)
     return 0;
 }
 
+static int hold(const wchar_t *path, double seconds)
+{
+    HANDLE file;
+    ULONGLONG limit = GetTickCount64() + (ULONGLONG)(seconds * 1000);
+    /* Whoever else uses the file does so for a moment: ours must be the next. */
+    while ((file = CreateFileW(path, GENERIC_READ, 0, NULL, OPEN_EXISTING, 0, NULL)) == INVALID_HANDLE_VALUE) {
+        DWORD error = GetLastError();
+        if (GetTickCount64() >= limit) {
+            fprintf(stderr, "labctl: cannot hold %ls: error %lu\n", path, error);
+            return (int)error;
+        }
+        Sleep(2);
+    }
+    puts("held");
+    fflush(stdout);
+    Sleep((DWORD)(seconds * 1000));
+    CloseHandle(file);
+    return 0;
+}
+
 int wmain(int argc, wchar_t **argv)
 {
     const wchar_t *verb = argc > 1 ? argv[1] : L"", *name = argc > 2 ? argv[2] : L"";
@@ -174,6 +197,8 @@ int wmain(int argc, wchar_t **argv)
         return control(name, !wcscmp(verb, L"start"), seconds);
     if (!wcscmp(verb, L"processes"))
         return print_processes();
+    if (!wcscmp(verb, L"hold"))
+        return hold(name, seconds);
     if (!wcscmp(verb, L"keepalive")) {
         wait_for(name, SERVICE_RUNNING, seconds);
         print_service(name);

@@ -76,7 +76,7 @@ static void build_request(struct text *json, int argc, wchar_t **argv)
 static int ask(const struct text *request, struct text *answer)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
-    DWORD port = 0, size = sizeof port, limit = 60000;
+    DWORD port = 0, size = sizeof port, limit = 180000; /* longer than any hang that is ordered */
     WSADATA winsock;
     SOCKET connection;
     size_t sent = 0;
@@ -148,12 +148,16 @@ int wmain(int argc, wchar_t **argv)
 {
     struct text request = {0}, answer = {0};
     const char *code, *output, *error;
+    int i, unreachable = 1;
     _setmode(1, 0x8000); /* binary: the daemon sends its own line ends */
     _setmode(2, 0x8000);
+    for (i = 1; i < argc; i++)
+        if (!_wcsicmp(argv[i], L"/HRESULT"))
+            unreachable = (int)0x800706BA; /* RPC_S_SERVER_UNAVAILABLE */
     build_request(&request, argc, argv);
     if (ask(&request, &answer)) {
         fputs("ERROR: The Task Scheduler service is not available.\r\n", stderr);
-        return 1;
+        return unreachable;
     }
     code = member(answer.data, "rc");
     output = member(answer.data, "stdout");
@@ -162,5 +166,5 @@ int wmain(int argc, wchar_t **argv)
         print_string(output, stdout);
     if (error && *error == '"')
         print_string(error, stderr);
-    return code ? atoi(code) : 1;
+    return code ? (int)strtoul(code, NULL, 10) : 1; /* an HRESULT uses all 32 bits */
 }

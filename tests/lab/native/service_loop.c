@@ -16,6 +16,7 @@
 
 static SERVICE_STATUS_HANDLE handle;
 static HANDLE stop_requested;
+static HANDLE lingering_ended; /* made before a stop is reported that is none yet; set when it is one */
 static int stop_refused;
 
 static void report(DWORD state, DWORD error)
@@ -72,9 +73,36 @@ static DWORD WINAPI on_control(DWORD control, DWORD type, void *data, void *cont
         return NO_ERROR;
     if (control != SERVICE_CONTROL_STOP && control != SERVICE_CONTROL_SHUTDOWN)
         return ERROR_CALL_NOT_IMPLEMENTED;
-    report(SERVICE_STOP_PENDING, 0);
+    if (!behaves("stop", "slow_handler")) /* then it is reported later: see stop() */
+        report(SERVICE_STOP_PENDING, 0);
     SetEvent(stop_requested);
     return NO_ERROR;
+}
+
+static void stop(struct mongod *mongod)
+{
+    if (behaves("stop", "slow_handler")) {
+        /* powershell.exe gives the control up meanwhile: see service_faults.c. Here the handler has returned, because
+         * Wine's service manager would kill a process whose handler does not. */
+        Sleep((DWORD)behaviour_number("slow_handler_ms", 3000) + 1000);
+        report(SERVICE_STOP_PENDING, 0);
+    }
+    log_line("stopping");
+    service_port_close();
+    while (behaves("stop", "hang"))
+        Sleep(500);
+    behaviour_delay("stop_delay_ms");
+    if (behaves("stop", "linger")) {
+        lingering_ended = CreateEventW(NULL, TRUE, FALSE, NULL);
+        report(SERVICE_STOPPED, 0);
+        Sleep((DWORD)behaviour_number("linger_ms", 10000));
+    }
+    mongod_stop(mongod);
+    log_line("stopped");
+    if (lingering_ended)
+        SetEvent(lingering_ended);
+    else
+        report(SERVICE_STOPPED, 0);
 }
 
 static void WINAPI service_main(DWORD count, wchar_t **names)
@@ -125,19 +153,15 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
         report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
         return;
     }
-    log_line("stopping");
-    service_port_close();
-    while (behaves("stop", "hang"))
-        Sleep(500);
-    behaviour_delay("stop_delay_ms");
-    mongod_stop(&mongod);
-    log_line("stopped");
-    report(SERVICE_STOPPED, 0);
+    stop(&mongod);
 }
 
 int service_run(void)
 {
     static wchar_t name[] = L"AlteryxService";
     SERVICE_TABLE_ENTRYW table[] = {{name, service_main}, {NULL, NULL}};
-    return StartServiceCtrlDispatcherW(table);
+    BOOL is_service = StartServiceCtrlDispatcherW(table);
+    if (lingering_ended) /* the dispatcher returns once Stopped is reported, and with it this process would end */
+        WaitForSingleObject(lingering_ended, INFINITE);
+    return is_service;
 }

@@ -9,6 +9,7 @@ import base64
 import datetime
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -242,6 +243,48 @@ def test_it_can_be_told_to_misbehave(lab: Lab) -> None:
     lab.call("/Run", "/TN", "x")
     assert until(lambda: bool(lab.node.started))
     assert lab.node.started[0].environment["LAB_ACCOUNT"] == "S-1-5-20"
+
+
+def test_the_exit_code_says_why_where_it_is_asked_for(lab: Lab) -> None:
+    assert lab.create("\\A\\x", "/HRESULT").rc == 0
+    assert lab.create("\\a\\X", "/HRESULT").rc == 0x800700B7
+    assert lab.create("y", "/HRESULT", settings="<Foo/>").rc == 0x80041316
+    assert lab.call("/Query", "/TN", "\\A\\x", "/XML", "/HRESULT").rc == 0
+    for verb in ("/Query", "/Run", "/End", "/Delete"):
+        assert lab.call(verb, "/TN", "\\A\\y", "/HRESULT").rc == 0x80070002
+        assert lab.call(verb, "/TN", "y", "/HRESULT").rc == 0x80070002
+        assert lab.call(verb, "/TN", "\\B\\y", "/HRESULT").rc == 0x80070003
+    assert lab.call("/Run", "/TN", "\\A\\x", "/HRESULT", administrator=False).rc == 0x80070005
+    assert lab.call("/Run", "/HRESULT").rc == 0x80070057
+    lab.call("/Delete", "/TN", "\\A\\x", "/F")
+    assert lab.call("/Query", "/TN", "\\A\\x", "/HRESULT").rc == 0x80070002
+
+
+def test_a_service_that_does_not_answer(lab: Lab) -> None:
+    lab.scheduler.set_minute(0.1)
+    lab.create("x", command="quick", triggers=every_minute())
+    lab.behaviour["schtasks"] = "rpc_error"
+    said = lab.call("/Query", "/TN", "x")
+    assert (said.rc, said.stderr) == (1, "ERROR: The RPC server is unavailable.\r\n")
+    for argv in (("/Query",), ("/Run", "/TN", "x"), ("/Delete", "/TN", "x", "/F"), ("/Foo",)):
+        assert lab.call(*argv, "/HRESULT").rc == 0x800706BA
+    count = len(lab.node.started)
+    assert until(lambda: len(lab.node.started) > count)
+    assert lab.scheduler.names() == ["\\x"]
+
+
+def test_a_call_that_hangs_does_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.create("x")
+    lab.behaviour["schtasks"] = "hang"
+    monkeypatch.setattr("tests.lab.schtasks._HANG_SECONDS", 0.3)
+    begun = time.monotonic()
+    assert lab.call("/Delete", "/TN", "x", "/F", "/HRESULT").rc == 0x800706BA
+    assert time.monotonic() - begun >= 0.3
+    monkeypatch.undo()
+    threading.Timer(0.2, lab.behaviour.clear).start()
+    assert lab.call("/Run", "/TN", "x").rc == 1
+    assert lab.scheduler.names() == ["\\x"]
+    assert not lab.node.started
 
 
 def test_others_than_administrators_may_nothing(lab: Lab) -> None:

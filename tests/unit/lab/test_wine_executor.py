@@ -27,7 +27,8 @@ class Started:
             self.argv = list(argv)
             return ["/bin/sh", "-c", argv[-1]]
 
-        executor = WineExecutor(folder, command=shell, environment={"PATH": "/usr/bin:/bin"}, working_directory=folder, path=lambda _: folder / "named")
+        executor = WineExecutor(folder, command=shell, environment=lambda: {"PATH": "/usr/bin:/bin"},
+                                working_directory=folder, path=lambda _: folder / "named")
         self.output = CommandOutput()
         self.command: WineCommand = executor.start(line, user=user, environment={"EXTRA": "x y"}, working_directory=None, output=self.output)
 
