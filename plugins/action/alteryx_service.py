@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _health
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
 
@@ -15,7 +16,6 @@ _WAIT_SECONDS = 12.0
 # A node that is gone for a moment gets its start all the same; for longer, its own guard does it.
 _PATIENCE_SECONDS = 300.0
 _POLL_SECONDS = 2.0
-_SERVER_ERROR = 500
 
 
 class ActionModule(NodeAction):
@@ -42,8 +42,11 @@ class ActionModule(NodeAction):
             if answer["reached"] or self.check_mode:
                 return result
             state = answer["service"]["state"]
+            problem = f" ({answer['problem']})" if answer.get("problem") else ""
+            if answer.get("logon_failed"):
+                # Only a person can correct that, so nothing is gained by waiting.
+                raise StepFailed("service_logon_failed", f"{arguments['service_name']} is {state}{problem}", result)
             if time.monotonic() >= deadline:
-                problem = f" ({answer['problem']})" if answer.get("problem") else ""
                 reason = "service_not_restored" if first["goal"] == "Running" else "stop_timeout"
                 raise StepFailed(reason, f"{arguments['service_name']} was not {first['goal']} within {arguments['timeout']} s, it is {state}{problem}", result)
             _display.display(f"{utc_text()} {variables['inventory_hostname']}: {arguments['service_name']} is {state}, waiting for {first['goal']}")
@@ -73,6 +76,6 @@ def silence(answer: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Any]) -> 
     if not answer["port_answers"]:
         return f"nobody answers on port {arguments['port']}"
     said = answer["url_answers"]
-    if arguments["url"] and not (said.isdigit() and int(said) < _SERVER_ERROR):
+    if arguments["url"] and not _health.answers(said):
         return f"{arguments['url']} answers {said}"
     return ""

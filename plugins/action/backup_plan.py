@@ -59,6 +59,9 @@ class ActionModule(NodeAction):
                 f"plan: {node.name} ({', '.join(node.roles)}), Alteryx {node.version or 'of unknown version'}, service {node.service['state']}, "
                 f"{_said_of_data(node)}{node.archive_folder}\\{node.base_name}.zip"
             )
+            if request.stops_services and node.name not in (planned.controller, "") and not node.standby:
+                sign = node.controller_url or f"port {node.controller_port} of {node.controller_host}"
+                _display.display(f"plan: {node.name} is started again once {sign} answers")
         return {"changed": False, "plan": plan, "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES}}
 
 

@@ -27,6 +27,7 @@ class ActionModule(NodeAction):
             return {"changed": True, "dump_folder": dump_folder}
         spec = {
             **{key: arguments[key] for key in ("run_id", "executable", "staging_directory", "stop_timeout", "dump_timeout", "start_timeout", "max_downtime")},
+            "leftover_timeout": arguments["leftover_timeout"],
             "service": arguments["service_name"],
             "bin_folder": arguments["executable"].rpartition("\\")[0],
             "dump_folder": dump_folder,
@@ -35,7 +36,9 @@ class ActionModule(NodeAction):
             **_database_dump.method(arguments),
         }
         arguments = {**arguments, "dump": {}, "mongodb_connections": {}}
-        total = arguments["stop_timeout"] + arguments["dump_timeout"] + arguments["start_timeout"] + 300
+        # Leftovers are waited for twice, before the dump and before the start.
+        limits = ("stop_timeout", "dump_timeout", "start_timeout", "leftover_timeout", "leftover_timeout")
+        total = sum(arguments[name] for name in limits) + 300
         try:
             report = self.run_job(job_id, spec, total, arguments, variables, attach=bool(attach))
         except StepFailed as failure:

@@ -2,14 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The guard: the scheduled task that brings the service back when nobody else does. Runs as SYSTEM at boot, every minute, and on demand for the drill.
-# It stands alone, so that nothing else can break it: one file, and what to restore stands in its own arguments. It answers the drill, then does
-# nothing while the lease of this boot has time left and the window job shows life. An absent or unreadable lease means act.
+# The guard: the scheduled task that brings the service back when nobody else does. It runs as SYSTEM at boot, every
+# minute, and on demand for the drill. It stands alone, so that nothing else can break it: one file, nothing compiled,
+# no WMI, and what it needs to act stands in its own arguments. It answers the drill, then does nothing while the
+# lease of this boot has time left and the window job shows life. An absent lease means act; one that another program
+# holds says nothing, and then a fresh heartbeat decides.
 
 param(
     [Parameter(Mandatory = $true)][string] $Service,
     [Parameter(Mandatory = $true)][string] $PriorState,
-    [Parameter(Mandatory = $true)][string] $BinFolder
+    [Parameter(Mandatory = $true)][string] $BinFolder,
+    # Monotonic seconds: when the lease was taken, and when the service has to be back whatever else is true.
+    [Parameter(Mandatory = $true)][double] $Taken,
+    [Parameter(Mandatory = $true)][double] $Deadline,
+    # The value of a registry key that Windows forgets with the boot.
+    [Parameter(Mandatory = $true)][string] $Boot,
+    # Seconds after which a window job without a heartbeat is dead; 0 on a node without a window job.
+    [int] $HeartbeatStale = 0,
+    # Where the controller answers, on the other nodes of a fleet: the address is asked where it is given, else the
+    # port.
+    [string] $ControllerHost = '',
+    [int] $ControllerPort = 0,
+    [string] $ControllerUrl = ''
 )
 
 Set-StrictMode -Version 2.0
@@ -20,56 +34,135 @@ Add-Type -AssemblyName System.ServiceProcess
 $system = [Environment]::GetFolderPath('System')
 $state = Join-Path -Path ([Environment]::GetFolderPath('CommonApplicationData')) -ChildPath 'AlteryxOps'
 $utf8 = New-Object System.Text.UTF8Encoding $false
+$ownKey = 'SOFTWARE\AlteryxOps'
 $firingsUntilGone = 3
+$lookSeconds = 50
+# NodeService.psm1 has the same numbers.
+$disabled = 1058
+$doesNotExist = 1060
+$logonFailed = 1069
+$logonFailureSeconds = 900
+$logonFailuresAllowed = 2
+
+function Get-Monotonic { [double][Diagnostics.Stopwatch]::GetTimestamp() / [double][Diagnostics.Stopwatch]::Frequency }
+
+function Read-Text {
+    param([string] $Path)
+    $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
+    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
+    try { (New-Object System.IO.StreamReader $stream, $utf8).ReadToEnd() }
+    finally { $stream.Dispose() }
+}
+
+function Test-Record {
+    # A record that is overwritten in place begins with a checksum over all that follows it (NodeRecord.psm1).
+    param([string] $Text)
+    if ($Text -notmatch '(?s)^\{"checksum":"([0-9a-f]{64})",(.*)$') { return $false }
+    $sum, $rest = $Matches[1], $Matches[2]
+    $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
+    try { $bytes = $algorithm.ComputeHash($utf8.GetBytes($rest)) }
+    finally { $algorithm.Dispose() }
+    [BitConverter]::ToString($bytes).Replace('-', '').ToLowerInvariant() -ceq $sum
+}
 
 function Read-State {
-    # A state file as an object; nothing when it is absent. Throws when it cannot be read as JSON. Replacing a file takes more than one step inside
-    # Windows, so absent or unreadable counts only when it stays so.
-    param([string] $Name)
+    # A state file: a hashtable with state (read, absent, busy: another program holds it, damaged) and data. Replacing
+    # or overwriting a file takes more than one step inside Windows, so absent and damaged count when they stay for
+    # two seconds, busy after Patience.
+    param([string] $Name, [switch] $Record, [double] $Patience = 30)
     $path = Join-Path -Path $state -ChildPath $Name
-    for ($attempt = 1; ; $attempt++) {
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $answer = @{ state = 'absent'; data = $null }
         try {
             if ([IO.File]::Exists($path)) {
-                $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
-                $stream = New-Object System.IO.FileStream $path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
-                try { $text = (New-Object System.IO.StreamReader $stream, $utf8).ReadToEnd() }
-                finally { $stream.Dispose() }
-                $read = ConvertFrom-Json -InputObject $text
-                if ($null -eq $read) { throw "$Name is empty" }
-                return $read
+                $answer.state = 'busy'
+                $text = (Read-Text -Path $path).TrimEnd()
+                $answer.state = 'damaged'
+                if (-not $Record -or (Test-Record -Text $text)) {
+                    $answer.data = ConvertFrom-Json -InputObject $text
+                    if ($null -ne $answer.data) { return @{ state = 'read'; data = $answer.data } }
+                }
             }
-            if ($attempt -ge 10) { return }
         }
-        catch { if ($attempt -ge 10) { throw } }
+        catch { Write-Verbose -Message "${Name}: $_" }
+        $limit = if ($answer.state -eq 'busy') { $Patience } else { [Math]::Min(2, $Patience) }
+        if ($watch.Elapsed.TotalSeconds -ge $limit) { return $answer }
         Start-Sleep -Milliseconds 200
     }
 }
 
 function Write-State {
-    # Whole or not at all, like everything in the state folder.
+    # Whole or not at all.
     param([string] $Name, [string] $Text)
     $path = Join-Path -Path $state -ChildPath $Name
     $new = '{0}.{1}.new' -f $path, [Guid]::NewGuid().ToString('N')
-    [IO.File]::WriteAllText($new, $Text, $utf8)
-    if ([IO.File]::Exists($path)) { [IO.File]::Replace($new, $path, [NullString]::Value) }
-    else { [IO.File]::Move($new, $path) }
+    try {
+        [IO.File]::WriteAllText($new, $Text, $utf8)
+        if ([IO.File]::Exists($path)) { [IO.File]::Replace($new, $path, [NullString]::Value) }
+        else { [IO.File]::Move($new, $path) }
+    }
+    catch {
+        [IO.File]::Delete($new)
+        throw
+    }
+}
+
+function Open-Key {
+    # A subkey of ours; see NodeRegistry.psm1.
+    param([string] $Name, [switch] $Create, [switch] $Volatile)
+    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
+        [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+    try {
+        if (-not $Create) { return $machine.OpenSubKey("$ownKey\$Name") }
+        $machine.CreateSubKey($ownKey).Dispose()
+        $options = if ($Volatile) { [Microsoft.Win32.RegistryOptions]::Volatile }
+        else { [Microsoft.Win32.RegistryOptions]::None }
+        $machine.CreateSubKey("$ownKey\$Name", [Microsoft.Win32.RegistryKeyPermissionCheck]::ReadWriteSubTree, $options)
+    }
+    finally { $machine.Dispose() }
+}
+
+function Read-Memory {
+    # What an earlier firing has noted: a number, 0 when there is nothing. In the registry, where a full drive does
+    # not matter.
+    param([string] $Name)
+    try {
+        $key = Open-Key -Name 'Guard'
+        if ($null -eq $key) { return 0 }
+        try { [int]$key.GetValue($Name, 0) }
+        finally { $key.Dispose() }
+    }
+    catch { 0 }
+}
+
+function Write-Memory {
+    param([string] $Name, [int] $Value)
+    try {
+        $key = Open-Key -Name 'Guard' -Create -Volatile
+        try { $key.SetValue($Name, $Value) }
+        finally { $key.Dispose() }
+    }
+    catch { Write-Verbose -Message "${Name}: $_" }
 }
 
 function Write-GuardLog {
-    # Restoring matters more than logging: neither a full disk nor a broken event log stops the guard.
+    # Restoring matters more than logging: neither a full drive nor a broken event log stops the guard.
     param([string] $Text)
     $at = [DateTime]::UtcNow.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", [Globalization.CultureInfo]::InvariantCulture)
     try { [IO.File]::AppendAllText((Join-Path -Path $state -ChildPath 'guard.log'), "$at $Text`r`n", $utf8) }
     catch { Write-Verbose -Message "guard.log: $_" }
     try {
-        if (-not [Diagnostics.EventLog]::SourceExists('AlteryxOps')) { [Diagnostics.EventLog]::CreateEventSource('AlteryxOps', 'Application') }
+        if (-not [Diagnostics.EventLog]::SourceExists('AlteryxOps')) {
+            [Diagnostics.EventLog]::CreateEventSource('AlteryxOps', 'Application')
+        }
         [Diagnostics.EventLog]::WriteEntry('AlteryxOps', $Text, [Diagnostics.EventLogEntryType]::Warning, 1000)
     }
     catch { Write-Verbose -Message "event log: $_" }
 }
 
 function Invoke-Tool {
-    # Runs a program of Windows and returns its exit code and text.
+    # Runs a program of Windows and returns its text.
     param([string] $Name, [string] $Arguments)
     $start = New-Object System.Diagnostics.ProcessStartInfo (Join-Path -Path $system -ChildPath $Name), $Arguments
     $start.UseShellExecute = $false
@@ -77,150 +170,247 @@ function Invoke-Tool {
     $start.RedirectStandardOutput = $true
     $process = [Diagnostics.Process]::Start($start)
     try {
-        $text = $process.StandardOutput.ReadToEnd()
+        $process.StandardOutput.ReadToEnd()
         $process.WaitForExit()
-        @{ exit_code = $process.ExitCode; text = $text }
     }
     finally { $process.Dispose() }
 }
 
-function Get-Monotonic { [double][Diagnostics.Stopwatch]::GetTimestamp() / [double][Diagnostics.Stopwatch]::Frequency }
-
-function Get-Birth {
-    # The same number as NodeProcess: milliseconds of creation, 0 for no process.
-    param([int] $ProcessId)
-    $found = @(Get-CimInstance -ClassName Win32_Process -Filter "ProcessId=$ProcessId")
-    if ($found.Count -eq 0) { return [long]0 }
-    [long][Math]::Floor($found[0].CreationDate.ToUniversalTime().Ticks / 10000)
-}
-
-function Get-Boot {
-    # The same text as NodeClock.
-    $controlManager = @(Get-CimInstance -ClassName Win32_Process -Filter "Name='services.exe'")
-    '{0}@{1}' -f $controlManager[0].ProcessId, $controlManager[0].CreationDate.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", [Globalization.CultureInfo]::InvariantCulture)
+function Get-LiveProcess {
+    # The process of that id and birth (milliseconds since 0001-01-01 UTC), if it lives; nothing when it does not. One
+    # that Windows does not let us look at counts as the one that is meant.
+    param([int] $Id, [long] $Birth)
+    if ($Id -eq 0) { return }
+    try { $process = [Diagnostics.Process]::GetProcessById($Id) }
+    catch [ArgumentException] { return }
+    catch { Write-Verbose -Message "process ${Id}: $_"; return }
+    try {
+        if ($process.HasExited) { return }
+        if ([long][Math]::Floor($process.StartTime.ToUniversalTime().Ticks / 10000) -ne $Birth) { return }
+    }
+    catch { Write-Verbose -Message "process ${Id}: $_" }
+    $process
 }
 
 function Test-Port {
-    # Does anybody answer there? Asked twice: one connection that is refused proves nothing.
-    param([string] $HostName, [int] $Port)
+    # Does anybody answer there, at any address of the name? Asked twice: one connection that is refused proves nothing.
     for ($attempt = 1; $attempt -le 2; $attempt++) {
-        $client = New-Object System.Net.Sockets.TcpClient
+        $addresses = @()
         try {
-            $asked = $client.BeginConnect($HostName, $Port, $null, $null)
-            if ($asked.AsyncWaitHandle.WaitOne(5000)) {
-                $client.EndConnect($asked)
-                return $true
-            }
+            $asked = [Net.Dns]::BeginGetHostAddresses($ControllerHost, $null, $null)
+            if ($asked.AsyncWaitHandle.WaitOne(5000)) { $addresses = @([Net.Dns]::EndGetHostAddresses($asked)) }
         }
-        catch { Write-Verbose -Message "${HostName}:${Port}: $_" }
-        finally { $client.Close() }
+        catch { Write-Verbose -Message "${ControllerHost}: $_" }
+        foreach ($address in $addresses) {
+            $client = $null
+            try {
+                $client = New-Object System.Net.Sockets.TcpClient $address.AddressFamily
+                $asked = $client.BeginConnect($address, $ControllerPort, $null, $null)
+                if ($asked.AsyncWaitHandle.WaitOne(5000)) {
+                    $client.EndConnect($asked)
+                    return $true
+                }
+            }
+            catch { Write-Verbose -Message "${address}:${ControllerPort}: $_" }
+            finally { if ($null -ne $client) { $client.Close() } }
+        }
         if ($attempt -eq 1) { Start-Sleep -Seconds 1 }
     }
     $false
 }
 
-function Get-ReasonOfController {
-    # A node beside the controller comes back after it: once it has gone down and answers again, or when it does not go down at all.
-    param($Lease, [double] $Now)
-    $where = '{0}:{1}' -f $Lease.controller_host, $Lease.controller_port
-    $seen = Join-Path -Path $state -ChildPath 'controller-down.txt'
-    if (-not (Test-Port -HostName ([string]$Lease.controller_host) -Port ([int]$Lease.controller_port))) {
-        if (-not [IO.File]::Exists($seen)) { Write-State -Name 'controller-down.txt' -Text $where }
-        # Released while the port was tried: what it has left behind is all there is to take away.
-        if (-not [IO.File]::Exists((Join-Path -Path $state -ChildPath 'lease.json'))) { [IO.File]::Delete($seen) }
-        return ''
+function Test-Url {
+    # Does the address of the controller answer with anything but an error of the server?
+    [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor
+    [Net.SecurityProtocolType]::Tls12
+    $response = $null
+    try {
+        $request = [Net.HttpWebRequest][Net.WebRequest]::Create($ControllerUrl)
+        $request.Timeout = 10000
+        $request.AllowAutoRedirect = $false
+        $request.Proxy = $null
+        $response = $request.GetResponse()
+        return $true
     }
-    if ([IO.File]::Exists($seen)) { return "the controller ($where) has been down and answers again" }
-    if ($Now -ge [double]$Lease.open_by_monotonic) { return "the controller ($where) has not gone down in the time given" }
-    ''
+    catch {
+        for ($cause = $_.Exception; $null -ne $cause; $cause = $cause.InnerException) {
+            if ($cause -is [Net.WebException] -and $null -ne $cause.Response) {
+                $response = $cause.Response
+                return [int]$response.StatusCode -lt 500
+            }
+        }
+        $false
+    }
+    finally { if ($null -ne $response) { $response.Close() } }
+}
+
+function Get-ReasonOfController {
+    # A node beside the controller comes back after it: once this guard has seen it down and it answers again. One
+    # that never goes down is no reason, because another program may own its port: then the deadline decides. While
+    # this node's service is down the guard keeps looking until its next firing: a window may be shorter than a
+    # minute.
+    $where = if ($ControllerUrl) { $ControllerUrl } else { '{0}:{1}' -f $ControllerHost, $ControllerPort }
+    $controller = New-Object System.ServiceProcess.ServiceController $Service
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $answers = if ($ControllerUrl) { Test-Url } else { Test-Port }
+        if (-not $answers) { Write-Memory -Name 'controller_down' -Value 1 }
+        elseif ((Read-Memory -Name 'controller_down') -eq 1) {
+            return "the controller ($where) has been down and answers again"
+        }
+        Start-Sleep -Seconds 2
+        $controller.Refresh()
+        $isReleased = -not [IO.File]::Exists((Join-Path -Path $state -ChildPath 'lease.json'))
+        $isOver = $isReleased -or $watch.Elapsed.TotalSeconds -gt $lookSeconds
+        if ($isOver -or [string]$controller.Status -ne 'Stopped') { return '' }
+    }
 }
 
 function Get-ReasonToAct {
-    # Why the guard has to act now; empty while it has not. Whatever cannot be found out is a reason.
-    try {
-        $lease = Read-State -Name 'lease.json'
-        if ($null -eq $lease) { return 'the lease is absent' }
-        if ([string]$lease.boot -cne (Get-Boot)) { return 'the node has booted since the lease was taken' }
-        $now = Get-Monotonic
-        if ($now -ge [double]$lease.deadline_monotonic) { return "the deadline of the lease ($($lease.deadline)) has passed" }
-        $heartbeat = Read-State -Name 'heartbeat.json'
-        if ($null -eq $heartbeat) {
-            # Only the controller's lease has one; it is written before the lease is.
-            if ([double]$lease.heartbeat_stale -gt 0) { return 'the heartbeat is absent' }
-            if ([string]$lease.controller_host) { return Get-ReasonOfController -Lease $lease -Now $now }
-            return ''
+    # Why the guard has to act now; empty while it has not.
+    $now = Get-Monotonic
+    if ($now -ge $Deadline) { return 'the deadline of the lease has passed' }
+    if ($now -lt $Taken -or (Test-Boot)) { return 'the node has booted since the lease was taken' }
+    # Before the lease: reading that may take a while, and what the job writes meanwhile must not look old.
+    $lease = (Read-State -Name 'lease.json').state
+    if ($HeartbeatStale -gt 0) {
+        $beat = Read-State -Name 'heartbeat.json' -Record
+        if ($beat.state -eq 'absent') { return 'the heartbeat is absent' }
+        if ($beat.state -ne 'read') { return "the heartbeat cannot be read ($($beat.state))" }
+        if ([bool]$beat.data.stop_requested) {
+            $age = (Get-Monotonic) - [double]$beat.data.monotonic
+            if ($age -gt $HeartbeatStale) { return ('the heartbeat is {0} s old' -f [int]$age) }
+            $id = [int]$beat.data.process_id
+            if ($id -ne 0 -and $null -eq (Get-LiveProcess -Id $id -Birth $beat.data.process_birth)) {
+                return "the window job (process $id) has ended"
+            }
         }
-        if (-not [bool]$heartbeat.stop_requested) { return '' }
-        $age = $now - [double]$heartbeat.monotonic
-        if ([double]$lease.heartbeat_stale -gt 0 -and $age -gt [double]$lease.heartbeat_stale) { return ('the heartbeat is {0} s old' -f [int]$age) }
-        if ([int]$heartbeat.process_id -ne 0 -and (Get-Birth -ProcessId ([int]$heartbeat.process_id)) -ne [long]$heartbeat.process_birth) {
-            return "the window job (process $($heartbeat.process_id)) has ended"
-        }
-        return ''
     }
-    catch { return "the lease cannot be read ($($_.Exception.Message))" }
+    if ($lease -eq 'absent') { return 'the lease is absent' }
+    if ($lease -eq 'damaged') { return 'the lease is damaged' }
+    if ($ControllerHost) { return Get-ReasonOfController }
+    ''
+}
+
+function Test-Boot {
+    # Has the node booted since? The second sign beside the clock: one that cannot be read says nothing.
+    try {
+        $key = Open-Key -Name 'Boot'
+        if ($null -eq $key) { return $true }
+        try { [string]$key.GetValue('id', '') -cne $Boot }
+        finally { $key.Dispose() }
+    }
+    catch { $false }
+}
+
+function Get-Doomed {
+    # What is left of the window job: the job itself (what it has started dies with it), the tool it ran, and once the
+    # service is Stopped a mongod of the installation, which then belongs to nobody. The service's own processes are
+    # never among them.
+    $beat = (Read-State -Name 'heartbeat.json' -Record -Patience 2).data
+    if ($null -ne $beat) {
+        Get-LiveProcess -Id $beat.process_id -Birth $beat.process_birth
+        Get-LiveProcess -Id $beat.tool_id -Birth $beat.tool_birth
+    }
+    $controller = New-Object System.ServiceProcess.ServiceController $Service
+    if ([string]$controller.Status -ne 'Stopped') { return }
+    $prefix = $BinFolder.TrimEnd('\') + '\'
+    foreach ($name in @('mongod', 'mongodump')) {
+        foreach ($process in [Diagnostics.Process]::GetProcessesByName($name)) {
+            try {
+                $path = [string]$process.MainModule.FileName
+                $isInside = $path.StartsWith($prefix, [StringComparison]::OrdinalIgnoreCase)
+                if ($isInside -and -not $process.HasExited) { $process }
+            }
+            catch { Write-Verbose -Message "process $($process.Id): $_" }
+        }
+    }
 }
 
 function Stop-WindowJob {
-    # Ends what is left of the window job, orphans included, and a mongod it started. The service's own processes are never touched.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'the guard acts on its own')]
+    # Member by member, and again until nothing is left, at most for 20 s: a process that is dying refuses to be ended.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the guard acts on its own')]
+    param()
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    do {
+        $doomed = @()
+        try { $doomed = @(Get-Doomed) }
+        catch { Write-GuardLog -Text "what is left of the window job is not known: $($_.Exception.Message)" }
+        foreach ($process in $doomed) {
+            try { $process.Kill() } catch { Write-Verbose -Message "process $($process.Id): $_" }
+            try { $null = $process.WaitForExit(2000) } catch { Write-Verbose -Message "process $($process.Id): $_" }
+        }
+    } while ($doomed.Count -gt 0 -and $watch.Elapsed.TotalSeconds -lt 20)
+}
+
+function Request-Start {
+    # Asks for a start. Returns its error, 0 for none, -1 for one without a number, and problem. As NodeService.psm1
+    # does, for all who start: two attempts that fail at the log-on in 15 minutes, because a third may lock the
+    # account.
     param([System.ServiceProcess.ServiceController] $Controller)
+    $mark = ''
     try {
-        $heartbeat = Read-State -Name 'heartbeat.json'
-        $all = @(Get-CimInstance -ClassName Win32_Process)
-        $doomed = New-Object System.Collections.ArrayList
-        if ($null -ne $heartbeat -and [int]$heartbeat.process_id -ne 0) {
-            $parents = New-Object System.Collections.ArrayList
-            $null = $parents.Add([int]$heartbeat.process_id)
-            $root = @($all | Where-Object { $_.ProcessId -eq [int]$heartbeat.process_id })
-            if ($root.Count -eq 1 -and (Get-Birth -ProcessId $root[0].ProcessId) -eq [long]$heartbeat.process_birth) { $null = $doomed.Add([int]$root[0].ProcessId) }
-            for ($index = 0; $index -lt $parents.Count; $index++) {
-                foreach ($process in $all) {
-                    $birth = [long][Math]::Floor($process.CreationDate.ToUniversalTime().Ticks / 10000)
-                    if ($process.ParentProcessId -eq $parents[$index] -and $birth -ge [long]$heartbeat.process_birth -and -not $parents.Contains([int]$process.ProcessId)) {
-                        $null = $parents.Add([int]$process.ProcessId)
-                        $null = $doomed.Add([int]$process.ProcessId)
-                    }
-                }
-            }
+        $key = Open-Key -Name 'Starts' -Create
+        $now = [DateTime]::UtcNow.Ticks
+        $mark = '{0}-{1}' -f $now.ToString('d19', [Globalization.CultureInfo]::InvariantCulture), $PID
+        $key.SetValue($mark, 'asked')
+        $before = 0
+        foreach ($name in @($key.GetValueNames() | Where-Object { $_ -cmatch '^\d{19}-\d+$' })) {
+            $age = ($now - [long]$name.Substring(0, 19)) / 1e7
+            $counts = $age -lt 60 -or ($age -le $logonFailureSeconds -and [string]$key.GetValue($name, '') -eq 'failed')
+            if ($counts -and [string]::CompareOrdinal($name, $mark) -lt 0) { $before++ }
         }
-        if ([string]$Controller.Status -eq 'Stopped') {
-            # Without a service no mongod of the installation belongs to anybody.
-            $prefix = $BinFolder.TrimEnd('\') + '\'
-            foreach ($process in $all) {
-                if (@('mongod.exe', 'mongodump.exe') -contains $process.Name -and ([string]$process.ExecutablePath).StartsWith($prefix, [StringComparison]::OrdinalIgnoreCase)) {
-                    $null = $doomed.Add([int]$process.ProcessId)
-                }
-            }
-        }
-        foreach ($id in $doomed) {
-            try {
-                $process = [Diagnostics.Process]::GetProcessById($id)
-                $process.Kill()
-                $null = $process.WaitForExit(10000)
-            }
-            catch { Write-Verbose -Message "process ${id}: $_" }
+        if ($before -ge $logonFailuresAllowed) {
+            $key.DeleteValue($mark, $false)
+            $problem = 'two starts in 15 minutes have failed at the log-on of its account'
+            return @{ error = $logonFailed; problem = $problem }
         }
     }
-    catch { Write-GuardLog -Text "what is left of the window job could not be ended: $($_.Exception.Message)" }
+    catch { Write-Verbose -Message "the start attempt is not counted: $_" }
+    $failure = 0
+    $problem = ''
+    try { $Controller.Start() }
+    catch {
+        $failure = -1
+        $problem = $_.Exception.GetBaseException().Message
+        for ($cause = $_.Exception; $null -ne $cause; $cause = $cause.InnerException) {
+            if ($cause -is [ComponentModel.Win32Exception]) { $failure = $cause.NativeErrorCode }
+        }
+        if ($failure -eq $logonFailed) { $problem = "its account could not log on (error $failure)" }
+    }
+    try {
+        if ($failure -eq $logonFailed) { $key.SetValue($mark, 'failed') }
+        elseif ($failure -eq 0) { foreach ($name in $key.GetValueNames()) { $key.DeleteValue($name, $false) } }
+        else { $key.DeleteValue($mark, $false) }
+        $key.Dispose()
+    }
+    catch { Write-Verbose -Message "the start attempt is not counted: $_" }
+    @{ error = $failure; problem = $problem }
 }
 
 function Remove-Guard {
     # The task first, then what it watches over.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'the guard acts on its own')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the guard acts on its own')]
     param()
     $null = Invoke-Tool -Name 'schtasks.exe' -Arguments '/Delete /TN "\AlteryxOps\Guard" /F'
-    foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'controller-down.txt', 'STATUS.txt', 'restore-service.cmd')) {
+    foreach ($name in @('lease.json', 'heartbeat.json', 'STATUS.txt', 'restore-service.cmd')) {
         try { [IO.File]::Delete((Join-Path -Path $state -ChildPath $name)) } catch { Write-Verbose -Message "${name}: $_" }
     }
 }
 
 $request = Join-Path -Path $state -ChildPath 'drill-request.txt'
 if ([IO.File]::Exists($request)) {
-    # whoami prints the security identifier in every language of Windows.
-    $account = (Invoke-Tool -Name 'whoami.exe' -Arguments '/user /fo csv /nh').text
-    $account = if ($account -match '"(S-1-[0-9-]+)"') { $Matches[1] } else { "unknown ($($account.Trim()))" }
-    Write-State -Name 'drill-answer.json' -Text (ConvertTo-Json -Depth 2 -Compress -InputObject @{ word = [IO.File]::ReadAllText($request, $utf8); account = $account })
+    # Answered or not: what the drill needs is no reason to leave a service down.
+    try {
+        # whoami prints the security identifier in every language of Windows.
+        $account = Invoke-Tool -Name 'whoami.exe' -Arguments '/user /fo csv /nh'
+        $account = if ($account -match '"(S-1-[0-9-]+)"') { $Matches[1] } else { "unknown ($($account.Trim()))" }
+        Write-State -Name 'drill-answer.json' -Text (ConvertTo-Json -Depth 2 -Compress -InputObject @{
+                word = [IO.File]::ReadAllText($request, $utf8); account = $account })
+    }
+    catch { Write-GuardLog -Text "the drill could not be answered: $($_.Exception.GetBaseException().Message)" }
 }
 
 $why = Get-ReasonToAct
@@ -230,37 +420,30 @@ if ([IO.File]::Exists((Join-Path -Path $state -ChildPath 'HOLD'))) {
     return
 }
 
-$guardState = @{ acted = 0; running = 0 }
-try {
-    $known = if ([IO.File]::Exists((Join-Path -Path $state -ChildPath 'guard-state.json'))) { Read-State -Name 'guard-state.json' }
-    if ($null -ne $known) { $guardState = @{ acted = [int]$known.acted; running = [int]$known.running } }
-}
-catch { Write-Verbose -Message "guard-state.json: $_" }
-
 $controller = New-Object System.ServiceProcess.ServiceController $Service
 $isBack = $PriorState -ne 'Running' -or [string]$controller.Status -eq 'Running'
-$job = $null
-try { $job = Read-State -Name 'heartbeat.json' } catch { Write-Verbose -Message "heartbeat.json: $_" }
-if (-not ($isBack -and $null -ne $job -and [bool]$job.finished)) {
+$beat = (Read-State -Name 'heartbeat.json' -Record -Patience 2).data
+if (-not ($isBack -and $null -ne $beat -and [bool]$beat.finished)) {
     # Next generation first: a job that is only slow sees it and gives up before it can do anything else.
     try {
-        $lease = Read-State -Name 'lease.json'
-        if ($null -ne $lease -and $guardState.acted -eq 0) {
+        $lease = (Read-State -Name 'lease.json' -Patience 2).data
+        if ($null -ne $lease -and (Read-Memory -Name 'acted') -eq 0) {
             $lease.generation = [int]$lease.generation + 1
             Write-State -Name 'lease.json' -Text (ConvertTo-Json -Depth 5 -Compress -InputObject $lease)
         }
     }
     catch { Write-Verbose -Message "generation: $_" }
-    Stop-WindowJob -Controller $controller
+    Stop-WindowJob
 }
 if (-not $isBack) {
     $found = [string]$controller.Status
     $problem = ''
-    # One refused start proves nothing, and a service may fall back: asked again until it has been Running for two seconds, within the limit of this task.
+    # One refused start proves nothing, and a service may fall back: asked again until it has been Running for two
+    # seconds, within the limit of this task.
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $runningSince = -1.0
     $nextRequest = 0.0
-    while ($watch.Elapsed.TotalSeconds -lt 200) {
+    while ($watch.Elapsed.TotalSeconds -lt 180) {
         $now = $watch.Elapsed.TotalSeconds
         $controller.Refresh()
         if ([string]$controller.Status -eq 'Running') {
@@ -270,8 +453,10 @@ if (-not $isBack) {
         }
         else { $runningSince = -1.0 }
         if ([string]$controller.Status -eq 'Stopped' -and $now -ge $nextRequest) {
-            try { $controller.Start() }
-            catch { $problem = $_.Exception.GetBaseException().Message }
+            $asked = Request-Start -Controller $controller
+            if ($asked.problem) { $problem = $asked.problem }
+            # The next firing asks again; what these errors need is a person.
+            if (@($disabled, $doesNotExist, $logonFailed) -contains $asked.error) { break }
             $nextRequest = $now + 5
         }
         Start-Sleep -Milliseconds 250
@@ -280,19 +465,10 @@ if (-not $isBack) {
     else { "$why; $Service was $found and is $($controller.Status), next try in a minute. $problem" }
     Write-GuardLog -Text $text
 }
-$guardState.acted++
-$guardState.running = if ($isBack) { $guardState.running + 1 } else { 0 }
-if ($guardState.running -ge $firingsUntilGone) {
+Write-Memory -Name 'acted' -Value 1
+$running = if ($isBack) { (Read-Memory -Name 'running') + 1 } else { 0 }
+if ($running -ge $firingsUntilGone) {
     Remove-Guard
     Write-GuardLog -Text "$Service was as before at $firingsUntilGone firings; the guard has removed itself"
 }
-else {
-    try {
-        Write-State -Name 'guard-state.json' -Text (ConvertTo-Json -Depth 2 -Compress -InputObject $guardState)
-        # A run that releases the lease deletes the task first and then the files; what is written after that nobody would delete.
-        if ((Invoke-Tool -Name 'schtasks.exe' -Arguments '/Query /TN "\AlteryxOps\Guard"').exit_code -ne 0) {
-            [IO.File]::Delete((Join-Path -Path $state -ChildPath 'guard-state.json'))
-        }
-    }
-    catch { Write-Verbose -Message "guard-state.json: $_" }
-}
+else { Write-Memory -Name 'running' -Value $running }

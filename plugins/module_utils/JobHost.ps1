@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Runs one job on a node, without Ansible: loads the shared scripts, shows life, runs the job's script, writes its result and last status.
+# Runs one job on a node, without Ansible: loads the shared scripts, shows life, runs the job's script, writes its
+# result and last status.
 
 param(
     [Parameter(Mandatory = $true)][string] $Folder,
@@ -23,38 +24,92 @@ $specPath = Join-Path -Path $Folder -ChildPath 'spec.json'
 if (-not [IO.File]::Exists($specPath)) { return }
 $spec = ConvertFrom-Json -InputObject (Read-NodeText -Path $specPath)
 
+# Whatever this job starts ends with it, however it ends.
+Import-NodeType -Name 'ProcessTable'
+$holdProblem = 0
+$holdsChildren = [AlteryxOps.ProcessTable]::HoldChildren([ref]$holdProblem)
+
+$jobStatusBytes = 4096
 $jobStatus = @{
-    run_id = [string]$spec.run_id; state = 'running'; phase = 'start'; done_bytes = [long]0; total_bytes = [long]0; message = ''
-    process_id = $PID; process_birth = Get-ProcessBirth -ProcessId $PID; job = $Job
+    run_id = [string]$spec.run_id; job = $Job; process_id = $PID; process_birth = Get-ProcessBirth -ProcessId $PID
+    state = 'running'; phase = 'begin'; done_bytes = [long]0; total_bytes = [long]0; message = ''
 }
 $jobStatusPath = Join-Path -Path $Folder -ChildPath 'status.json'
+$jobResultPath = Join-Path -Path $Folder -ChildPath 'result.json'
 $jobLogPath = Join-Path -Path $Folder -ChildPath 'job.log'
 $jobEvents = New-Object System.Collections.ArrayList
 $jobWatch = [Diagnostics.Stopwatch]::StartNew()
-$jobLastStatus = @{ seconds = -1.0 }
+$jobMemory = @{ status_at = -1.0; unlogged = '' }
 
 function Write-JobStatus {
-    # Publishes where the job is. Within one phase at most twice a second, because every one is flushed to disk.
-    param([string] $Phase = $jobStatus.phase, [long] $DoneBytes = 0, [long] $TotalBytes = 0, [string] $Message = '', [string] $State = 'running')
+    # Publishes where the job is. Within one phase at most twice a second, because every one is flushed to disk. Never
+    # throws: no work ends because nobody could be told of it.
+    param([string] $Phase = $jobStatus.phase, [long] $DoneBytes = 0, [long] $TotalBytes = 0, [string] $Message = '')
     $now = $jobWatch.Elapsed.TotalSeconds
-    if ($Phase -eq $jobStatus.phase -and $State -eq 'running' -and $now - $jobLastStatus.seconds -lt 0.5) { return }
-    $jobLastStatus.seconds = $now
-    $jobStatus.state = $State
+    if ($Phase -eq $jobStatus.phase -and $now - $jobMemory.status_at -lt 0.5) { return }
+    $jobMemory.status_at = $now
     $jobStatus.phase = $Phase
     $jobStatus.done_bytes = $DoneBytes
     $jobStatus.total_bytes = $TotalBytes
-    $jobStatus.message = $Message
-    Write-NodeText -Path $jobStatusPath -Text (ConvertTo-NodeJson -InputObject $jobStatus)
+    $jobStatus.message = $Message.Substring(0, [Math]::Min(500, $Message.Length))
+    try { Write-NodeRecord -Path $jobStatusPath -Data $jobStatus }
+    catch { Write-Verbose -Message "status.json: $_" }
 }
 
 function Write-JobLog {
+    # Never throws either. What cannot be written now is written with the next line, and it is in the result.
     param([string] $Text, [string] $Level = 'INFO')
     $at = Get-UtcText
     $null = $jobEvents.Add(@{ at = $at; level = $Level; text = $Text })
-    Add-NodeText -Path $jobLogPath -Text ("{0} {1} {2}`r`n" -f $at, $Level, $Text)
+    $jobMemory.unlogged += "{0} {1} {2}`r`n" -f $at, $Level, $Text
+    try {
+        Add-NodeText -Path $jobLogPath -Text $jobMemory.unlogged
+        $jobMemory.unlogged = ''
+    }
+    catch { Write-Verbose -Message "job.log: $_" }
 }
 
-Write-JobStatus -Phase 'begin'
+function Write-JobEnd {
+    # The result, in the room that was made for it before the job began, and after it the last status. Tried for a
+    # quarter of an hour: without them the work of the job is lost, and a file may be held by another program.
+    param([string] $Text, [string] $State)
+    $jobStatus.state = $State
+    $jobStatus.phase = 'end'
+    $isWritten = $false
+    for ($attempt = 1; ; $attempt++) {
+        try {
+            if (-not $isWritten) { Write-JobResult -Text $Text }
+            $isWritten = $true
+            Write-NodeRecord -Path $jobStatusPath -Data $jobStatus
+            return
+        }
+        catch {
+            if ($attempt -ge 180) { throw }
+            Start-Sleep -Seconds 5
+        }
+    }
+}
+
+function Write-JobResult {
+    param([string] $Text)
+    $bytes = (New-Object System.Text.UTF8Encoding $false).GetBytes($Text)
+    $share = [IO.FileShare]'ReadWrite, Delete'
+    $mode = [IO.FileMode]::OpenOrCreate
+    $stream = New-Object System.IO.FileStream $jobResultPath, $mode, ([IO.FileAccess]::Write), $share
+    try {
+        # Blanks behind a JSON text say nothing.
+        $stream.Write($bytes, 0, $bytes.Length)
+        $stream.Flush($true)
+    }
+    finally { $stream.Dispose() }
+}
+
+# The first status is what whoever started the job waits for.
+New-NodeRecord -Path $jobStatusPath -Length $jobStatusBytes -Data $jobStatus
+if (-not $holdsChildren) {
+    $text = "Windows refused a job object (error $holdProblem): what this job starts is ended by name, not with it"
+    Write-JobLog -Level 'WARNING' -Text $text
+}
 
 $outcome = @{}
 try {
@@ -72,5 +127,4 @@ catch {
 }
 $outcome['events'] = $jobEvents.ToArray()
 $outcome['state'] = $state
-Write-NodeText -Path (Join-Path -Path $Folder -ChildPath 'result.json') -Text (ConvertTo-NodeJson -InputObject $outcome)
-Write-JobStatus -Phase 'end' -State $state
+Write-JobEnd -Text (ConvertTo-NodeJson -InputObject $outcome) -State $state

@@ -1,6 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRegistry
 
 # Clocks of a node: UTC text is for people, ages come from the monotonic clock, and a boot has an identity of its own.
 
@@ -27,11 +28,17 @@ function Get-MonotonicSecond {
 function Get-BootIdentity {
     <#
     .SYNOPSIS
-    A text that differs after every boot: process id and creation time of services.exe, which lives exactly as long as the boot.
+    A text that differs after every boot: the value of a registry key that Windows forgets with the boot. Empty when
+    nobody has asked for one with Create since the boot; what was written before the boot differs from it either way.
     #>
-    $controlManager = @(Get-CimInstance -ClassName Win32_Process -Filter "Name='services.exe'")
-    if ($controlManager.Count -eq 0) { throw 'services.exe is not among the processes, so the boot has no identity' }
-    '{0}@{1}' -f $controlManager[0].ProcessId, (Get-UtcText -Time $controlManager[0].CreationDate)
+    param([switch] $Create)
+    $key = Open-OwnKey -Name 'Boot' -Create:$Create -Volatile
+    if ($null -eq $key) { return '' }
+    try {
+        if ($Create -and -not $key.GetValue('id', '')) { $key.SetValue('id', [Guid]::NewGuid().ToString('N')) }
+        [string]$key.GetValue('id', '')
+    }
+    finally { $key.Dispose() }
 }
 
 Export-ModuleMember -Function Get-UtcText, Get-MonotonicSecond, Get-BootIdentity

@@ -6,7 +6,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 
-# mongodump of a self-managed MongoDB: where the tool is, how it is started without a secret in its arguments, and what it says of a server before it dumps.
+# mongodump of a self-managed MongoDB: where the tool is, how it is started without a secret in its arguments, and
+# what it says of a server before it dumps.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -14,8 +15,8 @@ $ErrorActionPreference = 'Stop'
 function Find-Mongodump {
     <#
     .SYNOPSIS
-    The mongodump to use and what it says of its version: path and version (text). Path is the one given; without one the newest of MongoDB Database Tools
-    is taken, then the one beside AlteryxService.exe.
+    The mongodump to use and what it says of its version: path and version (text). Path is the one given; without one
+    the newest of MongoDB Database Tools is taken, then the one beside AlteryxService.exe.
     #>
     param(
         [Parameter(Mandatory = $true)][AllowEmptyString()][string] $Path,
@@ -43,15 +44,17 @@ function Find-Mongodump {
 function Invoke-Mongodump {
     <#
     .SYNOPSIS
-    Runs mongodump once for each of Dumps (objects with config, arguments) and answers like Invoke-NativeProcess: the text of all, exit code and reason of
-    the first that did not end well. What holds the password is the file ConfigPath, in a folder of SYSTEM and Administrators, and only while the tool runs.
+    Runs mongodump once for each of Dumps (objects with config, arguments) and answers like Invoke-NativeProcess: the
+    text of all, exit code and reason of the first that did not end well. What holds the password is the file
+    ConfigPath, in a folder of SYSTEM and Administrators, and only while the tool runs.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Tool,
         [Parameter(Mandatory = $true)][object[]] $Dumps,
         [Parameter(Mandatory = $true)][string] $ConfigPath,
         [Parameter(Mandatory = $true)][int] $TimeoutSeconds,
-        [Parameter(Mandatory = $true)][scriptblock] $OnTick
+        [Parameter(Mandatory = $true)][scriptblock] $OnTick,
+        [scriptblock] $OnStart
     )
     $answer = @{ exit_code = 0; stdout = ''; stderr = ''; stopped_because = ''; timed_out = $false }
     $watch = [Diagnostics.Stopwatch]::StartNew()
@@ -59,7 +62,8 @@ function Invoke-Mongodump {
         $left = [int][Math]::Max(0, $TimeoutSeconds - $watch.Elapsed.TotalSeconds)
         try {
             Write-NodeText -Path $ConfigPath -Text $dump.config
-            $one = Invoke-NativeProcess -FileName $Tool -ArgumentList @($dump.arguments) -TimeoutSeconds $left -TickSeconds 0.25 -OnTick $OnTick
+            $one = Invoke-NativeProcess -FileName $Tool -ArgumentList @($dump.arguments) -TimeoutSeconds $left `
+                -TickSeconds 0.25 -OnStart $OnStart -OnTick $OnTick
         }
         finally { [IO.File]::Delete($ConfigPath) }
         $answer.stdout += $one.stdout
@@ -73,7 +77,8 @@ function Invoke-Mongodump {
 }
 
 function Read-BsonText {
-    # The elements at the head of a BSON document that are text, by name; numbers of 32 bits between them are passed over.
+    # The elements at the head of a BSON document that are text, by name; numbers of 32 bits between them are passed
+    # over.
     param([byte[]] $Bytes, [int] $Offset)
     $utf8 = [Text.Encoding]::UTF8
     $found = @{}
@@ -96,8 +101,8 @@ function Read-BsonText {
 }
 
 function Read-ArchivePrelude {
-    # Goes on reading the prelude of an archive of mongodump where State was left: magic number, a document about server and tool, one document for each
-    # collection, and 0xFFFFFFFF as its end. True once that end has been read.
+    # Goes on reading the prelude of an archive of mongodump where State was left: magic number, a document about
+    # server and tool, one document for each collection, and 0xFFFFFFFF as its end. True once that end has been read.
     param([byte[]] $Bytes, [int] $Count, [hashtable] $State)
     if ($Count -lt 4) { return $false }
     if ([BitConverter]::ToUInt32($Bytes, 0) -ne [Convert]::ToUInt32('8199e26d', 16)) { throw 'mongodump has written something else than an archive' }
@@ -118,8 +123,9 @@ function Read-ArchivePrelude {
 function Read-MongodumpPrelude {
     <#
     .SYNOPSIS
-    Starts mongodump, whose arguments must let it write an archive to standard output, reads what it says before the first document and ends it: complete,
-    server_version, databases (name, collections), timed_out and output (what it printed). Config is the text with the password for the file ConfigPath.
+    Starts mongodump, whose arguments must let it write an archive to standard output, reads what it says before the
+    first document and ends it: complete, server_version, databases (name, collections), timed_out and output (what it
+    printed). Config is the text with the password for the file ConfigPath.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Tool,

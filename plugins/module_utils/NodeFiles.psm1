@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 
-# Files and folders of a node. Text is UTF-8 without a byte order mark, whatever the PowerShell; a text file is replaced whole or not at all.
+# Files and folders of a node. Text is UTF-8 without a byte order mark, whatever the PowerShell; a text file is
+# replaced whole or not at all.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -27,7 +28,8 @@ function Get-CodeFolder {
 function New-ProtectedFolder {
     <#
     .SYNOPSIS
-    Creates a folder that only SYSTEM and Administrators may touch, in one call, so that nobody gets in between. An existing folder is left as it is.
+    Creates a folder that only SYSTEM and Administrators may touch, in one call, so that nobody gets in between. An
+    existing folder is left as it is.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Path)
@@ -57,7 +59,8 @@ function Read-NodeText {
 function Write-NodeText {
     <#
     .SYNOPSIS
-    Writes a text file so that a reader sees the old or the new content, never a part: temporary name, flush to disk, rename.
+    Writes a text file so that a reader sees the old or the new content, never a part: temporary name, flush to disk,
+    rename.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Path,
@@ -69,9 +72,15 @@ function Write-NodeText {
     try {
         $stream.Write($bytes, 0, $bytes.Length)
         $stream.Flush($true)
+        $stream.Dispose()
     }
-    finally { $stream.Dispose() }
-    # A reader or a virus scanner may hold the old file for a moment.
+    catch {
+        # On a full drive a part of it may be there.
+        try { $stream.Dispose() } catch { Write-Verbose -Message "$temporary`: $_" }
+        [IO.File]::Delete($temporary)
+        throw
+    }
+    # A reader, a virus scanner or a backup agent may hold the old file for some seconds.
     for ($attempt = 1; ; $attempt++) {
         try {
             if ([IO.File]::Exists($Path)) { [IO.File]::Replace($temporary, $Path, [NullString]::Value) }
@@ -79,11 +88,11 @@ function Write-NodeText {
             return
         }
         catch {
-            if ($attempt -ge 20) {
+            if ($attempt -ge 100) {
                 [IO.File]::Delete($temporary)
                 throw
             }
-            Start-Sleep -Milliseconds 50
+            Start-Sleep -Milliseconds 100
         }
     }
 }
@@ -116,6 +125,15 @@ function Get-FileSha256 {
     }
 }
 
+function Get-TextSha256 {
+    <# .SYNOPSIS
+    SHA-256 of a text in UTF-8 as 64 lower-case hexadecimal digits. #>
+    param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Text)
+    $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
+    try { ConvertTo-Hexadecimal -Bytes $algorithm.ComputeHash($script:Utf8.GetBytes($Text)) }
+    finally { $algorithm.Dispose() }
+}
+
 function ConvertTo-Hexadecimal {
     <# .SYNOPSIS
     Bytes as lower-case hexadecimal digits. #>
@@ -126,7 +144,8 @@ function ConvertTo-Hexadecimal {
 function Get-FolderFile {
     <#
     .SYNOPSIS
-    Every file below a folder as objects with path (relative, with /), full_path, bytes and modified (UTC text), sorted by path.
+    Every file below a folder as objects with path (relative, with /), full_path, bytes and modified (UTC text),
+    sorted by path.
     #>
     param([Parameter(Mandatory = $true)][string] $Path)
     if (-not [IO.Directory]::Exists($Path)) { return }
@@ -163,7 +182,11 @@ function Remove-NodeFolder {
     Removes a folder with everything in it; an absent one is fine. Links in it are removed, not followed. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Path)
-    if ([IO.Directory]::Exists($Path)) { [IO.Directory]::Delete($Path, $true) }
+    if (-not [IO.Directory]::Exists($Path)) { return }
+    if ([IO.File]::GetAttributes($Path) -band [IO.FileAttributes]::ReparsePoint) {
+        throw "$Path is a link to somewhere else, so nothing in it is removed"
+    }
+    [IO.Directory]::Delete($Path, $true)
 }
 
 function ConvertTo-NodeJson {
@@ -173,5 +196,6 @@ function ConvertTo-NodeJson {
     ConvertTo-Json -InputObject $InputObject -Depth 20 -Compress
 }
 
-Export-ModuleMember -Function Get-StateFolder, Get-CodeFolder, New-ProtectedFolder, Read-NodeText, Write-NodeText, Add-NodeText, Get-FileSha256,
-    ConvertTo-Hexadecimal, Get-FolderFile, Get-FolderByteCount, Remove-NodeFolder, ConvertTo-NodeJson
+Export-ModuleMember -Function Get-StateFolder, Get-CodeFolder, New-ProtectedFolder, Read-NodeText, Write-NodeText,
+    Add-NodeText, Get-FileSha256, Get-TextSha256, ConvertTo-Hexadecimal, Get-FolderFile, Get-FolderByteCount,
+    Remove-NodeFolder, ConvertTo-NodeJson

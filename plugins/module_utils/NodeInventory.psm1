@@ -4,8 +4,9 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 
-# What a new host needs beside Alteryx and its files: drivers, data sources, connectors, packages, bindings, groups. Read from registry and folders; no program
-# is started, nothing here ever fails, and what may hold a password is taken only where it cannot.
+# What a new host needs beside Alteryx and its files: drivers, data sources, connectors, packages, bindings, groups.
+# Read from registry and folders; no program is started, nothing here ever fails, and what may hold a password is
+# taken only where it cannot.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -17,8 +18,8 @@ $script:GroupSeconds = 3
 function Get-NodeInventory {
     <#
     .SYNOPSIS
-    The items that only the node can tell, as an ordered dictionary: id -> state (found, absent, unreadable), value (null unless found), why.
-    Wanted is what plugin_utils/_node_metadata.py makes.
+    The items that only the node can tell, as an ordered dictionary: id -> state (found, absent, unreadable), value
+    (null unless found), why. Wanted is what plugin_utils/_node_metadata.py makes.
     #>
     param([Parameter(Mandatory = $true)] $Wanted)
     $items = [ordered]@{}
@@ -139,7 +140,8 @@ function Read-DataSource {
 }
 
 function Select-PlainText {
-    # The first of these values that is a plain name or address. One with an = ; or @ may be part of a connection string, and is not taken.
+    # The first of these values that is a plain name or address. One with an = ; or @ may be part of a connection
+    # string, and is not taken.
     param([hashtable] $Values, [string[]] $Name)
     foreach ($each in $Name) {
         $text = [string]$Values[$each]
@@ -187,25 +189,51 @@ function Read-PythonPackage {
 }
 
 function Read-DomainGroup {
-    # Domain groups in Administrators, Remote Desktop Users and in groups that people have made. Asked of WMI, because its classes tell groups from users
-    # whatever the language; of one group at a time, because a question about all of them walks through the domain.
+    # Domain groups in Administrators, Remote Desktop Users and in groups that people have made. Asked of WMI, because
+    # its classes tell groups from users whatever the language; of one group at a time, because a question about all
+    # of them walks through the domain. In a runspace of its own, which is left alone when it does not answer: the
+    # limit of Get-CimInstance itself does not hold where the connection to WMI hangs.
+    $shell = [PowerShell]::Create()
+    $null = $shell.AddScript([string]$script:DomainGroupScript).AddArgument($script:GroupSeconds)
+    $null = $shell.AddArgument([Environment]::MachineName)
+    $asked = $shell.BeginInvoke()
+    if (-not $asked.AsyncWaitHandle.WaitOne(1000 * $script:GroupSeconds + 1000)) {
+        # Not Stop, which waits for what it stops.
+        $null = $shell.BeginStop($null, $null)
+        throw (New-Object System.TimeoutException "WMI did not answer within $script:GroupSeconds s")
+    }
+    try {
+        foreach ($found in $shell.EndInvoke($asked)) {
+            [ordered]@{ local_group = [string]$found.local_group; domain_group = [string]$found.domain_group }
+        }
+    }
+    finally { $shell.Dispose() }
+}
+
+$script:DomainGroupScript = {
+    param($GroupSeconds, $Computer)
+    Set-StrictMode -Version 2.0
+    $ErrorActionPreference = 'Stop'
     $watch = [Diagnostics.Stopwatch]::StartNew()
-    $computer = [Environment]::MachineName
-    foreach ($group in @(Get-CimInstance -ClassName Win32_Group -Filter 'LocalAccount=True' -OperationTimeoutSec $script:GroupSeconds)) {
+    $groups = @(Get-CimInstance -ClassName Win32_Group -Filter 'LocalAccount=True' -OperationTimeoutSec $GroupSeconds)
+    foreach ($group in $groups) {
         if ($group.SID -match '^S-1-5-32-' -and @('S-1-5-32-544', 'S-1-5-32-555') -notcontains $group.SID) { continue }
-        if ($watch.Elapsed.TotalSeconds -gt $script:GroupSeconds) { throw (New-Object System.TimeoutException "WMI did not answer within $script:GroupSeconds s") }
+        if ($watch.Elapsed.TotalSeconds -gt $GroupSeconds) {
+            throw (New-Object System.TimeoutException "WMI did not answer within $GroupSeconds s")
+        }
         $query = "SELECT PartComponent FROM Win32_GroupUser WHERE GroupComponent=`"Win32_Group.Domain='{0}',Name='{1}'`"" -f $group.Domain, $group.Name.Replace("'", "\'")
-        foreach ($member in @(Get-CimInstance -Query $query -OperationTimeoutSec $script:GroupSeconds)) {
+        foreach ($member in @(Get-CimInstance -Query $query -OperationTimeoutSec $GroupSeconds)) {
             $part = $member.PartComponent
-            if ($part.CimSystemProperties.ClassName -eq 'Win32_Group' -and $part.Domain -ne $computer) {
-                [ordered]@{ local_group = [string]$group.Name; domain_group = '{0}\{1}' -f $part.Domain, $part.Name }
+            if ($part.CimSystemProperties.ClassName -eq 'Win32_Group' -and $part.Domain -ne $Computer) {
+                @{ local_group = [string]$group.Name; domain_group = '{0}\{1}' -f $part.Domain, $part.Name }
             }
         }
     }
 }
 
 function Read-TlsBinding {
-    # What `netsh http show sslcert` prints in the language of Windows, from where HTTP.sys keeps it: for addresses, and for host names.
+    # What `netsh http show sslcert` prints in the language of Windows, from where HTTP.sys keeps it: for addresses,
+    # and for host names.
     foreach ($kind in 'SslBindingInfo', 'SslSniBindingInfo') {
         $path = "SYSTEM\CurrentControlSet\Services\HTTP\Parameters\$kind"
         foreach ($address in Read-SubKeyName -Path $path | Sort-Object) {

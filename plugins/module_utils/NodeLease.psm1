@@ -5,55 +5,72 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRecord
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRegistry
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
 # The lease: permission to stop the service, held only while the node itself is able to bring it back.
 #
-#   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic, deadline (for people), heartbeat_stale,
-#                             controller_host, controller_port, open_by_monotonic
-#   <state>\heartbeat.json      controller only, written by the taking and then by the window job: monotonic, process_id, process_birth, stop_requested, finished
-#   <state>\controller-down.txt  other nodes only, written by the guard once it has seen the controller down
+#   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic,
+#                             deadline (for people), heartbeat_stale, controller_host
+#   <state>\heartbeat.json      a record (NodeRecord.psm1), controller only, written by the taking and then by the
+#                             window job: monotonic, process_id, process_birth, tool_id, tool_birth, stop_requested,
+#                             finished
 #   <state>\drill-request.txt   a word the guard has to answer
 #   <state>\drill-answer.json   what it answered: word, account (security identifier)
 #   <state>\HOLD                put there by a person: job, guard and playbook leave the service down
 #   <state>\STATUS.txt, restore-service.cmd   for the person at 3 a.m., while a stop is on
-#   \AlteryxOps\Guard           the task: at boot and every minute, and on demand for the drill
+#   \AlteryxOps\Guard           the task: at boot and every minute, and on demand for the drill. What it needs to act
+#                             stands in its arguments.
 #
-# lease.json is written by who takes the lease and, once it acts, by the guard; heartbeat.json by the window job alone. So no writer undoes another's word.
+# lease.json is written by who takes the lease and, once it acts, by the guard; heartbeat.json by the window job
+# alone. So no writer undoes another's word.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $script:GuardTask = '\AlteryxOps\Guard'
 $script:DrillSeconds = 30
+$script:HeartbeatBytes = 1024
 
 function Get-StatePath {
     param([string] $Name)
     Join-Path -Path (Get-StateFolder) -ChildPath $Name
 }
 
-function Read-StateFile {
-    # A JSON file of the state folder as an object; nothing when it is absent or cannot be read. Replacing a file takes more than one step inside
-    # Windows, so what fails is tried again for a moment.
-    param([string] $Name)
-    $path = Get-StatePath -Name $Name
-    for ($attempt = 1; $attempt -le 3; $attempt++) {
-        try { if ([IO.File]::Exists($path)) { return ConvertFrom-Json -InputObject (Read-NodeText -Path $path) } }
-        catch { Write-Verbose -Message "$Name cannot be read: $_" }
-        if ($attempt -lt 3) { Start-Sleep -Milliseconds 100 }
+function Read-LeaseFile {
+    <#
+    .SYNOPSIS
+    Looks at the lease, for at most Seconds while it cannot be opened. Returns a hashtable: state (read, absent, busy,
+    damaged) and lease (an object, with state read). Replacing a file takes more than one step inside Windows, so
+    absent counts only when it stays so for a moment.
+    #>
+    param([double] $Seconds = 10)
+    $path = Get-StatePath -Name 'lease.json'
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $answer = @{ state = 'absent'; lease = $null }
+        try {
+            if ([IO.File]::Exists($path)) {
+                $answer.state = 'busy'
+                $text = Read-NodeText -Path $path
+                $answer.state = 'damaged'
+                $answer.lease = ConvertFrom-Json -InputObject $text
+                if ($null -ne $answer.lease) { return @{ state = 'read'; lease = $answer.lease } }
+            }
+        }
+        catch { Write-Verbose -Message "lease.json cannot be read: $_" }
+        $limit = if ($answer.state -eq 'busy') { $Seconds } else { [Math]::Min($Seconds, 0.5) }
+        if ($watch.Elapsed.TotalSeconds -ge $limit) { return $answer }
+        Start-Sleep -Milliseconds 100
     }
 }
 
 function Read-NodeLease {
     <# .SYNOPSIS
     The lease as an object; nothing when there is none or it cannot be read. #>
-    Read-StateFile -Name 'lease.json'
-}
-
-function Read-LeaseHeartbeat {
-    <# .SYNOPSIS
-    The heartbeat of the window job as an object; nothing when there is none. #>
-    Read-StateFile -Name 'heartbeat.json'
+    (Read-LeaseFile).lease
 }
 
 function Test-NodeHold {
@@ -71,28 +88,56 @@ function Test-LeaseRemains {
 function Get-GuardOrder {
     <#
     .SYNOPSIS
-    What the registered guard would bring back, as a hashtable: service and prior_state; nothing when there is no guard. It stands in the arguments of its
-    task, for a lease that is lost or cannot be read.
+    What the registered guard would bring back, as a hashtable: service and prior_state; nothing when there is no
+    guard. It stands in the arguments of its task, for a lease that is lost or cannot be read.
     #>
     $xml = [Net.WebUtility]::HtmlDecode((Get-NodeTaskXml -Name $script:GuardTask))
-    if ($xml -match "'((?:[^']|'')+)' '(Running|Stopped)' '(?:[^']|'')*'""\s*</Arguments>") {
+    # The script, then Service and PriorState (see Guard.ps1).
+    if ($xml -match "ReadAllText\('(?:[^']|'')*'\)\)\) '((?:[^']|'')+)' '(Running|Stopped)'") {
         @{ service = $Matches[1].Replace("''", "'"); prior_state = $Matches[2] }
+    }
+}
+
+function Get-HeartbeatData {
+    # ProcessId 0 is the taking of the lease, before a job has registered itself. Tool is what the job runs now, for a
+    # guard that finds it without its job.
+    param(
+        [int] $ProcessId = 0, [long] $ProcessBirth = 0, [int] $ToolId = 0, [long] $ToolBirth = 0,
+        [bool] $StopRequested = $false, [bool] $Finished = $false
+    )
+    @{
+        monotonic = Get-MonotonicSecond
+        process_id = $ProcessId
+        process_birth = $ProcessBirth
+        tool_id = $ToolId
+        tool_birth = $ToolBirth
+        stop_requested = $StopRequested
+        finished = $Finished
     }
 }
 
 function Write-LeaseHeartbeat {
     <#
     .SYNOPSIS
-    Says that the window lives. ProcessId 0 is the taking of the lease, before a job has registered itself.
+    Says that the window lives: overwrites the heartbeat in place. Beat holds parameters of Get-HeartbeatData. Throws
+    when the file cannot be written.
     #>
-    param([int] $ProcessId = 0, [long] $ProcessBirth = 0, [switch] $StopRequested, [switch] $Finished)
-    Write-NodeText -Path (Get-StatePath -Name 'heartbeat.json') -Text (ConvertTo-NodeJson -InputObject @{
-            monotonic = Get-MonotonicSecond
-            process_id = $ProcessId
-            process_birth = $ProcessBirth
-            stop_requested = [bool]$StopRequested
-            finished = [bool]$Finished
-        })
+    param([Parameter(Mandatory = $true)][hashtable] $Beat)
+    Write-NodeRecord -Path (Get-StatePath -Name 'heartbeat.json') -Data (Get-HeartbeatData @Beat)
+}
+
+function Read-LeaseHeartbeat {
+    # The heartbeat of the window job as an object; nothing when there is none or it cannot be read.
+    (Read-NodeRecord -Path (Get-StatePath -Name 'heartbeat.json') -Seconds 5).data
+}
+
+function Get-WindowJobProcess {
+    <# .SYNOPSIS
+    The process id of the window job that the heartbeat names, if it lives and works; 0 when it does not. #>
+    $beat = Read-LeaseHeartbeat
+    if ($null -eq $beat -or [int]$beat.process_id -eq 0 -or [bool]$beat.finished) { return 0 }
+    if (-not (Test-NodeProcess -ProcessId ([int]$beat.process_id) -Birth ([long]$beat.process_birth))) { return 0 }
+    [int]$beat.process_id
 }
 
 function Write-NodeNotice {
@@ -117,11 +162,12 @@ function Write-NodeNotice {
 function New-NodeLease {
     <#
     .SYNOPSIS
-    Takes the lease and proves it: writes it, registers the guard, lets it answer. Throws and leaves nothing behind when any of that fails.
-    HoldSeconds is the time after which the guard restores the service whatever else is true; HeartbeatStale, on a controller, the age in seconds at which
-    the window job counts as dead (0: this node has no window job). Returns the lease with the account that answered.
-    ControllerHost and ControllerPort, on the other nodes of a fleet, are where the controller answers: the guard restores once it has gone down and answers
-    again, or when it has not gone down within OpenWithin seconds.
+    Takes the lease and proves it: writes it, registers the guard, lets it answer. Throws and leaves nothing behind
+    when any of that fails. HoldSeconds is the time after which the guard restores the service whatever else is true;
+    HeartbeatStale, on a controller, the age in seconds at which the window job counts as dead (0: this node has no
+    window job). Returns the lease with the account that answered. On the other nodes of a fleet ControllerHost and
+    ControllerPort, or ControllerUrl where it is given, are where the controller answers: the guard restores once it
+    has seen the controller down and answering again. A guard that has not seen it down acts at the deadline only.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param(
@@ -131,44 +177,50 @@ function New-NodeLease {
         [int] $HeartbeatStale = 0,
         [string] $ControllerHost = '',
         [int] $ControllerPort = 0,
-        [int] $OpenWithin = 0,
+        [string] $ControllerUrl = '',
         [Parameter(Mandatory = $true)][string] $GuardScript,
         [Parameter(Mandatory = $true)][string] $Account
     )
-    $found = Get-AlteryxService -Name $Service
+    $found = Get-NodeService -Name $Service
     if (@('Running', 'Stopped') -notcontains $found.state) {
         throw (New-NodeFailure -Reason 'service_in_transition' -Message ('The service {0} is {1}; a lease is taken only when it is Running or Stopped' -f $Service, $found.state))
     }
     if (Test-NodeHold) {
         throw (New-NodeFailure -Reason 'held_by_operator' -Message ('The file {0} is there: nothing is stopped or started on this node' -f (Get-StatePath -Name 'HOLD')))
     }
+    Assert-FolderTrust -Path (Get-StateFolder)
     New-ProtectedFolder -Path (Get-StateFolder)
     $now = Get-MonotonicSecond
+    $boot = Get-BootIdentity -Create
     $lease = @{
         run_id = $RunId
         generation = 1
         service = $Service
         prior_state = $found.state
         start_type = $found.start_type
-        boot = Get-BootIdentity
+        boot = $boot
         deadline_monotonic = $now + $HoldSeconds
         # For people; written so that no JSON reader takes it for a date of its own.
         deadline = [DateTime]::UtcNow.AddSeconds($HoldSeconds).ToString("yyyy-MM-dd HH:mm:ss 'UTC'", [Globalization.CultureInfo]::InvariantCulture)
         heartbeat_stale = $HeartbeatStale
         controller_host = $ControllerHost
-        controller_port = $ControllerPort
-        open_by_monotonic = $now + $OpenWithin
         drilled = $false
     }
     try {
         Remove-NodeTask -Name $script:GuardTask
-        foreach ($name in @('guard-state.json', 'controller-down.txt')) { [IO.File]::Delete((Get-StatePath -Name $name)) }
+        Remove-OwnKey -Name 'Guard'
+        # A service that runs has been able to log on, so earlier failures count no more.
+        if ($found.state -eq 'Running') { Remove-OwnKey -Name 'Starts' }
         # Heartbeat and lease before the task: a guard that fires without them would act.
-        if ($HeartbeatStale -gt 0) { Write-LeaseHeartbeat }
-        else { [IO.File]::Delete((Get-StatePath -Name 'heartbeat.json')) }
+        $heartbeat = Get-StatePath -Name 'heartbeat.json'
+        if ($HeartbeatStale -eq 0) { [IO.File]::Delete($heartbeat) }
+        else { New-NodeRecord -Path $heartbeat -Length $script:HeartbeatBytes -Data (Get-HeartbeatData) }
         Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
         Register-NodeTask -Name $script:GuardTask -Description 'alteryx_ops.server_backup: brings the Alteryx service back if a backup cannot' `
-            -Path $GuardScript -ArgumentList @($Service, $found.state, [IO.Path]::GetDirectoryName($found.executable)) -Priority 4 -TimeLimit 'PT5M' -AtBootAndEveryMinute
+            -Path $GuardScript -Priority 4 -TimeLimit 'PT5M' -AtBootAndEveryMinute -ArgumentList @(
+            $Service, $found.state, [IO.Path]::GetDirectoryName($found.executable),
+            (ConvertTo-InvariantText -Number $now), (ConvertTo-InvariantText -Number $lease.deadline_monotonic), $boot,
+            [string]$HeartbeatStale, $ControllerHost, [string]$ControllerPort, $ControllerUrl)
         $lease['guard_account'] = Invoke-GuardDrill -Account $Account
         $lease['drilled'] = $true
         Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
@@ -179,6 +231,11 @@ function New-NodeLease {
         throw $failure
     }
     $lease
+}
+
+function ConvertTo-InvariantText {
+    param([double] $Number)
+    $Number.ToString('F3', [Globalization.CultureInfo]::InvariantCulture)
 }
 
 function Invoke-GuardDrill {
@@ -248,7 +305,8 @@ function Get-LeaseLack {
 function Assert-NodeLease {
     <#
     .SYNOPSIS
-    Returns the lease; throws unless this run holds one for the service that was drilled, belongs to this boot, has time left and whose guard is registered.
+    Returns the lease; throws unless this run holds one for the service that was drilled, belongs to this boot, has
+    time left and whose guard is registered.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
@@ -262,17 +320,23 @@ function Assert-NodeLease {
 }
 
 function Remove-NodeLease {
-    <# .SYNOPSIS
-    Releases the lease: the guard task first, checked, then the files. Returns whether there was anything to release. #>
+    <#
+    .SYNOPSIS
+    Releases the lease: the guard task first, checked, then what it watches over. Returns whether there was anything
+    to release. Throws task_unknown, and leaves all as it is, where the Task Scheduler does not tell that the guard is
+    gone: a guard without a lease acts.
+    #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param()
     $had = Test-LeaseRemains
     Remove-NodeTask -Name $script:GuardTask
-    foreach ($name in @('lease.json', 'heartbeat.json', 'guard-state.json', 'controller-down.txt', 'STATUS.txt', 'restore-service.cmd')) {
+    foreach ($name in @('lease.json', 'heartbeat.json', 'STATUS.txt', 'restore-service.cmd')) {
         [IO.File]::Delete((Get-StatePath -Name $name))
     }
+    Remove-OwnKey -Name 'Guard'
     $had
 }
 
-Export-ModuleMember -Function Read-NodeLease, Read-LeaseHeartbeat, Test-NodeHold, Test-LeaseRemains, Get-GuardOrder, Write-LeaseHeartbeat, Write-NodeNotice,
-    New-NodeLease, Set-LeaseRun, Get-LeaseLack, Assert-NodeLease, Remove-NodeLease
+Export-ModuleMember -Function Read-LeaseFile, Read-NodeLease, Get-WindowJobProcess, Test-NodeHold, Test-LeaseRemains,
+    Get-GuardOrder, Write-LeaseHeartbeat, Write-NodeNotice, New-NodeLease, Set-LeaseRun, Get-LeaseLack, Assert-NodeLease,
+    Remove-NodeLease

@@ -14,17 +14,20 @@ $ErrorActionPreference = 'Stop'
 function Invoke-NodeModule {
     <#
     .SYNOPSIS
-    Runs the body of a module; a failure becomes a failed result with reason and detail. Every call is a sign of life of its run.
+    Runs the body of a module; a failure becomes a failed result with reason and detail. Every call is a sign of life
+    of its run; with ServiceFirst after the body, because what brings a service back comes before any file.
     #>
     param(
         [Parameter(Mandatory = $true)][Ansible.Basic.AnsibleModule] $Module,
-        [Parameter(Mandatory = $true)][scriptblock] $Body
+        [Parameter(Mandatory = $true)][scriptblock] $Body,
+        [switch] $ServiceFirst
     )
+    $names = if ($Module.CheckMode) { @() } else { @('run_id', '_run_id') }
+    $runs = @(foreach ($name in $names) { if ($Module.Params.ContainsKey($name)) { $Module.Params[$name] } })
     try {
-        foreach ($name in @('run_id', '_run_id')) {
-            if ($Module.Params.ContainsKey($name) -and -not $Module.CheckMode) { Update-RunLock -RunId $Module.Params[$name] }
-        }
+        if (-not $ServiceFirst) { foreach ($run in $runs) { Update-RunLock -RunId $run } }
         & $Body
+        if ($ServiceFirst) { foreach ($run in $runs) { Update-RunLock -RunId $run } }
     }
     catch {
         $failure = Get-NodeFailure -ErrorRecord $_

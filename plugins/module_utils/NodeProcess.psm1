@@ -2,10 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The one way this collection runs a native program: no shell, both streams read to the end, a time limit that ends the whole process tree.
+#AnsibleRequires -CSharpUtil ansible_collections.alteryx_ops.server_backup.plugins.module_utils.ProcessTable
+
+# The one way this collection runs a native program: no shell, both streams read to the end, a time limit that ends
+# the whole process tree.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
+
+# Lets an administrator look at processes of other accounts. A policy may have taken the privilege away; then those
+# have no path.
+try { [Diagnostics.Process]::EnterDebugMode() } catch { Write-Verbose -Message "debug privilege: $_" }
 
 function ConvertTo-NativeArgument {
     <#
@@ -21,40 +28,60 @@ function ConvertTo-NativeArgument {
 function Get-ProcessBirth {
     <#
     .SYNOPSIS
-    When the process was created, in milliseconds since 0001-01-01 UTC; 0 when there is none. From CIM, which may look at every process.
+    When the process was created, in milliseconds since 0001-01-01 UTC; 0 when there is none, -1 when there may be one
+    that Windows does not let us open.
     #>
     param([Parameter(Mandatory = $true)][int] $ProcessId)
-    $found = @(Get-CimInstance -ClassName Win32_Process -Filter "ProcessId=$ProcessId")
-    if ($found.Count -eq 0) { return [long]0 }
-    [long][Math]::Floor($found[0].CreationDate.ToUniversalTime().Ticks / 10000)
+    [long][AlteryxOps.ProcessTable]::GetBirth($ProcessId)
+}
+
+function Test-NodeProcess {
+    <#
+    .SYNOPSIS
+    Does this very process live? Process ids are used again, a pair of id and birth is not. One that cannot be opened
+    counts as alive.
+    #>
+    param([Parameter(Mandatory = $true)][int] $ProcessId, [Parameter(Mandatory = $true)][long] $Birth)
+    $found = Get-ProcessBirth -ProcessId $ProcessId
+    $found -eq $Birth -or $found -eq -1
 }
 
 function Stop-NodeProcessTree {
     <#
     .SYNOPSIS
-    Ends a process and everything it started. A child is one whose parent is in the tree and which began after it, because process ids are used again.
+    Ends a process and everything it started, member by member, and looks again until nothing is left, at most for 10
+    s. Birth tells the process from a later one with its id. Returns whether all are gone; never throws, because a
+    member that is dying already refuses to be ended.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
-    param([Parameter(Mandatory = $true)][int] $ProcessId)
-    $all = @(Get-CimInstance -ClassName Win32_Process)
-    $root = @($all | Where-Object { $_.ProcessId -eq $ProcessId })
-    if ($root.Count -eq 0) { return }
-    $tree = New-Object System.Collections.ArrayList
-    $null = $tree.Add($root[0])
-    for ($index = 0; $index -lt $tree.Count; $index++) {
-        foreach ($candidate in $all) {
-            if ($candidate.ParentProcessId -eq $tree[$index].ProcessId -and $candidate.ProcessId -ne $tree[$index].ProcessId -and
-                $candidate.CreationDate -ge $tree[$index].CreationDate) { $null = $tree.Add($candidate) }
+    param([Parameter(Mandatory = $true)][int] $ProcessId, [long] $Birth = 0)
+    Stop-ProcessUntilGone -Read { [AlteryxOps.ProcessTable]::ReadTree($ProcessId, $Birth) | ForEach-Object { $_.Id } }
+}
+
+function Stop-HeldProcess {
+    <# .SYNOPSIS
+    Ends everything that this job has started and that still lives (see JobHost.ps1), as Stop-NodeProcessTree does. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param()
+    Stop-ProcessUntilGone -Read { [AlteryxOps.ProcessTable]::ReadHeld() }
+}
+
+function Stop-ProcessUntilGone {
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([scriptblock] $Read)
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $left = @()
+        # What one of them has started meanwhile shows at the next look.
+        try { $left = @(& $Read) }
+        catch { Write-Verbose -Message "processes: $_" }
+        if ($left.Count -eq 0) { return $true }
+        if ($watch.Elapsed.TotalSeconds -gt 10) { return $false }
+        foreach ($id in $left) {
+            try { $null = [AlteryxOps.ProcessTable]::Finish($id, 500) }
+            catch { Write-Verbose -Message "process ${id}: $_" }
         }
-    }
-    foreach ($member in $tree) {
-        try {
-            $process = [Diagnostics.Process]::GetProcessById([int]$member.ProcessId)
-            $process.Kill()
-            $null = $process.WaitForExit(10000)
-        }
-        catch [ArgumentException] { continue }
-        catch [InvalidOperationException] { continue }
     }
 }
 
@@ -78,8 +105,9 @@ function New-NativeProcess {
 function Read-NativeHead {
     <#
     .SYNOPSIS
-    Runs a program, reads the bytes of its standard output until Enough says so (it gets the bytes and how many of them count) and ends it then. Returns a
-    hashtable: enough, timed_out, stderr. A program that ends by itself is waited for; one that writes more than 64 MB before it is enough is ended.
+    Runs a program, reads the bytes of its standard output until Enough says so (it gets the bytes and how many of
+    them count) and ends it then. Returns a hashtable: enough, timed_out, stderr. A program that ends by itself is
+    waited for; one that writes more than 64 MB before it is enough is ended.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $FileName,
@@ -93,6 +121,8 @@ function Read-NativeHead {
     $buffer = New-Object byte[] 65536
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $null = $process.Start()
+    # 0 when it has ended already: then its children are told by their parent alone.
+    $birth = [Math]::Max([long]0, (Get-ProcessBirth -ProcessId $process.Id))
     try {
         $process.StandardInput.Close()
         $standardError = $process.StandardError.ReadToEndAsync()
@@ -106,12 +136,14 @@ function Read-NativeHead {
                 $answer.enough = [bool](& $Enough $head.GetBuffer() ([int]$head.Length))
             }
         }
-        if ($answer.enough -or $answer.timed_out -or $head.Length -ge 64MB -or -not $process.WaitForExit(10000)) { Stop-NodeProcessTree -ProcessId $process.Id }
+        if ($answer.enough -or $answer.timed_out -or $head.Length -ge 64MB -or -not $process.WaitForExit(10000)) {
+            $null = Stop-NodeProcessTree -ProcessId $process.Id -Birth $birth
+        }
         if ($standardError.Wait(10000)) { $answer.stderr = $standardError.Result }
         $answer
     }
     catch {
-        if (-not $process.HasExited) { Stop-NodeProcessTree -ProcessId $process.Id }
+        if (-not $process.HasExited) { $null = Stop-NodeProcessTree -ProcessId $process.Id -Birth $birth }
         throw
     }
     finally {
@@ -123,14 +155,16 @@ function Read-NativeHead {
 function Invoke-NativeProcess {
     <#
     .SYNOPSIS
-    Runs a program and returns a hashtable: exit_code, stdout, stderr, timed_out, seconds. OnTick runs about every TickSeconds while it lives;
-    when it returns the text of a reason the process tree is ended and stopped_because holds it.
+    Runs a program and returns a hashtable: exit_code, stdout, stderr, timed_out, seconds. OnStart gets its id and
+    birth as a hashtable. OnTick runs about every TickSeconds while it lives; when it returns the text of a reason the
+    process tree is ended and stopped_because holds it.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $FileName,
         [string[]] $ArgumentList = @(),
         [string] $RawArguments,
         [int] $TimeoutSeconds = 60,
+        [scriptblock] $OnStart,
         [scriptblock] $OnTick,
         [double] $TickSeconds = 1
     )
@@ -139,8 +173,11 @@ function Invoke-NativeProcess {
     $timedOut = $false
     $stoppedBecause = ''
     $null = $process.Start()
+    # 0 when it has ended already: then its children are told by their parent alone.
+    $birth = [Math]::Max([long]0, (Get-ProcessBirth -ProcessId $process.Id))
     try {
         $process.StandardInput.Close()
+        if ($OnStart) { & $OnStart @{ id = $process.Id; birth = $birth } }
         # Both streams are read while it runs, otherwise a full pipe would block the program.
         $standardOutput = $process.StandardOutput.ReadToEndAsync()
         $standardError = $process.StandardError.ReadToEndAsync()
@@ -148,7 +185,7 @@ function Invoke-NativeProcess {
             if ($OnTick) { $stoppedBecause = [string](& $OnTick) }
             $timedOut = $watch.Elapsed.TotalSeconds -gt $TimeoutSeconds
             if ($timedOut -or $stoppedBecause) {
-                Stop-NodeProcessTree -ProcessId $process.Id
+                $null = Stop-NodeProcessTree -ProcessId $process.Id -Birth $birth
                 break
             }
         }
@@ -164,11 +201,13 @@ function Invoke-NativeProcess {
         }
     }
     catch {
-        # Whatever went wrong around it (a tick that could not write its status): nobody would look after the program any more.
-        if (-not $process.HasExited) { Stop-NodeProcessTree -ProcessId $process.Id }
+        # Whatever went wrong around it (a tick that could not write its status): nobody would look after the program
+        # any more.
+        if (-not $process.HasExited) { $null = Stop-NodeProcessTree -ProcessId $process.Id -Birth $birth }
         throw
     }
     finally { $process.Dispose() }
 }
 
-Export-ModuleMember -Function ConvertTo-NativeArgument, Get-ProcessBirth, Stop-NodeProcessTree, Read-NativeHead, Invoke-NativeProcess
+Export-ModuleMember -Function ConvertTo-NativeArgument, Get-ProcessBirth, Test-NodeProcess, Stop-NodeProcessTree,
+    Stop-HeldProcess, Read-NativeHead, Invoke-NativeProcess

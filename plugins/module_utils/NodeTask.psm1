@@ -5,10 +5,14 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 
-# Scheduled tasks through schtasks.exe. Its texts are localised, so only exit codes and the XML it gives back are judged.
+# Scheduled tasks through schtasks.exe. Its texts are localised, so only exit codes and the XML it gives back are
+# judged. With /HRESULT the exit code says why a call failed (schtasks /Query /?: "for better diagnosability").
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
+
+# ERROR_FILE_NOT_FOUND and ERROR_PATH_NOT_FOUND as HRESULT: no task of that name, no folder of that name.
+$script:NotFound = @(-2147024894, -2147024893)
 
 function Get-TaskExecutable {
     Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath 'schtasks.exe'
@@ -17,8 +21,8 @@ function Get-TaskExecutable {
 function ConvertTo-ScriptCommand {
     <#
     .SYNOPSIS
-    Arguments for powershell.exe that run a script file in plain text. ReadAllText and a script block, because execution policy does not touch them.
-    Every argument becomes a single-quoted literal.
+    Arguments for powershell.exe that run a script file in plain text. ReadAllText and a script block, because
+    execution policy does not touch them. Every argument becomes a single-quoted literal.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Path,
@@ -33,7 +37,8 @@ function Register-NodeTask {
     <#
     .SYNOPSIS
     Registers a task that runs a script as SYSTEM; replaces nothing: an existing task of the name is an error.
-    Priority 4 is normal, 7 (Windows' default for tasks) is below normal. TimeLimit is an ISO 8601 duration, PT0S means none.
+    Priority 4 is normal, 7 (Windows' default for tasks) is below normal. TimeLimit is an ISO 8601 duration, PT0S
+    means none.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Name,
@@ -47,7 +52,9 @@ function Register-NodeTask {
     $triggers = ''
     if ($AtBootAndEveryMinute) {
         $triggers = '<BootTrigger><Enabled>true</Enabled></BootTrigger><TimeTrigger><Repetition><Interval>PT1M</Interval></Repetition>' +
-        '<StartBoundary>2020-01-01T00:00:00</StartBoundary><Enabled>true</Enabled></TimeTrigger>'
+        # In UTC: what a trigger in local time does in the hour that a clock change repeats is not specified
+        # (Microsoft KB325413).
+        '<StartBoundary>2020-01-01T00:00:00Z</StartBoundary><Enabled>true</Enabled></TimeTrigger>'
     }
     $powershell = Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath 'WindowsPowerShell\v1.0\powershell.exe'
     $escape = { param($Text) [Security.SecurityElement]::Escape($Text) }
@@ -89,17 +96,38 @@ function Start-NodeTask {
     Invoke-TaskCommand -ArgumentList @('/Run', '/TN', $Name) -Doing "run the scheduled task $Name"
 }
 
+function Invoke-TaskQuery {
+    param([string[]] $ArgumentList)
+    $words = @('/Query') + $ArgumentList
+    Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList $words -TimeoutSeconds 60 -TickSeconds 0.1
+}
+
 function Get-NodeTaskXml {
-    <# .SYNOPSIS
-    The definition of a registered task as XML text; empty when there is none. #>
+    <#
+    .SYNOPSIS
+    The definition of a registered task as XML text; empty when there is none. That a task is absent is believed only
+    when the Task Scheduler answers and its own file of the task is absent too. Throws task_unknown otherwise: a
+    scheduler that does not answer may still run the task.
+    #>
     param([Parameter(Mandatory = $true)][string] $Name)
-    $answer = Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList @('/Query', '/TN', $Name, '/XML') -TimeoutSeconds 60 -TickSeconds 0.1
-    if ($answer.exit_code -eq 0) { $answer.stdout } else { '' }
+    $answer = Invoke-TaskQuery -ArgumentList @('/TN', $Name, '/XML', '/HRESULT')
+    if ($answer.exit_code -eq 0) { return $answer.stdout }
+    $file = Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath ('Tasks' + $Name)
+    if ([IO.File]::Exists($file)) { $why = "its file $file exists" }
+    elseif ($script:NotFound -contains $answer.exit_code) { return '' }
+    else {
+        # A schtasks.exe without /HRESULT: does it answer another question?
+        if (-not $answer.timed_out) { $answer = Invoke-TaskQuery -ArgumentList @('/FO', 'CSV', '/NH') }
+        if ($answer.exit_code -eq 0) { return '' }
+        $why = ('{0} {1}' -f $answer.stderr.Trim(), $answer.stdout.Trim()).Trim()
+    }
+    $message = "The Task Scheduler does not tell whether the task $Name is registered: $why (exit code $($answer.exit_code))"
+    throw (New-NodeFailure -Reason 'task_unknown' -Message $message)
 }
 
 function Test-NodeTask {
     <# .SYNOPSIS
-    Is a task of this name registered? #>
+    Is a task of this name registered? Throws where the Task Scheduler does not tell. #>
     param([Parameter(Mandatory = $true)][string] $Name)
     [bool](Get-NodeTaskXml -Name $Name)
 }

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The window: stop the service, look again, dump, bring it back. One job on the controller, so that the order holds without Ansible.
-# Downtime is counted from the stop request until the service is Running again; everything that can wait happens outside.
+# The window: stop the service, look again, dump, bring it back. One job on the controller, so that the order holds
+# without Ansible. Downtime is counted from the stop request until the service is Running again; everything that can
+# wait happens outside.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -21,15 +22,32 @@ $ownBirth = Get-ProcessBirth -ProcessId $PID
 $stagingDrive = New-Object System.IO.DriveInfo $Spec.dump_folder.Substring(0, 1)
 $watch = [Diagnostics.Stopwatch]::StartNew()
 $mark = @{}
-$beat = @{ next = 0.0; look = 0.0 }
+# Seconds of the watch, and what the heartbeat says of the tool.
+$beat = @{ next = 0.0; look = 0.0; written = 0.0; lease_seen = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0 }
 $states = New-Object System.Collections.ArrayList
 $dump = $null
 $failure = $null
+$startError = 0
+$startProblem = ''
 
-function Get-Leftover {
-    # What must not live while the database is read: running workflows, and where its files are read the embedded MongoDB. One that is asked must run.
-    $names = if ($Spec.method -eq 'emongodump') { @('mongod.exe', 'AlteryxEngineCmd.exe') } else { @('AlteryxEngineCmd.exe') }
-    @(Get-AlteryxProcess -BinFolder $Spec.bin_folder | Where-Object { $names -contains $_.name })
+# What must not live while the database is read: the service's own processes, running workflows and the embedded
+# MongoDB. A self-managed one must run.
+$ownNames = @('AlteryxService.exe', 'AlteryxService_MongoController.exe', 'AlteryxEngineCmd.exe')
+$leftoverNames = if ($Spec.method -eq 'emongodump') { $ownNames + 'mongod.exe' } else { $ownNames }
+
+function Wait-Leftover {
+    # Waits until none of these processes of the installation lives, at most for the time that is left for it. Returns
+    # those that do. A large mongod needs minutes to write what it holds, and Windows says Stopped before that.
+    param([string[]] $Name)
+    $limit = $watch.Elapsed.TotalSeconds + $Spec.leftover_timeout
+    if ($wasRunning) { $limit = [Math]::Min($limit, $mark.stop_requested + $Spec.max_downtime) }
+    while ($true) {
+        $left = @(Get-AlteryxProcess -BinFolder $Spec.bin_folder -Name $Name)
+        if ($left.Count -eq 0 -or $watch.Elapsed.TotalSeconds -ge $limit) { return $left }
+        Write-Beat
+        Write-JobStatus -Message ('waiting for the end of {0} ({1})' -f $left[0].name, $left[0].process_id)
+        Start-Sleep -Milliseconds 200
+    }
 }
 
 function Write-Mark {
@@ -38,25 +56,92 @@ function Write-Mark {
 }
 
 function Write-Beat {
-    # The guard takes a window without a fresh heartbeat for dead.
+    # The guard takes a window without a fresh heartbeat for dead. One that cannot be written now is tried again a
+    # moment later.
     param([switch] $Now, [switch] $Finished)
-    if (-not $Now -and $watch.Elapsed.TotalSeconds -lt $beat.next) { return }
-    $beat.next = $watch.Elapsed.TotalSeconds + $heartbeatSeconds
-    Write-LeaseHeartbeat -ProcessId $PID -ProcessBirth $ownBirth -StopRequested -Finished:$Finished
+    $seconds = $watch.Elapsed.TotalSeconds
+    if (-not $Now -and $seconds -lt $beat.next) { return }
+    try {
+        Write-LeaseHeartbeat -Beat @{
+            ProcessId = $PID; ProcessBirth = $ownBirth; ToolId = $beat.tool_id; ToolBirth = $beat.tool_birth
+            StopRequested = $true; Finished = [bool]$Finished
+        }
+        $beat.written = $seconds
+        $beat.trouble = $false
+        $beat.next = $seconds + $heartbeatSeconds
+    }
+    catch {
+        $beat.next = $seconds + 1
+        if ($beat.trouble) { return }
+        $beat.trouble = $true
+        Write-JobLog -Level 'WARNING' -Text "the heartbeat could not be written: $(Get-InnerText -ErrorRecord $_)"
+    }
+}
+
+function Get-InnerText {
+    param($ErrorRecord)
+    $ErrorRecord.Exception.GetBaseException().Message
+}
+
+function Register-Tool {
+    # Told to the guard, for the case that it finds the tool without this job.
+    param($Process)
+    $beat.tool_id = $Process.id
+    $beat.tool_birth = $Process.birth
+    Write-Beat -Now
+}
+
+function Stop-DumpProcess {
+    # Nothing of the dump may live when the service starts: what this job has started, and without a service a mongod
+    # of the installation belongs to nobody. The service's own processes are never touched.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param()
+    $null = Stop-HeldProcess
+    if ($beat.tool_id -ne 0) { $null = Stop-NodeProcessTree -ProcessId $beat.tool_id -Birth $beat.tool_birth }
+    if ($Spec.method -ne 'emongodump' -or (Get-ServiceStatus -Name $Spec.service) -ne 'Stopped') { return }
+    $names = @('mongod.exe', 'mongodump.exe')
+    foreach ($process in @(Get-AlteryxProcess -BinFolder $Spec.bin_folder -Name $names -Surely)) {
+        $null = Stop-NodeProcessTree -ProcessId $process.process_id
+    }
+}
+
+function Test-LeaseLost {
+    # Has the guard taken over? It says so by another generation of the lease. A lease that another program holds says
+    # nothing.
+    $seconds = $watch.Elapsed.TotalSeconds
+    $now = Read-LeaseFile -Seconds 0
+    if ($now.state -eq 'read') {
+        $beat.lease_seen = $seconds
+        return [int]$now.lease.generation -ne [int]$lease.generation
+    }
+    if ($now.state -eq 'busy') {
+        $beat.lease_seen = $seconds
+        return $false
+    }
+    # Absent or damaged for longer than it takes to replace it.
+    $seconds - $beat.lease_seen -gt 3
 }
 
 function Get-ReasonToEnd {
-    # Looked at while the dump runs: name of the reason to end it, empty to go on. The service's state four times a second, because a start that finds the
-    # database in use may fall back within one; the rest once a second.
-    if ((Get-ServiceStatus -Name $Spec.service) -ne 'Stopped') { return 'service_started_during_dump' }
-    if ($watch.Elapsed.TotalSeconds -lt $beat.look) { return '' }
-    $beat.look = $watch.Elapsed.TotalSeconds + 1
+    # Looked at while the dump runs: name of the reason to end it, empty to go on. The service's state four times a
+    # second, because a start that finds the database in use may fall back within one; the rest once a second.
+    if (@('Stopped', 'Unknown') -notcontains (Get-ServiceStatus -Name $Spec.service)) { return 'service_started_during_dump' }
+    $seconds = $watch.Elapsed.TotalSeconds
+    if ($seconds -lt $beat.look) { return '' }
+    $beat.look = $seconds + 1
     Write-Beat
-    $now = Read-NodeLease
-    if ($null -eq $now -or [int]$now.generation -ne [int]$lease.generation) { return 'lease_lost' }
-    if ($stagingDrive.AvailableFreeSpace -lt $Spec.space_reserve) { return 'space_reserve' }
-    if ($wasRunning -and $watch.Elapsed.TotalSeconds - $mark.stop_requested -gt $Spec.max_downtime) { return 'downtime_limit' }
-    Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Spec.dump_folder) -TotalBytes $Spec.expected_bytes
+    # The guard, which sees the same age, ends this job soon.
+    if ($seconds - $beat.written -gt [double]$lease.heartbeat_stale) {
+        $messages.lease_lost = "the heartbeat could not be written for $($lease.heartbeat_stale) s, so the guard acts"
+        return 'lease_lost'
+    }
+    if (Test-LeaseLost) { return 'lease_lost' }
+    try { if ($stagingDrive.AvailableFreeSpace -lt $Spec.space_reserve) { return 'space_reserve' } }
+    catch { Write-Verbose -Message "free space: $_" }
+    if ($wasRunning -and $seconds - $mark.stop_requested -gt $Spec.max_downtime) { return 'downtime_limit' }
+    try { Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Spec.dump_folder) -TotalBytes $Spec.expected_bytes }
+    catch { Write-Verbose -Message "size of the dump: $_" }
     ''
 }
 
@@ -76,8 +161,17 @@ $null = [IO.Directory]::CreateDirectory($Spec.dump_folder)
 Write-NodeNotice -Lease $lease
 
 try {
-    # From here on the guard acts when this job does not; where the service was Stopped before, it ends what the job leaves.
-    Write-Beat -Now
+    # From here on the guard acts when this job does not; where the service was Stopped before, it ends what the job
+    # leaves.
+    while ($beat.written -eq 0.0) {
+        Write-Beat -Now
+        if ($beat.written -ne 0.0) { break }
+        if ($watch.Elapsed.TotalSeconds -gt 30) {
+            throw (New-NodeFailure -Reason 'no_lease' -Message 'The heartbeat cannot be written, so nothing is stopped')
+        }
+        Start-Sleep -Milliseconds 500
+    }
+    $beat.lease_seen = $watch.Elapsed.TotalSeconds
     if ($wasRunning) {
         Write-JobStatus -Phase 'stop'
         Write-JobLog -Text "stopping $($Spec.service)"
@@ -98,11 +192,7 @@ try {
         throw (New-NodeFailure -Reason 'service_moved' -Message "$($Spec.service) was Stopped when the lease was taken and is not any more")
     }
 
-    $leftover = @(Get-Leftover)
-    for ($attempt = 0; $leftover.Count -gt 0 -and $attempt -lt 25; $attempt++) {
-        Start-Sleep -Milliseconds 200
-        $leftover = @(Get-Leftover)
-    }
+    $leftover = @(Wait-Leftover -Name $leftoverNames)
     if ($leftover.Count -gt 0) {
         $names = ($leftover | ForEach-Object { '{0} ({1})' -f $_.name, $_.process_id }) -join ', '
         throw (New-NodeFailure -Reason 'processes_left' -Message "$($Spec.service) is Stopped but these processes of the installation still run: $names")
@@ -112,20 +202,29 @@ try {
     Write-JobLog -Text "dumping to $($Spec.dump_folder)"
     Write-Mark -Name 'dump_started'
     if ($Spec.method -eq 'mongodump') {
-        $dump = Invoke-Mongodump -Tool $Spec.tool -Dumps @($Spec.dumps) -ConfigPath $Spec.config_path -TimeoutSeconds $Spec.dump_timeout -OnTick { Get-ReasonToEnd }
+        $dump = Invoke-Mongodump -Tool $Spec.tool -Dumps @($Spec.dumps) -ConfigPath $Spec.config_path `
+            -TimeoutSeconds $Spec.dump_timeout -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
     }
     else {
         $argument = if ($Spec.dump_folder -match '\s') { 'emongodump="{0}"' -f $Spec.dump_folder } else { 'emongodump={0}' -f $Spec.dump_folder }
-        $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -TimeoutSeconds $Spec.dump_timeout -TickSeconds 0.25 -OnTick { Get-ReasonToEnd }
+        $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument `
+            -TimeoutSeconds $Spec.dump_timeout -TickSeconds 0.25 `
+            -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
     }
     Write-Mark -Name 'dump_ended'
     $beat.look = 0.0
     $ended = if ($dump.stopped_because) { $dump.stopped_because } elseif ($dump.timed_out) { 'dump_timeout' } else { Get-ReasonToEnd }
     if ($ended) { throw (New-NodeFailure -Reason $ended -Message $messages[$ended]) }
+    # A mongod that has served the dump ends by itself, in its own time.
+    if ($Spec.method -eq 'emongodump') { $null = Wait-Leftover -Name 'mongod.exe' }
 }
 catch { $failure = Get-NodeFailure -ErrorRecord $_ }
 finally {
-    # Whatever happened above, and before anything else: the prior state. A guard that has acted in the meantime does the same; both only ask for it.
+    # Whatever happened above, and before anything else: the prior state. A guard that has acted in the meantime does
+    # the same; both only ask for it.
+    try { Stop-DumpProcess }
+    catch { Write-JobLog -Level 'WARNING' -Text "the rest of the dump could not be ended: $(Get-InnerText -ErrorRecord $_)" }
+    $beat.tool_id = 0
     $restored = -not $wasRunning
     $held = Test-NodeHold
     if ($wasRunning -and $held) { Write-JobLog -Level 'WARNING' -Text 'the file HOLD is there, so the service is left down' }
@@ -134,20 +233,19 @@ finally {
         try {
             # StopPending included: the start is asked for again until it is Running.
             $start = Start-ServiceSurely -Name $Spec.service -TimeoutSeconds $Spec.start_timeout -OnTick {
-                # Restoring matters more than the sign of life: without one the guard restores too.
-                try {
-                    Write-Beat
-                    Write-JobStatus -Phase 'start' -Message 'waiting for Running'
-                }
-                catch { Write-Verbose -Message "heartbeat: $_" }
+                Write-Beat
+                Write-JobStatus -Phase 'start' -Message 'waiting for Running'
             }
             $states.AddRange([object[]]@($start.states))
             $restored = $start.reached
             $mark['running'] = $mark.start_requested + $start.running_after
+            $startError = $start.error
+            $startProblem = $start.problem
             if ($start.problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $($start.problem)" }
         }
         catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
     }
+    # Without this word the guard looks three times more and goes.
     if ($restored) { Write-Beat -Now -Finished }
 }
 Write-JobStatus -Phase 'collect'
@@ -170,7 +268,9 @@ if (-not $restored -and $held) {
     throw (New-NodeFailure -Reason 'held_by_operator' -Detail $detail -Message "$($Spec.service) is left down because the file HOLD is in the state folder$first")
 }
 if (-not $restored) {
-    throw (New-NodeFailure -Reason 'service_not_restored' -Detail $detail -Message "$($Spec.service) is not Running again$first")
+    $reason = if (Test-LogonFailure -ErrorNumber $startError) { 'service_logon_failed' } else { 'service_not_restored' }
+    $why = if ($startProblem) { ": $startProblem" } else { '' }
+    throw (New-NodeFailure -Reason $reason -Detail $detail -Message "$($Spec.service) is not Running again$why$first")
 }
 if ($null -ne $failure) { throw (New-NodeFailure -Reason $failure.reason -Detail $detail -Message $failure.message) }
 Write-JobLog -Text "$($Spec.service) is back as before: $($lease.prior_state)"

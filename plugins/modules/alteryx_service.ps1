@@ -6,14 +6,10 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -34,54 +30,71 @@ $spec = @{
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
-Invoke-NodeModule -Module $module -Body {
+function Get-PriorState {
+    # What the service was when this run took its lease. The caller remembers it; one whose answer was lost does not.
+    # Then the lease tells, and where that is gone or held by another program, the arguments of its guard.
+    param([string] $Found)
+    if ($module.Params.prior_state -eq 'Running') { return 'Running' }
+    $lease = Read-NodeLease
+    if ($null -ne $lease) {
+        if ([string]$lease.run_id -ceq $module.Params.run_id) { return [string]$lease.prior_state }
+        return $Found
+    }
+    $order = $null
+    try { $order = Get-GuardOrder } catch { Write-Verbose -Message "guard: $_" }
+    if ($null -ne $order -and $order.service -eq $module.Params.service_name) { return $order.prior_state }
+    $Found
+}
+
+Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'restored') -Body {
     $name = $module.Params.service_name
-    $before = Get-AlteryxService -Name $name
+    $before = Get-NodeService -Name $name
     if (-not $before.exists) { throw (New-NodeFailure -Reason 'service_absent' -Message "There is no Windows service $name on this node") }
     if ($module.Params.state -eq 'answering') {
         # One look; how long it has to stay so is judged by the caller.
         $module.Result['service'] = $before
-        $module.Result['port_answers'] = $module.Params.port -eq 0 -or (Test-TcpPort -HostName 'localhost' -Port $module.Params.port)
+        $own = @('localhost', [Environment]::MachineName)
+        $port = $module.Params.port
+        $module.Result['port_answers'] = $port -eq 0 -or (Test-TcpPort -HostName $own -Port $port)
         $module.Result['url_answers'] = if ($module.Params.url) { Get-UrlAnswer -Url $module.Params.url } else { '' }
         return
     }
     $goal = @{ started = 'Running'; stopped = 'Stopped' }[$module.Params.state]
-    if ($module.Params.state -eq 'restored') {
-        # What it was when this run took its lease. The lease may be gone (the guard has done its work, somebody has removed it); then the caller remembers.
-        $lease = Read-NodeLease
-        $goal = if ($null -ne $lease -and [string]$lease.run_id -ceq $module.Params.run_id) { [string]$lease.prior_state }
-        elseif ($module.Params.prior_state -eq 'Running') { 'Running' }
-        else { $before.state }
-    }
+    if ($module.Params.state -eq 'restored') { $goal = Get-PriorState -Found $before.state }
     $module.Result['before'] = $before.state
     $module.Result['changed'] = $before.state -ne $goal
     $module.Result['goal'] = $goal
     $module.Result['reached'] = -not $module.Result['changed']
     $module.Result['states'] = @()
     # A prediction has taken no lease.
-    if ($goal -eq 'Stopped' -and $before.state -ne 'Stopped' -and -not $module.CheckMode) { $null = Assert-NodeLease -RunId $module.Params.run_id -Service $name }
+    $lease = $null
+    if ($goal -eq 'Stopped' -and $before.state -ne 'Stopped' -and -not $module.CheckMode) {
+        $lease = Assert-NodeLease -RunId $module.Params.run_id -Service $name
+    }
     if ($module.Result['changed'] -and -not $module.CheckMode) {
         if ($goal -eq 'Running') {
             # A start into a dump would spoil it; the window job itself brings the service back.
-            foreach ($job in @(Get-NodeJob | Where-Object { $_.alive -and $_.job -eq 'WindowJob' })) {
-                throw (New-NodeFailure -Reason 'window_job_alive' -Message ('The window job of the run {0} lives ({1}, process {2}); it restores {3} itself' -f
-                        $job.run_id, $job.phase, $job.process_id, $name))
+            $job = Get-WindowJobProcess
+            if ($job -ne 0) {
+                $message = "The window job of this node lives (process $job); it restores $name itself"
+                throw (New-NodeFailure -Reason 'window_job_alive' -Message $message)
             }
             if (Test-NodeHold) {
                 throw (New-NodeFailure -Reason 'held_by_operator' -Message "$name is $($before.state) and is left so, because the file HOLD is in the state folder")
             }
             $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
             $module.Result['problem'] = $wait.problem
+            $module.Result['logon_failed'] = Test-LogonFailure -ErrorNumber $wait.error
         }
         else {
-            Write-NodeNotice -Lease (Read-NodeLease)
+            Write-NodeNotice -Lease $lease
             Request-ServiceStop -Name $name
             $wait = Wait-ServiceState -Name $name -State $goal -TimeoutSeconds $module.Params._wait_seconds
         }
         $module.Result['states'] = $wait.states
         $module.Result['reached'] = $wait.reached
     }
-    $module.Result['service'] = Get-AlteryxService -Name $name
+    $module.Result['service'] = Get-NodeService -Name $name
     $module.Result['workflows'] = @()
     if ($goal -eq 'Stopped' -and $module.Result['reached'] -and $before.executable) {
         # Alteryx ends its workflows with the service; what lives on a moment later was not ended.

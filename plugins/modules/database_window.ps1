@@ -32,6 +32,7 @@ $spec = @{
         stop_timeout = @{ type = 'int'; default = 7200 }
         dump_timeout = @{ type = 'int'; default = 14400 }
         start_timeout = @{ type = 'int'; default = 1800 }
+        leftover_timeout = @{ type = 'int'; default = 300 }
         expected_megabytes = @{ type = 'int'; default = 0 }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'adopt') }
         _job_id = @{ type = 'str' }
@@ -47,7 +48,8 @@ $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 Invoke-NodeModule -Module $module -Body {
     if ($module.Params._operation -eq 'adopt') {
-        # The dump of the run that was taken over moves to where this run expects its own; on one drive that is a rename.
+        # The dump of the run that was taken over moves to where this run expects its own; on one drive that is a
+        # rename.
         $from = Join-Path -Path $module.Params.staging_directory -ChildPath $module.Params.attach
         $to = Join-Path -Path (New-RunStaging -Root $module.Params.staging_directory -RunId $module.Params.run_id) -ChildPath 'files'
         $null = [IO.Directory]::CreateDirectory($to)

@@ -6,12 +6,8 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 
@@ -28,7 +24,7 @@ $spec = @{
         guard_account = @{ type = 'str'; default = 'S-1-5-18' }
         controller_host = @{ type = 'str'; default = '' }
         controller_port = @{ type = 'int'; default = 80 }
-        open_within = @{ type = 'int'; default = 3600 }
+        controller_url = @{ type = 'str'; default = '' }
         _code = @{ type = 'str'; no_log = $true }
     }
     required_if = @(, @('state', 'held', @(, 'hold_seconds')))
@@ -36,7 +32,20 @@ $spec = @{
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
-Invoke-NodeModule -Module $module -Body {
+function Assert-ServiceBack {
+    # Only once the service is what it was: until then the guard is what brings it back. Where the lease cannot be
+    # read, its guard knows what that is.
+    param($Lease)
+    $order = if ($null -ne $Lease) { $Lease } else { Get-GuardOrder }
+    if ($null -eq $order -or $order.prior_state -ne 'Running') { return }
+    $status = Get-ServiceStatus -Name $order.service
+    if ($status -eq 'Running') { return }
+    $reason = if (Test-NodeHold) { 'held_by_operator' } else { 'service_not_restored' }
+    $message = '{0} is {1} and was Running before, so the lease is kept and the guard goes on trying'
+    throw (New-NodeFailure -Reason $reason -Message ($message -f $order.service, $status))
+}
+
+Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'released') -Body {
     $lease = Read-NodeLease
     if ($module.Params.state -eq 'held') {
         if ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
@@ -47,7 +56,7 @@ Invoke-NodeModule -Module $module -Body {
             $folder = Install-NodeCode -Code $module.Params._code
             $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name -HoldSeconds $module.Params.hold_seconds `
                 -HeartbeatStale $module.Params.heartbeat_stale -ControllerHost $module.Params.controller_host -ControllerPort $module.Params.controller_port `
-                -OpenWithin $module.Params.open_within `
+                -ControllerUrl $module.Params.controller_url `
                 -GuardScript (Join-Path -Path $folder -ChildPath 'Guard.ps1') -Account $module.Params.guard_account
             $module.Result['lease'] = $taken
         }
@@ -57,12 +66,7 @@ Invoke-NodeModule -Module $module -Body {
     }
     elseif ($module.CheckMode) { $module.Result['changed'] = Test-LeaseRemains }
     else {
-        # Only once the service is what it was: until then the guard is what brings it back.
-        if ($null -ne $lease -and $lease.prior_state -eq 'Running' -and (Get-ServiceStatus -Name $lease.service) -ne 'Running') {
-            $reason = if (Test-NodeHold) { 'held_by_operator' } else { 'service_not_restored' }
-            throw (New-NodeFailure -Reason $reason -Message ('{0} is {1} and was Running before, so the lease is kept and the guard goes on trying' -f
-                    $lease.service, (Get-ServiceStatus -Name $lease.service)))
-        }
+        Assert-ServiceBack -Lease $lease
         $module.Result['changed'] = Remove-NodeLease
     }
 }

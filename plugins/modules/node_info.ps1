@@ -9,10 +9,10 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDump
@@ -26,6 +26,7 @@ $spec = @{
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         folders = @{ type = 'list'; elements = 'str'; default = @() }
         mongodump = @{ type = 'str'; default = '' }
+        health_url = @{ type = 'str'; default = '' }
     }
     supports_check_mode = $true
 }
@@ -34,7 +35,8 @@ $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 $maximumSettingsBytes = 10MB
 
 function Get-Settings {
-    # One settings file as section -> element -> text; secrets never leave the node. Decisions about the values are made on the control node.
+    # One settings file as section -> element -> text; secrets never leave the node. Decisions about the values are
+    # made on the control node.
     param([string] $Path)
     $answer = @{ path = $Path; exists = [IO.File]::Exists($Path); error = ''; sections = @{} }
     if (-not $answer.exists) { return $answer }
@@ -92,18 +94,15 @@ function Get-FolderFact {
     $fact
 }
 
-function Get-FolderTrust {
-    # What decides who may write into a folder of ours: owner and entries as SDDL text, and whether a part of the path is a link to somewhere else.
-    param([string] $Path)
-    $trust = @{ path = $Path; exists = [IO.Directory]::Exists($Path); sddl = ''; link = '' }
-    for ($part = $Path; $part; $part = [IO.Path]::GetDirectoryName($part)) {
-        if ([IO.Directory]::Exists($part) -and ([IO.File]::GetAttributes($part) -band [IO.FileAttributes]::ReparsePoint)) { $trust.link = $part }
+function Get-WindowsVersion {
+    # From the registry: what the program is told by Windows depends on how it was started, and WMI may not answer.
+    $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('SOFTWARE\Microsoft\Windows NT\CurrentVersion')
+    if ($null -eq $key) { return '' }
+    try {
+        $names = @('CurrentMajorVersionNumber', 'CurrentMinorVersionNumber', 'CurrentBuildNumber')
+        ($names | ForEach-Object { [string]$key.GetValue($_, '0') }) -join '.'
     }
-    if ($trust.exists) {
-        $security = New-Object System.Security.AccessControl.DirectorySecurity $Path, ([Security.AccessControl.AccessControlSections]'Owner, Access')
-        $trust.sddl = $security.GetSecurityDescriptorSddlForm([Security.AccessControl.AccessControlSections]'Owner, Access')
-    }
-    $trust
+    finally { $key.Dispose() }
 }
 
 function Get-RebootSign {
@@ -128,7 +127,8 @@ function Get-RebootSign {
 }
 
 function Get-ClusterResource {
-    # The name of the failover cluster resource that owns the service; empty when there is none. The hive is only there while the node is in a cluster.
+    # The name of the failover cluster resource that owns the service; empty when there is none. The hive is only
+    # there while the node is in a cluster.
     param([string] $Service)
     $resources = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('Cluster\Resources')
     if ($null -eq $resources) { return '' }
@@ -151,7 +151,8 @@ function Get-ClusterResource {
 }
 
 function Get-MongodumpFact {
-    # Where mongodump is and what it says of its version. Looked for only where it may be needed: on a controller without the embedded MongoDB.
+    # Where mongodump is and what it says of its version. Looked for only where it may be needed: on a controller
+    # without the embedded MongoDB.
     param($Overrides, [string] $BinFolder)
     $answer = @{ path = ''; version = ''; problem = '' }
     $own = if ($Overrides.sections.ContainsKey('Controller')) { $Overrides.sections['Controller'] } else { @{} }
@@ -169,7 +170,7 @@ function Get-MongodumpFact {
 
 Invoke-NodeModule -Module $module -Body {
     $programData = [Environment]::GetFolderPath('CommonApplicationData')
-    $service = Get-AlteryxService -Name $module.Params.service_name
+    $service = Get-NodeService -Name $module.Params.service_name
     $registry = @{ LastInstallDir = ''; LastVersion = '' }
     $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('SOFTWARE\WOW6432Node\SRC\Alteryx')
     if ($null -ne $key) {
@@ -197,13 +198,12 @@ Invoke-NodeModule -Module $module -Body {
 
     $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
     $principal = New-Object System.Security.Principal.WindowsPrincipal $identity
-    $os = Get-CimInstance -ClassName Win32_OperatingSystem
     $lease = Read-NodeLease
 
     $module.Result['system'] = @{
         computer = [Environment]::MachineName
         utc = Get-UtcText
-        os_version = [string]$os.Version
+        os_version = Get-WindowsVersion
         powershell_version = [string]$PSVersionTable.PSVersion
         program_data = $programData
         state_folder = Get-StateFolder
@@ -229,6 +229,8 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['schedules_left'] = [string](Read-ScheduleRecord)
     $module.Result['cluster_resource'] = [string](Get-ClusterResource -Service $module.Params.service_name)
     $module.Result['reboot_pending'] = @(Get-RebootSign)
-    $module.Result['trust'] = @((Get-FolderTrust -Path (Get-StateFolder)), (Get-FolderTrust -Path (Get-CodeFolder)))
+    $module.Result['trust'] = @(foreach ($folder in (Get-StateFolder), (Get-CodeFolder)) { Get-FolderDistrust -Path $folder })
+    $url = $module.Params.health_url
+    $module.Result['health'] = @{ url = $url; answer = $(if ($url) { Get-UrlAnswer -Url $url } else { '' }) }
     $module.Result['lease'] = if ($null -ne $lease) { @{ run_id = [string]$lease.run_id; prior_state = [string]$lease.prior_state; deadline = [string]$lease.deadline } } else { $null }
 }

@@ -9,9 +9,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
@@ -73,7 +72,8 @@ function Resolve-ForeignJob {
 }
 
 function Move-LeaseToRun {
-    # Taking over: the job goes on, its lease becomes this run's. Generation and deadline stay, so job and guard see no difference.
+    # Taking over: the job goes on, its lease becomes this run's. Generation and deadline stay, so job and guard see
+    # no difference.
     param([string] $From)
     $lease = Read-NodeLease
     $null = $did.Add("took over the window job of the run $From")
@@ -82,7 +82,8 @@ function Move-LeaseToRun {
 }
 
 function Assert-NoWindow {
-    # What a worker or UI node itself knows of the run that has stopped it: nothing, while that works on the controller. Its guard knows when it is over.
+    # What a worker or UI node itself knows of the run that has stopped it: nothing, while that works on the
+    # controller. Its guard knows when it is over.
     param($Lease, [string] $Status)
     if ($module.Params.window_over -or $module.Params.foreign_job -eq 'cancel' -or -not [string]$Lease.controller_host) { return }
     if ([string]$Lease.boot -cne (Get-BootIdentity) -or (Get-MonotonicSecond) -ge [double]$Lease.deadline_monotonic) { return }
@@ -91,7 +92,8 @@ function Assert-NoWindow {
 }
 
 function Resolve-Lease {
-    # A lease of a dead run: its prior state is brought back, then it is released. True when there is nothing left to do.
+    # A lease of a dead run: its prior state is brought back, then it is released. True when there is nothing left to
+    # do.
     $lease = Read-NodeLease
     if (-not (Test-LeaseRemains) -or ($null -ne $lease -and [string]$lease.run_id -ceq $runId)) { return $true }
     if ($null -ne $lease) { Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service)) }
@@ -103,22 +105,40 @@ function Resolve-Lease {
     # A lease that cannot be read is not forgotten: what was there before also stands in the task of its guard.
     $dead = if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }
     $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
-    if ($null -ne $order -and [string]$order.prior_state -eq 'Running') {
-        $name = [string]$order.service
-        $status = Get-ServiceStatus -Name $name
-        if ($status -ne 'Running') {
-            if (Test-NodeHold) {
-                throw (New-NodeFailure -Reason 'held_by_operator' -Message "$name is $status since $dead and is left so, because the file HOLD is in the state folder")
-            }
-            $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
-            if (-not $wait.reached) { return $false }
-            $null = $did.Add("started $name, which $dead had left $status")
-        }
-        $module.Result['inherited'] = 'Running'
-    }
+    if (-not (Restore-DeadService -Order $order -Dead $dead)) { return $false }
     $null = Remove-NodeLease
     $null = $did.Add("released the lease of $dead")
     $true
+}
+
+function Restore-DeadService {
+    # Brings back what a dead run has left down. True when the service is as it was. Order holds service and
+    # prior_state; nothing where nobody knows.
+    param($Order, [string] $Dead)
+    if ($null -eq $Order -or [string]$Order.prior_state -ne 'Running') { return $true }
+    $name = [string]$Order.service
+    $status = Get-ServiceStatus -Name $name
+    if ($status -ne 'Running') {
+        if (Test-NodeHold) {
+            $message = "$name is $status since $Dead and is left so, because the file HOLD is in the state folder"
+            throw (New-NodeFailure -Reason 'held_by_operator' -Message $message)
+        }
+        $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
+        $module.Result['problem'] = $wait.problem
+        $module.Result['logon_failed'] = Test-LogonFailure -ErrorNumber $wait.error
+        if (-not $wait.reached) { return $false }
+        $null = $did.Add("started $name, which $Dead had left $status")
+    }
+    $module.Result['inherited'] = 'Running'
+    $true
+}
+
+function Get-Distrust {
+    # Why what is in our folders must not be read or deleted, as a failure; nothing when it may.
+    foreach ($folder in @((Join-Path -Path (Get-StateFolder) -ChildPath 'jobs'), (Get-CodeFolder))) {
+        try { Assert-FolderTrust -Path $folder }
+        catch { return Get-NodeFailure -ErrorRecord $_ }
+    }
 }
 
 function Remove-Leftover {
@@ -130,7 +150,8 @@ function Remove-Leftover {
         if (-not $module.CheckMode) { Remove-NodeJob -Id $job.id }
         $null = $did.Add("removed the rest of the job $($job.id)")
     }
-    # What a writer that was killed in the middle has not renamed or removed. Nobody else writes: the lock is ours, no job lives, no guard is left.
+    # What a writer that was killed in the middle has not renamed or removed. Nobody else writes: the lock is ours, no
+    # job lives, no guard is left.
     foreach ($file in @(Get-StateRest)) {
         $module.Result['changed'] = $true
         if (-not $module.CheckMode) { [IO.File]::Delete($file) }
@@ -144,15 +165,44 @@ function Get-StateRest {
     foreach ($pattern in @('*.new', 'task-*.xml', 'drill-*')) { [IO.Directory]::GetFiles($folder, $pattern) }
 }
 
+function Set-ServicePending {
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'fills the result')]
+    param()
+    $why = if ($module.Result['problem']) { " ($($module.Result['problem']))" } else { '' }
+    $module.Result['pending'] = @("the start of the service that a dead run has left down$why")
+    $isLogon = $module.Result['logon_failed']
+    $module.Result['pending_reason'] = if ($isLogon) { 'service_logon_failed' } else { 'service_not_restored' }
+}
+
+function Get-LockProblem {
+    # Takes the lock of this run. Returns a failure when it cannot be written (a full drive); throws when another run has it.
+    try { New-RunLock -RunId $runId -Holder $module.Params.holder -StaleSeconds $module.Params.stale_seconds }
+    catch {
+        $failure = Get-NodeFailure -ErrorRecord $_
+        if ($failure.reason -eq 'run_locked') { throw }
+        $failure
+    }
+}
+
 function Clear-DeadRun {
     # Everything dead runs have left. Fills pending: what has to be waited for first, and of which kind it is.
-    param($Lock)
+    param($Lock, $Blocked)
+    if ($null -ne $Blocked) {
+        # What stands in these files is not believed or cannot be changed, so the arguments of the guard decide: nobody but
+        # an administrator can have written those.
+        if (-not $module.CheckMode -and -not (Restore-DeadService -Order (Get-GuardOrder) -Dead 'a dead run')) {
+            Set-ServicePending
+            return
+        }
+        $first = if ($did.Count -gt 0) { " ($($did.ToArray() -join '; '))" } else { '' }
+        throw (New-NodeFailure -Reason $Blocked.reason -Detail @{ did = $did.ToArray() } -Message (
+                '{0}; nothing was read or removed there{1}' -f $Blocked.message, $first))
+    }
     $module.Result['pending'] = @(Resolve-ForeignJob)
     $module.Result['pending_reason'] = 'foreign_job_alive'
     if ($module.Result['pending'].Count -gt 0) { return }
     if (-not (Resolve-Lease)) {
-        $module.Result['pending'] = @('the start of the service that a dead run has left down')
-        $module.Result['pending_reason'] = 'service_not_restored'
+        Set-ServicePending
         return
     }
     Remove-Leftover
@@ -174,7 +224,12 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['inherited'] = ''
     $module.Result['pending'] = @()
     $module.Result['pending_reason'] = ''
-    $lock = Read-RunLock
+    $module.Result['problem'] = ''
+    $module.Result['logon_failed'] = $false
+    # A lock that somebody else may have put there holds nobody.
+    $isTrusted = $true
+    try { Assert-FolderTrust -Path (Get-StateFolder) } catch { $isTrusted = $false }
+    $lock = if ($isTrusted) { Read-RunLock }
     $ours = $null -ne $lock -and $lock.run_id -ceq $runId
     if ($module.Params.state -eq 'released') {
         $module.Result['changed'] = $ours
@@ -182,14 +237,17 @@ Invoke-NodeModule -Module $module -Body {
     }
     else {
         if ($null -ne $lock -and $lock.fresh -and -not $ours) { throw (New-LockFailure -Lock $lock) }
-        # The lock before anything is decided or cleaned up, so that of two runs only one does. Recovery holds it while it works; a node without a state
-        # folder has nothing to recover.
+        # The lock before anything is decided or cleaned up, so that of two runs only one does. Recovery holds it
+        # while it works; a node without a state folder has nothing to recover.
         $keep = $module.Params.state -eq 'acquired'
         $take = -not $module.CheckMode -and ($keep -or [IO.Directory]::Exists((Get-StateFolder)))
         if ($keep) { $module.Result['changed'] = -not $ours }
         try {
-            if ($take) { New-RunLock -RunId $runId -Holder $module.Params.holder -StaleSeconds $module.Params.stale_seconds }
-            Clear-DeadRun -Lock $lock
+            # What must not be believed is not written to either. Without a lock only the service is looked after.
+            $blocked = Get-Distrust
+            $take = $take -and $null -eq $blocked
+            if ($take) { $blocked = Get-LockProblem }
+            Clear-DeadRun -Lock $lock -Blocked $blocked
         }
         catch {
             # A call that fails holds nothing it did not hold before.

@@ -53,6 +53,9 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         node = variables.get("inventory_hostname", "")
         begun, started = time.monotonic(), utc_text()
+        if variables.get("alteryx_preflight_folder_trust") == "warn":
+            # Read by NodeTrust.psm1, which every module uses that touches a folder of ours.
+            self._task.environment = [*(self._task.environment or []), {"ALTERYX_OPS_FOLDER_TRUST": "warn"}]
         secrets: set[str] = set()
         try:
             if self.refuses_unknown_variables:

@@ -13,7 +13,7 @@ Results = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 SPARE_SECONDS = 60.0
-"""The guards of the other nodes must not act between the gate and the stop of the controller."""
+"""What the window job may need from here to its stop."""
 
 
 def check(run_id: str, controller: str, leases: Results, stops: Results, age: float = 0.0, open_within: float = 3600.0) -> None:
@@ -25,7 +25,8 @@ def check(run_id: str, controller: str, leases: Results, stops: Results, age: fl
         leases: node -> result of maintenance_lease, of every node of the fleet.
         stops: node -> result of alteryx_service, of every node but the controller.
         age: seconds since the first lease was taken.
-        open_within: seconds after which the guards of the other nodes restore their services if the controller has not gone down.
+        open_within: seconds after the first lease within which the controller has to be stopped; the deadlines of the
+            other guards count on it.
 
     Raises:
         StepFailed: gate_closed, naming the first node that is not ready.
@@ -43,4 +44,5 @@ def check(run_id: str, controller: str, leases: Results, stops: Results, age: fl
         if stopped.get("failed") or stopped.get("unreachable") or state != "Stopped":
             raise StepFailed("gate_closed", f"the service of the node is not Stopped ({state})", {"node": node})
     if len(leases) > 1 and age > open_within - SPARE_SECONDS:
-        raise StepFailed("gate_closed", f"the first lease was taken {age:.0f} s ago, and guards restore {open_within:.0f} s after it", {"node": controller})
+        message = f"the first lease was taken {age:.0f} s ago, and the window has to open within {open_within:.0f} s"
+        raise StepFailed("gate_closed", message, {"node": controller})

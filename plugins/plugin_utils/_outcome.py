@@ -80,6 +80,7 @@ REASONS: dict[str, Reason] = _table(
     ("lease_taken", 8, "Another run holds this node. Wait for its end; its guard brings the service back at the deadline."),
     # The guard could not be proved: nothing has been stopped.
     ("task_refused", 3, "Check that the account may create scheduled tasks and that no policy forbids it."),
+    ("task_unknown", 1, "Check that the Task Scheduler service of the node runs, then run recover.yml. Lease and guard stay."),
     ("drill_unanswered", 3, "Check that the Task Scheduler runs and that no policy or security software blocks PowerShell scripts run by SYSTEM."),
     ("drill_wrong_account", 3, "Check what changes the account of scheduled tasks on this node."),
     ("no_lease", 3, "A service is stopped only under a lease of the same run; take one with maintenance_lease first."),
@@ -107,6 +108,7 @@ REASONS: dict[str, Reason] = _table(
     ("held_by_operator", 7, "The file HOLD keeps the service down. Run restore-service.cmd in the state folder of the node when that is over."),
     ("controller_silent", 2, "Its service runs; look why nobody answers there, or correct alteryx_window_controller_port or alteryx_window_health_url."),
     ("service_restored_late", 2, "The service is back. Read the Alteryx service log for why its start took longer, or raise alteryx_window_start_timeout."),
+    ("service_logon_failed", 7, "Correct the password of the service's account (or unlock it), then start the service now."),
     ("service_not_restored", 7, "Start the service on this node now (Start-Service AlteryxService) and read the Alteryx service log."),
     # Files, archive, verification.
     ("critical_file_missing", 1, "Check the Alteryx installation of this node: this file must exist."),

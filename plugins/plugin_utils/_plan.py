@@ -9,7 +9,17 @@ import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from . import _critical_files, _database_dump, _folder_trust, _mongodb, _names, _persistence, _runtime_settings, _schedules, _topology
+from . import (
+    _critical_files,
+    _database_dump,
+    _health,
+    _mongodb,
+    _names,
+    _persistence,
+    _runtime_settings,
+    _schedules,
+    _topology,
+)
 from ._mongodb import Connection
 from ._outcome import StepFailed
 
@@ -96,6 +106,7 @@ class NodePlan:
     standby: bool = False
     controller_host: str = ""
     controller_port: int = 0
+    controller_url: str = ""
     dump: dict[str, t.Any] = field(default_factory=lambda: dict(NO_DUMP))
     resumes_schedules: bool = False
     """Has a dead run left a record that this one can use?"""
@@ -228,10 +239,10 @@ def _schedules_left(facts: Facts, request: Request) -> tuple[bool, str]:
 
 
 def _check_state_folders(facts: Facts, request: Request) -> list[str]:
-    problems = [found for folder in facts["trust"] if (found := _folder_trust.problem(folder))]
-    if problems and request.folder_trust == "enforce":
-        raise StepFailed("folder_untrusted", problems[0])
-    return problems
+    for folder in facts["trust"]:
+        if folder["link"] or (folder["access"] and request.folder_trust == "enforce"):
+            raise StepFailed("folder_untrusted", folder["link"] or folder["access"])
+    return [folder["access"] for folder in facts["trust"] if folder["access"]]
 
 
 def _check_service(node_plan: NodePlan, facts: Facts, request: Request) -> None:
@@ -338,6 +349,8 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
         node.warnings += [text for name, text in warnings if name == node.name]
         if topology.controller:
             node.controller_port = _runtime_settings.service_port(read_settings(facts[topology.controller]["settings"]))
+        if topology.controller:
+            _plan_health(node, facts, topology.controller)
         if topology.controller not in ("", node.name):
             node.controller_host = _topology.host_of(place.controller_address)
             node.controller_port = _topology.port_of(place.controller_address) or node.controller_port
@@ -351,6 +364,14 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
         topology.start_tiers(fleet.stop_order) if request.stops_services else (),
         (partial,) if partial else (),
     )
+
+
+def _plan_health(node: NodePlan, facts: t.Mapping[str, Facts], controller: str) -> None:
+    """By which address the node knows that the controller answers; "" for the port."""
+    own = None if node.name == controller else facts[node.name]["health"]
+    node.controller_url, problem = _health.usable_url(facts[controller]["health"], own)
+    if problem:
+        node.warnings.append(f"{problem}, so the port of the controller tells whether it answers")
 
 
 def _plan_dump_named(node: NodePlan, facts: t.Mapping[str, Facts], request: Request, database: Database) -> None:

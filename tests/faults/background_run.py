@@ -28,6 +28,10 @@ TIMES: dict[str, object] = {
     "alteryx_window_stop_timeout": 60, "alteryx_window_dump_timeout": 240, "alteryx_window_start_timeout": 180}
 
 
+# For a proof that a test sees what it says: a folder with ansible_collections in it, whose collection runs instead of this one.
+OTHER_COLLECTION = os.environ.get("ALTERYX_TEST_COLLECTION", "")
+
+
 class BackgroundRun:
     """One run of ansible-playbook that goes on while the test looks at the node."""
 
@@ -38,6 +42,9 @@ class BackgroundRun:
         self._reports = folder / "reports"
         self._output = folder / "output.txt"
         self._orphans: list[int] = []
+        if OTHER_COLLECTION and playbooks == PLAYBOOKS:
+            environment = {"ANSIBLE_COLLECTIONS_PATH": OTHER_COLLECTION, **(environment or {})}
+            playbooks = Path(OTHER_COLLECTION) / "ansible_collections" / "alteryx_ops" / "server_backup" / "playbooks"
         variables = TIMES | {"alteryx_report_directory": str(self._reports)} | dict(extra_vars or {})
         command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), "-i", str(lab.inventory), "-l", "alteryx_lab",
                    "-e", json.dumps(variables)]

@@ -74,6 +74,7 @@ def _repair(lab: Lab) -> None:
     watch.signal_processes(lab.node, "JobHost.ps1", signal.SIGKILL)
     watch.signal_processes(lab.node, watch.DUMP, signal.SIGKILL)
     lab.end_engines()
+    lab.node.empty_again()
     top = watch.state_file(lab, "run.json").parent
     for folder in top.glob("*.json/"):  # what a test has put in the way of a file
         folder.rmdir()

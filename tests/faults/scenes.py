@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 
 from tests.integration.lab_of_tests import Lab
+from tests.lab import wine_node
+from tests.lab.node import SERVICE
 
 from . import measurements
 from .background_run import HEARTBEAT_STALE, LOCK_STALE, BackgroundRun
@@ -53,3 +55,11 @@ def note_restarts(name: str, restarts: list[Restart]) -> None:
     """Both times of some restarts."""
     measurements.note(f"{name}: start asked for after the dump's end", [restart.asked for restart in restarts])
     measurements.note(f"{name}: Running after the dump's end", [restart.running for restart in restarts], ALIVE_LIMIT)
+
+
+def set_start_type(lab: Lab, start_type: str) -> None:
+    """Whether Windows starts the service at boot: auto or demand. From the next boot on."""
+    # Wine's sc.exe has no config; its service manager reads this at boot.
+    key = rf"HKLM\System\CurrentControlSet\Services\{SERVICE}"
+    number = {"auto": "2", "demand": "3"}[start_type]
+    wine_node.run(lab.node.folder, "reg.exe", "add", key, "/v", "Start", "/t", "REG_DWORD", "/d", number, "/f")

@@ -66,7 +66,7 @@ def test_without_a_drill_that_has_passed_nothing_is_stopped(lab: Lab, start: Sta
 @pytest.mark.parametrize("check", [pytest.param("on", marks=on_wine), pytest.param("off", marks=on_wine)])
 def test_a_job_whose_lease_has_another_generation_ends_its_dump(lab: Lab, start: Start, watching: Watch, copy: CollectionCopy, check: str) -> None:
     if check == "off":
-        copy.change("plugins/module_utils/WindowJob.ps1", "[int]$now.generation -ne [int]$lease.generation", "$false")
+        copy.change("plugins/module_utils/WindowJob.ps1", "[int]$now.lease.generation -ne [int]$lease.generation", "$false")
     lab.node.behave(emongodump_delay_ms="8000")
     run = start("database_backup.yml", environment=copy.environment, playbooks=copy.playbooks)
     in_dump(lab, run)

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import records
 from tests.integration.lab_of_tests import Lab
-from tests.lab import control, wine_node
-from tests.lab.node import SERVICE
+from tests.lab import control
 
 from . import measurements
 from .background_run import HEARTBEAT_STALE
 from .conftest import Start
-from .scenes import DEAD_LIMIT, guard_restores, in_dump, next_run_is_good, wait_for_stale_lock
+from .scenes import DEAD_LIMIT, guard_restores, in_dump, next_run_is_good, set_start_type, wait_for_stale_lock
 from .watch import WINDOW_JOB, Watch, guard_acted, guard_log, read_state, signal_processes, state_file, until
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
@@ -67,7 +67,7 @@ def test_a_node_that_reboots_with_the_service_down_comes_up_with_it(lab: Lab, st
     in_dump(lab, run)
     run.kill_everything()
     # With "demand" Windows does not start it at boot: only the guard's boot trigger can.
-    _set_start_type(lab, start_type)
+    set_start_type(lab, start_type)
     try:
         began = time.monotonic()
         lab.node.reboot()
@@ -79,7 +79,7 @@ def test_a_node_that_reboots_with_the_service_down_comes_up_with_it(lab: Lab, st
             # It writes once the service has been Running for two seconds.
             until(lambda: "the node has booted since the lease was taken" in guard_log(lab), 15, "the guard's word")
     finally:
-        _set_start_type(lab, "auto")
+        set_start_type(lab, "auto")
     lab.node.behave()
     next_run_is_good(lab, start)
 
@@ -140,20 +140,39 @@ def test_a_damaged_lease_does_not_make_the_next_run_forget_that_the_service_was_
     next_run_is_good(lab, start)
 
 
-@pytest.mark.parametrize("file", ["jobs/*/status.json", "heartbeat.json"])
-def test_a_job_that_cannot_write_ends_the_dump_before_it_starts_the_service(lab: Lab, start: Start, watching: Watch, file: str) -> None:
+def test_a_job_without_a_heartbeat_ends_the_dump_before_it_starts_the_service(lab: Lab, start: Start, watching: Watch) -> None:
     lab.node.behave(emongodump_delay_ms="90000")
     run = start("database_backup.yml")
     in_dump(lab, run)
     run.kill_everything()
-    (target,) = state_file(lab, "lease.json").parent.glob(file)
-    target.unlink()
-    target.mkdir()  # as on a full disk: nothing can be written there
+    heartbeat = state_file(lab, "heartbeat.json")
+    heartbeat.unlink()
+    heartbeat.mkdir()
     failed = time.monotonic()
     until(lambda: watching.since(failed) is not None, DEAD_LIMIT, f"Running; seen {watching.history()}, guard.log: {guard_log(lab)}")
-    measurements.note(f"job that cannot write {file}: Running after it", [watching.since(failed) or 0.0], DEAD_LIMIT)
+    measurements.note("job that cannot write its heartbeat: Running after it", [watching.since(failed) or 0.0], DEAD_LIMIT)
     assert watching.dumps[0][1] - watching.dumps[0][0] < 80
     assert lab.node.service().state == "Running"
+
+
+def test_a_job_that_cannot_say_how_far_it_is_goes_on(lab: Lab, start: Start, watching: Watch) -> None:
+    lab.node.behave(emongodump_delay_ms="30000")
+    run = start("database_backup.yml")
+    in_dump(lab, run)
+    (status,) = state_file(lab, "jobs").glob("*/status.json")
+    with status.open("r+b") as file:
+        content = file.read()
+        kept = status.with_name("kept.json")
+        kept.write_bytes(content)
+    status.unlink()
+    status.mkdir()
+    time.sleep(5)
+    status.rmdir()
+    kept.rename(status)
+    run.finish().assert_ok()
+    assert len(watching.dumps) == 1
+    assert not guard_acted(lab)
+    assert lab.leftovers() == []
 
 
 def test_a_process_id_that_is_used_again_is_not_taken_for_the_job(lab: Lab, start: Start, watching: Watch) -> None:
@@ -164,11 +183,11 @@ def test_a_process_id_that_is_used_again_is_not_taken_for_the_job(lab: Lab, star
     signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL)
     (other,) = [process for process in lab.node.processes() if process.name.lower() == "services.exe"]
     heartbeat = read_state(lab, "heartbeat.json")
-    state_file(lab, "heartbeat.json").write_text(json.dumps(heartbeat | {"process_id": other.pid}), encoding="utf-8")
+    records.write(state_file(lab, "heartbeat.json"), heartbeat | {"process_id": other.pid})
     for file in state_file(lab, "jobs").glob("*/status.json"):
         status = json.loads(file.read_text(encoding="utf-8"))
         assert status["state"] == "running"
-        file.write_text(json.dumps(status | {"process_id": other.pid}), encoding="utf-8")
+        records.write(file, status | {"process_id": other.pid}, 4096)
     seconds = guard_restores(lab, watching, time.monotonic())
     measurements.note("process id used again: Running after it", [seconds], DEAD_LIMIT)
     until(lambda: f"(process {other.pid}) has ended" in guard_log(lab), 15, "the guard's word")
@@ -218,12 +237,6 @@ def test_a_run_after_a_failed_restart_inherits_that_the_service_was_running(lab:
     assert lab.node.service().state == "Running"
     assert "service Stopped -> Stopped" not in run.text
     assert lab.leftovers() == []
-
-
-def _set_start_type(lab: Lab, start_type: str) -> None:
-    # Wine's sc.exe has no config; its service manager reads this at boot.
-    wine_node.run(lab.node.folder, "reg.exe", "add", rf"HKLM\System\CurrentControlSet\Services\{SERVICE}", "/v", "Start", "/t", "REG_DWORD",
-                  "/d", {"auto": "2", "demand": "3"}[start_type], "/f")
 
 
 def _down_seconds(watching: Watch) -> float:

@@ -34,7 +34,7 @@ LEASE = rf"{STATE_FOLDER}\lease.json"
 STAGING = r"D:\AlteryxStaging"
 ARCHIVES = r"D:\AlteryxBackups"
 # What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the folders jobs and logs may stay.
-PASSING = ("run.json", "lease.json", "heartbeat.json", "guard-state.json", "controller-down.txt", "STATUS.txt", "restore-service.cmd", "HOLD", "schedules.json")
+PASSING = ("run.json", "lease.json", "heartbeat.json", "STATUS.txt", "restore-service.cmd", "HOLD", "schedules.json")
 _LABCTL = wine_node.LABCTL
 
 

@@ -68,6 +68,8 @@ function global:Get-CimInstance([string] $ClassName, [string] $Filter, [string] 
         New-Object psobject -Property @{ PartComponent = New-Object psobject -Property @{ CimSystemProperties = $class; Domain = $each[1]; Name = $each[2] } }
     }
 }
-$answer['domain'] = (Get-NodeInventory -Wanted (Get-Wanted 'Long'))['ad_groups']
+# Here and not in the runspace of its own, which does not know the function above.
+$found = & (Get-Module -Name 'NodeInventory') { & $script:DomainGroupScript 3 ([Environment]::MachineName) }
+$answer['domain'] = @{ state = 'found'; value = @($found); why = '' }
 $answer['asked'] = $script:asked.ToArray()
 ConvertTo-Json -InputObject $answer -Depth 9 -Compress

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import reasons
+from tests import reasons, records
 from tests.lab import layout
 from tests.node.engine import Engine
 
@@ -20,14 +20,22 @@ pytestmark = pytest.mark.wine
 STATE_JOBS = r"C:\ProgramData\AlteryxOps\jobs"
 
 
-def refused(engine: Engine, call: str) -> tuple[str, str]:
+# Wine keeps only a part of an access list.
+WARN = {"ALTERYX_OPS_FOLDER_TRUST": "warn"}
+
+
+def refused(engine: Engine, call: str, environment: dict[str, str] = WARN) -> tuple[str, str]:
     """Reason and message of a call that fails."""
     # The control node starts and asks jobs by it; it is not among the code that runs without Ansible.
     module = engine.path(r"C:\scripts\NodeJob.psm1")
     module.parent.mkdir(exist_ok=True)
     shutil.copyfile(layout.ROOT / "plugins" / "module_utils" / module.name, module)
     load = rf"New-Module -Name NodeJob -ScriptBlock ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{module.name}'))) | Import-Module"
-    answer = engine.run(f"{load}\ntry {{ $null = {call} }} catch {{ ConvertTo-NodeJson -InputObject (Get-NodeFailure -ErrorRecord $_) }}")
+    script = f"""{load}
+    Import-NodeType -Name 'ProcessTable'
+    try {{ $null = {call} }}
+    catch {{ ConvertTo-NodeJson -InputObject (Get-NodeFailure -ErrorRecord $_) }}"""
+    answer = engine.run(script, environment=environment)
     failure = json.loads(answer)
     reasons.saw(failure["reason"])
     return failure["reason"], failure["message"]
@@ -40,7 +48,7 @@ def job(engine: Engine) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     status = {"run_id": "r", "state": "running", "phase": "dump", "done_bytes": 0, "total_bytes": 0, "message": "", "process_id": 99_999_999,
               "process_birth": 1, "job": "WindowJob"}
-    (folder / "status.json").write_text(json.dumps(status), encoding="utf-8")
+    records.write(folder / "status.json", status, 4096)
     return folder
 
 
@@ -52,10 +60,18 @@ def test_a_job_there_already_is_not_started_again(engine: Engine, job: Path) -> 
 
 def test_a_job_whose_process_is_gone_has_died(engine: Engine, job: Path) -> None:
     reason, message = refused(engine, f"Get-NodeJobStatus -Id '{job.name}' -WaitSeconds 5")
-    assert reason == "job_died"
+    assert reason == "job_died", message
     assert "process 99999999" in message
     assert "during dump" in message
 
 
 def test_a_job_nobody_knows_is_lost(engine: Engine) -> None:
     assert refused(engine, "Get-NodeJobStatus -Id 'Never-1'")[0] == "job_lost"
+
+
+def test_jobs_in_a_folder_that_others_may_write_to_are_not_looked_at(engine: Engine, job: Path) -> None:
+    reason, message = refused(engine, "@(Get-NodeJob)", {})
+    assert reason == "folder_untrusted"
+    assert r"C:\ProgramData\AlteryxOps belongs to" in message
+    assert refused(engine, "Start-NodeJob -Id 'New-1' -Job 'WindowJob' -Spec '{}' -Code '{}'", {})[0] == "folder_untrusted"
+    assert [entry.name for entry in job.parent.iterdir()] == [job.name]

@@ -19,7 +19,6 @@ BIN = r"C:\Program Files\Alteryx\bin"
 EXECUTABLE = rf"{BIN}\AlteryxService.exe"
 STATE_FOLDER = r"C:\ProgramData\AlteryxOps"
 # What Windows says about a folder this collection has created.
-OURS = "O:BAG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 
 # The synthetic settings files of the facts pages, by their letters; every value is invented.
 SETTINGS = {
@@ -151,6 +150,7 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
         "cluster_resource": "",
         "reboot_pending": [],
         "trust": [trust(STATE_FOLDER), trust(r"C:\Program Files\AlteryxOps")],
+        "health": {"url": "", "answer": ""},
         "clock_off": 0.1,
     }  # fmt: skip
     for key, value in changes.items():
@@ -164,7 +164,7 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
 
 def trust(path: str, **changes: t.Any) -> dict[str, t.Any]:
     """What node_info says about who may write into a folder of ours."""
-    return {"path": path, "exists": True, "sddl": OURS, "link": "", **changes}
+    return {"path": path, "link": "", "access": "", **changes}
 
 
 def lock(**changes: t.Any) -> dict[str, t.Any]:

@@ -90,3 +90,14 @@ def test_a_refusal_of_the_node_is_passed_on(clock: harness.Time) -> None:
         alteryx_service.ActionModule, {**ARGUMENTS, "state": "stopped"}, lambda _: {"failed": True, "reason": "no_lease", "msg": "no lease of this run"}
     )
     assert (result["reason"], result["exit_code"], result["message"]) == ("no_lease", 3, "no lease of this run")
+
+
+def test_a_service_whose_account_cannot_log_on_is_not_waited_for(clock: harness.Time) -> None:
+    service = Service(clock, 10_000)
+
+    def refused(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        return service(arguments) | {"problem": "the account could not log on", "logon_failed": True}
+
+    result = harness.run(alteryx_service.ActionModule, ARGUMENTS, refused)
+    assert (result["reason"], result["exit_code"], len(service.waits)) == ("service_logon_failed", 7, 1)
+    assert "the account could not log on" in result["msg"]

@@ -73,7 +73,7 @@ def test_the_job_gets_all_it_needs_to_work_alone() -> None:
     assert json.loads(controller.calls[0]["_spec"]) == {
         "run_id": samples.RUN_ID, "service": "AyxSvc", "executable": samples.EXECUTABLE, "bin_folder": samples.BIN, "staging_directory": samples.STAGING,
         "dump_folder": rf"{samples.STAGING}\{samples.RUN_ID}\files\database", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30,
-        "max_downtime": 40, "space_reserve": 500_000_000, "expected_bytes": 3_000_000, "method": "emongodump",
+        "leftover_timeout": 300, "max_downtime": 40, "space_reserve": 500_000_000, "expected_bytes": 3_000_000, "method": "emongodump",
     }  # fmt: skip
 
 

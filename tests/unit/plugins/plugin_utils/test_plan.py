@@ -262,8 +262,8 @@ def test_a_lease_that_left_nothing_down_is_no_matter() -> None:
     assert refused(lease={**LEFT, "prior_state": "Stopped"}, service__state="StopPending").reason.name == "service_in_transition"
 
 
-FOREIGN = samples.trust(samples.STATE_FOLDER, sddl="O:BUG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)")
-LINKED = samples.trust(r"C:\Program Files\AlteryxOps", link=r"C:\Program Files")
+FOREIGN = samples.trust(samples.STATE_FOLDER, access=rf"{samples.STATE_FOLDER} belongs to BU, not to Administrators or SYSTEM")
+LINKED = samples.trust(r"C:\Program Files\AlteryxOps", link=r"C:\Program Files is a link to somewhere else")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -274,15 +274,10 @@ def test_a_folder_that_somebody_could_have_prepared_is_refused_by_name(mode: str
     assert said in failure.message
 
 
-def test_whoever_only_wants_to_be_warned_hears_of_every_folder() -> None:
-    warnings = planned(asked={"folder_trust": "warn"}, trust=[FOREIGN, LINKED]).warnings
-    assert len(warnings) == 2
-    assert samples.STATE_FOLDER in warnings[0]
-    assert r"C:\Program Files is a link" in warnings[1]
-
-
-def test_folders_that_are_not_there_yet_are_no_matter() -> None:
-    assert planned(trust=[samples.trust("C:\\x", exists=False, sddl="")]).warnings == []
+def test_whoever_only_wants_to_be_warned_is_warned_of_access_and_still_refused_for_a_link() -> None:
+    (warning,) = planned(asked={"folder_trust": "warn"}, trust=[FOREIGN]).warnings
+    assert samples.STATE_FOLDER in warning
+    assert refused(asked={"folder_trust": "warn"}, trust=[FOREIGN, LINKED]).reason.name == "folder_untrusted"
 
 
 def test_a_database_folder_that_is_absent_is_named() -> None:
@@ -447,6 +442,18 @@ def test_a_worker_of_another_controller_is_refused_where_services_stop_and_said_
         assert _plan.plan_fleet(facts, samples.request(), fleet).controller == "controller1"
     facts["controller1"]["system"]["fqdn"] = "AYX-CTL.example.test"
     assert _plan.plan_fleet(facts, samples.request()).controller == "controller1"
+
+
+def test_every_node_of_a_fleet_knows_by_what_the_controller_answers() -> None:
+    url = "https://alteryx.example.test/webapi"
+    facts = fleet_facts(worker1="c", controller1="b", ui1="d")
+    for host, answer in {"worker1": "200", "controller1": "200", "ui1": "timed out"}.items():
+        facts[host]["health"] = {"url": url, "answer": answer}
+    nodes = {node.name: node for node in _plan.plan_fleet(facts, samples.request()).nodes}
+    assert {name: node.controller_url for name, node in nodes.items()} == {"worker1": url, "controller1": url, "ui1": ""}
+    assert "the port of the controller tells whether it answers" in nodes["ui1"].warnings[0]
+    facts["controller1"]["health"]["answer"] = "503"
+    assert {node.controller_url for node in _plan.plan_fleet(facts, samples.request()).nodes} == {""}
 
 
 def test_a_standby_controller_takes_part_with_its_configuration_alone() -> None:

@@ -1,0 +1,50 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The registry key of this collection. Only Administrators and SYSTEM may write below HKLM\SOFTWARE, and a value can
+# be written while the drive is full.
+#
+#   HKLM\SOFTWARE\AlteryxOps\Boot     volatile: id, a text that is new after every boot
+#   HKLM\SOFTWARE\AlteryxOps\Guard    volatile: what the guard remembers from one firing to the next (Guard.ps1)
+#   HKLM\SOFTWARE\AlteryxOps\Starts   start attempts that failed at the log-on of the service (NodeService.psm1)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$script:OwnKey = 'SOFTWARE\AlteryxOps'
+
+function Open-OwnKey {
+    <#
+    .SYNOPSIS
+    A subkey of ours, in the view of 64-bit programs; nothing when it is absent. With Create it is made and can be
+    written; Volatile: gone after a boot.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [switch] $Create,
+        [switch] $Volatile
+    )
+    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+    try {
+        if (-not $Create) { return $machine.OpenSubKey("$script:OwnKey\$Name") }
+        # First the key above it: a key that is made on the way to a volatile one is volatile too, and then takes no
+        # other children.
+        $machine.CreateSubKey($script:OwnKey).Dispose()
+        $options = if ($Volatile) { [Microsoft.Win32.RegistryOptions]::Volatile } else { [Microsoft.Win32.RegistryOptions]::None }
+        $machine.CreateSubKey("$script:OwnKey\$Name", [Microsoft.Win32.RegistryKeyPermissionCheck]::ReadWriteSubTree, $options)
+    }
+    finally { $machine.Dispose() }
+}
+
+function Remove-OwnKey {
+    <# .SYNOPSIS
+    Deletes a subkey of ours; an absent one is fine. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Name)
+    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+    try { $machine.DeleteSubKeyTree("$script:OwnKey\$Name", $false) }
+    finally { $machine.Dispose() }
+}
+
+Export-ModuleMember -Function Open-OwnKey, Remove-OwnKey

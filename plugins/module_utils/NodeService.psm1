@@ -1,0 +1,286 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRegistry
+
+# A Windows service, as the service manager and the registry tell. Its states are the truth; a request is never taken
+# for its effect.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+Add-Type -AssemblyName System.ServiceProcess
+
+# Numbers of Windows: winerror.h.
+$script:RequestTimeout = 1053
+$script:Disabled = 1058
+$script:DoesNotExist = 1060
+$script:LogonFailed = 1069
+
+# Guard.ps1 has the same two numbers.
+$script:LogonFailureSeconds = 900
+$script:LogonFailuresAllowed = 2
+
+function Get-NodeService {
+    <#
+    .SYNOPSIS
+    The service as a hashtable: exists, name, state (Running, Stopped, StartPending, ...), start_type, account,
+    process_id, started (UTC text of its process, or empty), executable, dependants (names of running services that
+    need it).
+    #>
+    param([Parameter(Mandatory = $true)][string] $Name)
+    $answer = @{
+        exists = $false; name = $Name; state = 'Absent'; start_type = ''; account = ''; executable = ''
+        process_id = 0; started = ''; dependants = @()
+    }
+    $controller = New-Object System.ServiceProcess.ServiceController $Name
+    try {
+        try { $answer.state = [string]$controller.Status }
+        catch {
+            if ((Get-NativeError -Exception $_.Exception) -eq $script:DoesNotExist) { return $answer }
+            throw
+        }
+        $answer.exists = $true
+        $answer.name = $controller.ServiceName
+        $needed = @($controller.DependentServices | Where-Object { $_.Status -ne 'Stopped' })
+        $answer.dependants = @($needed | ForEach-Object { $_.ServiceName })
+    }
+    finally { $controller.Dispose() }
+    $answer.process_id = [AlteryxOps.ProcessTable]::GetServiceProcess($Name)
+    $birth = if ($answer.process_id -ne 0) { Get-ProcessBirth -ProcessId $answer.process_id } else { 0 }
+    if ($birth -gt 0) {
+        $answer.started = Get-UtcText -Time (New-Object System.DateTime ($birth * 10000), ([DateTimeKind]::Utc))
+    }
+    $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Name")
+    if ($null -ne $key) {
+        try {
+            $answer.account = [string]$key.GetValue('ObjectName', '')
+            $types = @('Boot', 'System', 'Auto', 'Manual', 'Disabled')
+            $answer.start_type = [string]$types[[int]$key.GetValue('Start', 3)]
+            # GetValue replaces environment variables, as the service manager does.
+            $command = [string]$key.GetValue('ImagePath', '')
+        }
+        finally { $key.Dispose() }
+        if ($command -match '^\s*"([^"]+)"') { $answer.executable = $Matches[1] }
+        elseif ($command -match '^\s*(.+?\.exe)(\s|$)') { $answer.executable = $Matches[1] }
+        else { $answer.executable = $command }
+    }
+    $answer
+}
+
+function Get-ServiceStatus {
+    <#
+    .SYNOPSIS
+    Only the state, cheap enough to ask four times a second; Unknown when the service manager does not tell. Never throws,
+    so that one question without an answer ends no dump and no start.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Name)
+    $controller = New-Object System.ServiceProcess.ServiceController $Name
+    try { [string]$controller.Status }
+    catch {
+        Write-Verbose -Message "${Name}: $_"
+        'Unknown'
+    }
+    finally { $controller.Dispose() }
+}
+
+function Wait-ServiceState {
+    <#
+    .SYNOPSIS
+    Waits until the service is in the state, at most TimeoutSeconds. Returns reached (bool) and states: what was seen,
+    each with at (UTC text).
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][string] $State,
+        [Parameter(Mandatory = $true)][double] $TimeoutSeconds,
+        [scriptblock] $OnTick
+    )
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $states = New-Object System.Collections.ArrayList
+    $last = ''
+    while ($true) {
+        $now = Get-ServiceStatus -Name $Name
+        if ($now -ne $last) {
+            $null = $states.Add(@{ state = $now; at = Get-UtcText })
+            $last = $now
+        }
+        if ($now -eq $State) { return @{ reached = $true; states = $states.ToArray() } }
+        if ($watch.Elapsed.TotalSeconds -gt $TimeoutSeconds) {
+            return @{ reached = $false; states = $states.ToArray() }
+        }
+        if ($OnTick) { & $OnTick }
+        Start-Sleep -Milliseconds 200
+    }
+}
+
+function Start-ServiceSurely {
+    <#
+    .SYNOPSIS
+    Asks for a start until the service is Running and stays so for two seconds, at most TimeoutSeconds. One refused
+    start proves nothing: directly after a stop, while the old process still ends, the service manager answers with
+    errors that are gone a second later, and a service may fall back. A service that is disabled or absent is asked
+    once; one whose account cannot log on, twice in 15 minutes. What OnTick throws does not end the wait. Returns
+    reached, states (each with state and at), running_after (seconds until it was first seen Running for good),
+    problem (the last refusal as text) and error (its number, 0 for none).
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][double] $TimeoutSeconds,
+        [scriptblock] $OnTick
+    )
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $states = New-Object System.Collections.ArrayList
+    $answer = @{ reached = $false; states = @(); running_after = 0.0; problem = ''; error = 0 }
+    $last = ''
+    $nextRequest = 0.0
+    $pause = 1.0
+    while ($true) {
+        $seconds = $watch.Elapsed.TotalSeconds
+        $now = Get-ServiceStatus -Name $Name
+        if ($now -ne $last) {
+            $null = $states.Add(@{ state = $now; at = Get-UtcText })
+            if ($now -eq 'Running') { $answer.running_after = $seconds }
+            $last = $now
+        }
+        if ($now -eq 'Running' -and $seconds - $answer.running_after -ge 2) {
+            $answer.reached = $true
+            break
+        }
+        if ($now -ne 'Running' -and $seconds -gt $TimeoutSeconds) { break }
+        if ($now -eq 'Stopped' -and $seconds -ge $nextRequest) {
+            $asked = Request-ServiceStart -Name $Name
+            if ($asked.error -ne 0) {
+                $answer.problem = $asked.problem
+                $answer.error = $asked.error
+            }
+            # Only a person can change that; the guard goes on asking.
+            if ($asked.too_soon -or @($script:Disabled, $script:DoesNotExist) -contains $asked.error) { break }
+            $nextRequest = $watch.Elapsed.TotalSeconds + $pause
+            $pause = [Math]::Min($pause * 2, 5)
+        }
+        if ($OnTick) { try { & $OnTick } catch { Write-Verbose -Message "tick: $_" } }
+        Start-Sleep -Milliseconds 200
+    }
+    $answer.states = $states.ToArray()
+    $answer
+}
+
+function Get-NativeError {
+    # The number of Windows inside what .NET wraps around a refusal; -1 when there is none.
+    param([Exception] $Exception)
+    for ($cause = $Exception; $null -ne $cause; $cause = $cause.InnerException) {
+        if ($cause -is [ComponentModel.Win32Exception]) { return [int]$cause.NativeErrorCode }
+    }
+    -1
+}
+
+function Request-ServiceStart {
+    # Asks the service manager to start the service; does not wait. Returns error (0 when the start is under way),
+    # problem (text) and too_soon: nothing was asked for, because two starts have failed at the log-on.
+    param([Parameter(Mandatory = $true)][string] $Name)
+    $mark = Add-StartMark
+    $controller = New-Object System.ServiceProcess.ServiceController $Name
+    $failure = 0
+    $problem = ''
+    try {
+        if ($null -ne $mark -and $mark.too_soon) {
+            $problem = "the account of the service could not log on (error $script:LogonFailed); " +
+            'a start is asked for at most twice in 15 minutes, so that the account is not locked'
+            return @{ error = $script:LogonFailed; problem = $problem; too_soon = $true }
+        }
+        $controller.Start()
+    }
+    catch {
+        $failure = Get-NativeError -Exception $_.Exception
+        $problem = $_.Exception.GetBaseException().Message
+        if ($failure -eq $script:LogonFailed) { $problem = "the account of the service could not log on (error $failure)" }
+        $controller.Refresh()
+        # What matters is what comes of it: a request that failed may be under way all the same.
+        if (@('StartPending', 'Running') -contains [string]$controller.Status) { $failure = 0 }
+    }
+    finally {
+        $controller.Dispose()
+        Complete-StartMark -Mark $mark -ErrorNumber $failure
+    }
+    @{ error = $failure; problem = $problem; too_soon = $false }
+}
+
+function Add-StartMark {
+    # Announces a start attempt to all who start: job, guard, playbook and recovery. too_soon: of the attempts before
+    # this one, two in the last 15 minutes have failed at the log-on or are under way, and a third might lock the
+    # account. Each attempt is a value of its own, named after its time, so that two at the same moment see each
+    # other. Nothing where the registry refuses: then the start is asked for all the same.
+    try {
+        $key = Open-OwnKey -Name 'Starts' -Create
+        try {
+            $now = [DateTime]::UtcNow.Ticks
+            $own = '{0}-{1}' -f $now.ToString('d19', [Globalization.CultureInfo]::InvariantCulture), $PID
+            $key.SetValue($own, 'asked')
+            $before = 0
+            foreach ($name in @($key.GetValueNames() | Where-Object { $_ -cmatch '^\d{19}-\d+$' })) {
+                $age = ($now - [long]$name.Substring(0, 19)) / 1e7
+                # An attempt that has had no answer for a minute belongs to a process that died.
+                if ($age -gt $script:LogonFailureSeconds) { $key.DeleteValue($name, $false) }
+                elseif ([string]::CompareOrdinal($name, $own) -ge 0) { continue }
+                elseif ($age -lt 60 -or [string]$key.GetValue($name, '') -eq 'failed') { $before++ }
+            }
+            if ($before -ge $script:LogonFailuresAllowed) { $key.DeleteValue($own, $false) }
+            @{ name = $own; too_soon = $before -ge $script:LogonFailuresAllowed }
+        }
+        finally { $key.Dispose() }
+    }
+    catch { Write-Verbose -Message "the start attempt is not counted: $_" }
+}
+
+function Complete-StartMark {
+    # What came of a start attempt. Only those that failed at the log-on count on; one that did not shows that the
+    # account is well.
+    param($Mark, [int] $ErrorNumber)
+    if ($null -eq $Mark -or $Mark.too_soon) { return }
+    try {
+        $key = Open-OwnKey -Name 'Starts' -Create
+        try {
+            if ($ErrorNumber -eq $script:LogonFailed) { $key.SetValue($Mark.name, 'failed') }
+            elseif ($ErrorNumber -eq 0) { foreach ($name in $key.GetValueNames()) { $key.DeleteValue($name, $false) } }
+            else { $key.DeleteValue($Mark.name, $false) }
+        }
+        finally { $key.Dispose() }
+    }
+    catch { Write-Verbose -Message "the start attempt is not counted: $_" }
+}
+
+function Test-LogonFailure {
+    <# .SYNOPSIS
+    Is this error number of Start-ServiceSurely a log-on that failed? #>
+    param([Parameter(Mandatory = $true)][int] $ErrorNumber)
+    $ErrorNumber -eq $script:LogonFailed
+}
+
+function Request-ServiceStop {
+    <#
+    .SYNOPSIS
+    Asks the service manager to stop the service; does not wait. A service that is stopping or stopped already is
+    fine.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Name)
+    $controller = New-Object System.ServiceProcess.ServiceController $Name
+    try {
+        if (@('Stopped', 'StopPending') -contains [string]$controller.Status) { return }
+        try { $controller.Stop() }
+        catch {
+            # The service manager gives up after 30 s with a service that is slow to answer (LPHANDLER_FUNCTION), and
+            # the service stops all the same.
+            if ((Get-NativeError -Exception $_.Exception) -eq $script:RequestTimeout) { return }
+            $controller.Refresh()
+            if (@('Stopped', 'StopPending') -notcontains [string]$controller.Status) { throw }
+        }
+    }
+    finally { $controller.Dispose() }
+}
+
+Export-ModuleMember -Function Get-NodeService, Get-ServiceStatus, Wait-ServiceState, Start-ServiceSurely,
+    Test-LogonFailure, Request-ServiceStop

@@ -1,0 +1,100 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A folder of ours on the node has become a junction: nothing below it is read or removed, and the service comes back."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.lab_of_tests import STATE_FOLDER, Lab
+
+from .conftest import Start
+from .scenes import in_dump, wait_for_stale_lock
+from .watch import WINDOW_JOB, Watch, signal_processes, state_file
+
+pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(900)]
+
+TARGET = r"D:\Precious"
+
+
+@pytest.fixture
+def target(lab: Lab) -> Iterator[Path]:
+    """What the junction leads to."""
+    folder = lab.node.path(TARGET)
+    (folder / "Old-run-window").mkdir(parents=True)
+    (folder / "Old-run-window" / "spec.json").write_text("{}", encoding="utf-8")
+    (folder / "kept.txt").write_text("kept", encoding="utf-8")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text(encoding="utf-8") for file in folder.rglob("*") if file.is_file()}
+
+
+def replace_by_junction(lab: Lab) -> Path:
+    """The folder of the jobs becomes a junction; returns the link."""
+    jobs = state_file(lab, "jobs")
+    if jobs.is_dir():
+        shutil.rmtree(jobs)
+    lab.node.junction(rf"{STATE_FOLDER}\jobs", TARGET)
+    return jobs
+
+
+def test_recover_brings_the_service_back_and_refuses_the_clean_up_by_name(
+    lab: Lab, start: Start, watching: Watch, target: Path
+) -> None:
+    lab.minute(3600)  # recover.yml is to be there before the guard
+    before = content(target)
+    lab.node.behave(emongodump_delay_ms="120000")
+    run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 2})
+    in_dump(lab, run)
+    run.kill_everything()
+    signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL)
+    lab.node.behave()
+    wait_for_stale_lock(lab, 2)
+    assert lab.node.service().state == "Stopped"
+    link = replace_by_junction(lab)
+    try:
+        recovered = start("recover.yml").finish()
+        assert lab.node.service().state == "Running"
+        assert recovered.rc == 3, recovered.output
+        assert rf"{STATE_FOLDER}\jobs is a link to somewhere else" in recovered.text
+        assert "started AlteryxService" in recovered.text
+        assert content(target) == before
+    finally:
+        link.unlink()
+
+
+def test_verification_refuses_to_work_in_a_folder_that_leads_elsewhere(lab: Lab, start: Start, target: Path) -> None:
+    start("config_backup.yml").finish().assert_ok()
+    before = content(target)
+    link = replace_by_junction(lab)
+    try:
+        verified = start("verify_backup.yml").finish()
+        assert verified.rc == 3, verified.output
+        assert rf"{STATE_FOLDER}\jobs is a link to somewhere else" in verified.text
+        assert content(target) == before
+    finally:
+        link.unlink()
+
+
+def test_a_backup_refuses_such_a_folder_before_anything_is_stopped(
+    lab: Lab, start: Start, watching: Watch, target: Path
+) -> None:
+    start("config_backup.yml").finish().assert_ok()
+    before = content(target)
+    link = replace_by_junction(lab)
+    try:
+        start("database_backup.yml").finish().assert_failed(3, "folder_untrusted")
+        assert watching.state == "Running"
+        assert watching.dumps == []
+        assert content(target) == before
+    finally:
+        link.unlink()
