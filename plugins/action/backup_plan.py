@@ -60,8 +60,10 @@ class ActionModule(NodeAction):
                 f"{_said_of_data(node)}{node.archive_folder}\\{node.base_name}.zip"
             )
             if request.stops_services and node.name not in (planned.controller, "") and not node.standby:
-                sign = node.controller_url or f"port {node.controller_port} of {node.controller_host}"
-                _display.display(f"plan: {node.name} is started again once {sign} answers")
+                host = variables.get("alteryx_window_controller_address") or node.controller_host
+                port = variables.get("alteryx_window_controller_port") or node.controller_port
+                sign = node.controller_url or f"port {port} of {host}"
+                _display.display(f"plan: {node.name} starts again once {sign} has been down and answers")
         return {"changed": False, "plan": plan, "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES}}
 
 

@@ -19,8 +19,10 @@ $look = @{ next = 0.0 }
 function Get-ReasonToEnd {
     if ($watch.Elapsed.TotalSeconds -lt $look.next) { return '' }
     $look.next = $watch.Elapsed.TotalSeconds + 1
-    if ($stagingDrive.AvailableFreeSpace -lt $Spec.space_reserve) { return 'space_reserve' }
-    Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Spec.dump_folder) -TotalBytes $Spec.expected_bytes
+    try { if ($stagingDrive.AvailableFreeSpace -lt $Spec.space_reserve) { return 'space_reserve' } }
+    catch { Write-Verbose -Message "free space: $_" }
+    try { Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Spec.dump_folder) -TotalBytes $Spec.expected_bytes }
+    catch { Write-Verbose -Message "size of the dump: $_" }
     ''
 }
 

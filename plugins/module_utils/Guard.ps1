@@ -182,11 +182,12 @@ function Get-LiveProcess {
     param([int] $Id, [long] $Birth)
     if ($Id -eq 0) { return }
     try { $process = [Diagnostics.Process]::GetProcessById($Id) }
-    catch [ArgumentException] { return }
-    catch { Write-Verbose -Message "process ${Id}: $_"; return }
+    catch { return }
     try {
         if ($process.HasExited) { return }
-        if ([long][Math]::Floor($process.StartTime.ToUniversalTime().Ticks / 10000) -ne $Birth) { return }
+        # Without the rest the division is exact; else PowerShell makes a double of it, which is rounded.
+        $ticks = $process.StartTime.ToUniversalTime().Ticks
+        if ([long](($ticks - $ticks % 10000) / 10000) -ne $Birth) { return }
     }
     catch { Write-Verbose -Message "process ${Id}: $_" }
     $process
@@ -252,18 +253,31 @@ function Get-ReasonOfController {
     $where = if ($ControllerUrl) { $ControllerUrl } else { '{0}:{1}' -f $ControllerHost, $ControllerPort }
     $controller = New-Object System.ServiceProcess.ServiceController $Service
     $watch = [Diagnostics.Stopwatch]::StartNew()
+    # One question without an answer proves nothing.
+    $silent = 0
     while ($true) {
         $answers = if ($ControllerUrl) { Test-Url } else { Test-Port }
-        if (-not $answers) { Write-Memory -Name 'controller_down' -Value 1 }
-        elseif ((Read-Memory -Name 'controller_down') -eq 1) {
+        $silent = if ($answers) { 0 } else { $silent + 1 }
+        if ($silent -ge 2) { Write-Memory -Name 'controller_down' -Value 1 }
+        elseif ($answers -and (Read-Memory -Name 'controller_down') -eq 1) {
             return "the controller ($where) has been down and answers again"
         }
         Start-Sleep -Seconds 2
+        # Looked at again at once, whatever this node's own service does.
+        if ($silent -eq 1) { continue }
         $controller.Refresh()
         $isReleased = -not [IO.File]::Exists((Join-Path -Path $state -ChildPath 'lease.json'))
         $isOver = $isReleased -or $watch.Elapsed.TotalSeconds -gt $lookSeconds
         if ($isOver -or [string]$controller.Status -ne 'Stopped') { return '' }
     }
+}
+
+function Get-ReasonOfBusy {
+    $now = [int](Get-Monotonic)
+    $since = Read-Memory -Name 'busy_since'
+    if ($since -eq 0) { Write-Memory -Name 'busy_since' -Value $now }
+    elseif ($now - $since -gt $HeartbeatStale) { return "the heartbeat cannot be read for $($now - $since) s" }
+    ''
 }
 
 function Get-ReasonToAct {
@@ -276,7 +290,10 @@ function Get-ReasonToAct {
     if ($HeartbeatStale -gt 0) {
         $beat = Read-State -Name 'heartbeat.json' -Record
         if ($beat.state -eq 'absent') { return 'the heartbeat is absent' }
-        if ($beat.state -ne 'read') { return "the heartbeat cannot be read ($($beat.state))" }
+        if ($beat.state -eq 'damaged') { return 'the heartbeat is damaged' }
+        # Held by another program: it counts as long as a heartbeat of that age would.
+        if ($beat.state -eq 'busy') { return Get-ReasonOfBusy }
+        Write-Memory -Name 'busy_since' -Value 0
         if ([bool]$beat.data.stop_requested) {
             $age = (Get-Monotonic) - [double]$beat.data.monotonic
             if ($age -gt $HeartbeatStale) { return ('the heartbeat is {0} s old' -f [int]$age) }
@@ -355,14 +372,18 @@ function Request-Start {
         $now = [DateTime]::UtcNow.Ticks
         $mark = '{0}-{1}' -f $now.ToString('d19', [Globalization.CultureInfo]::InvariantCulture), $PID
         $key.SetValue($mark, 'asked')
-        $before = 0
+        $failed = 0
+        $asked = 0
         foreach ($name in @($key.GetValueNames() | Where-Object { $_ -cmatch '^\d{19}-\d+$' })) {
             $age = ($now - [long]$name.Substring(0, 19)) / 1e7
-            $counts = $age -lt 60 -or ($age -le $logonFailureSeconds -and [string]$key.GetValue($name, '') -eq 'failed')
-            if ($counts -and [string]::CompareOrdinal($name, $mark) -lt 0) { $before++ }
+            if ($age -gt $logonFailureSeconds -or [string]::CompareOrdinal($name, $mark) -ge 0) { continue }
+            if ([string]$key.GetValue($name, '') -eq 'failed') { $failed++ }
+            elseif ($age -lt 60) { $asked++ }
         }
-        if ($before -ge $logonFailuresAllowed) {
+        if ($failed + $asked -ge $logonFailuresAllowed) {
             $key.DeleteValue($mark, $false)
+            # Attempts of others that are under way: asked again when it is known what comes of them.
+            if ($failed -lt $logonFailuresAllowed) { return @{ error = 0; problem = '' } }
             $problem = 'two starts in 15 minutes have failed at the log-on of its account'
             return @{ error = $logonFailed; problem = $problem }
         }
@@ -395,6 +416,12 @@ function Remove-Guard {
         Justification = 'the guard acts on its own')]
     param()
     $null = Invoke-Tool -Name 'schtasks.exe' -Arguments '/Delete /TN "\AlteryxOps\Guard" /F'
+    if ([IO.File]::Exists((Join-Path -Path $system -ChildPath 'Tasks\AlteryxOps\Guard'))) {
+        # A guard without a lease would act for ever.
+        Write-GuardLog -Text 'the Task Scheduler did not delete the guard, so its lease stays; next try in a minute'
+        return
+    }
+    Write-GuardLog -Text "$Service was as before at $firingsUntilGone firings; the guard has removed itself"
     foreach ($name in @('lease.json', 'heartbeat.json', 'STATUS.txt', 'restore-service.cmd')) {
         try { [IO.File]::Delete((Join-Path -Path $state -ChildPath $name)) } catch { Write-Verbose -Message "${name}: $_" }
     }
@@ -467,8 +494,5 @@ if (-not $isBack) {
 }
 Write-Memory -Name 'acted' -Value 1
 $running = if ($isBack) { (Read-Memory -Name 'running') + 1 } else { 0 }
-if ($running -ge $firingsUntilGone) {
-    Remove-Guard
-    Write-GuardLog -Text "$Service was as before at $firingsUntilGone firings; the guard has removed itself"
-}
+if ($running -ge $firingsUntilGone) { Remove-Guard }
 else { Write-Memory -Name 'running' -Value $running }

@@ -107,7 +107,7 @@ function Write-JobResult {
 # The first status is what whoever started the job waits for.
 New-NodeRecord -Path $jobStatusPath -Length $jobStatusBytes -Data $jobStatus
 if (-not $holdsChildren) {
-    $text = "Windows refused a job object (error $holdProblem): what this job starts is ended by name, not with it"
+    $text = "Windows refused a job object (error $holdProblem), so child processes do not end with this job by themselves"
     Write-JobLog -Level 'WARNING' -Text $text
 }
 

@@ -188,8 +188,7 @@ function Stop-NodeJob {
     if ($read.state -ne 'read' -or $read.data.state -ne 'running') { return $false }
     if (-not (Test-JobProcess -Status $read.data)) { return $false }
     # What the job has started dies with it (see JobHost.ps1); what did not join it is ended one by one.
-    $null = Stop-NodeProcessTree -ProcessId ([int]$read.data.process_id) -Birth ([long]$read.data.process_birth)
-    $true
+    Stop-NodeProcessTree -ProcessId ([int]$read.data.process_id) -Birth ([long]$read.data.process_birth)
 }
 
 function Invoke-NodeJobOperation {

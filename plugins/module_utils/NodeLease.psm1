@@ -152,7 +152,7 @@ function Write-NodeNotice {
         "Since:     $(Get-UtcText)"
         "Back by:   $($Lease.deadline) at the latest; the scheduled task $script:GuardTask sees to that, also after a reboot."
         "Start now: run restore-service.cmd in this folder. The backup that is running then fails and says so."
-        "Keep down: create a file named HOLD in this folder; remove it and run restore-service.cmd to end that."
+        "Keep down: create a file named HOLD in this folder. To end that, run restore-service.cmd; it removes HOLD."
     )
     Write-NodeText -Path (Get-StatePath -Name 'STATUS.txt') -Text (($text -join "`r`n") + "`r`n")
     $command = "@echo off`r`nrem Starts the Alteryx service now, whatever a backup is doing.`r`ndel ""%~dp0HOLD"" 2>nul`r`nsc.exe start ""$($Lease.service)""`r`n"

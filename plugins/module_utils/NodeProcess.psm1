@@ -55,7 +55,7 @@ function Stop-NodeProcessTree {
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][int] $ProcessId, [long] $Birth = 0)
-    Stop-ProcessUntilGone -Read { [AlteryxOps.ProcessTable]::ReadTree($ProcessId, $Birth) | ForEach-Object { $_.Id } }
+    Stop-ProcessUntilGone -Read { [AlteryxOps.ProcessTable]::ReadTree($ProcessId, $Birth) }
 }
 
 function Stop-HeldProcess {
@@ -72,16 +72,17 @@ function Stop-ProcessUntilGone {
     param([scriptblock] $Read)
     $watch = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
-        $left = @()
+        $left = $null
         # What one of them has started meanwhile shows at the next look.
         try { $left = @(& $Read) }
         catch { Write-Verbose -Message "processes: $_" }
-        if ($left.Count -eq 0) { return $true }
+        if ($null -ne $left -and $left.Count -eq 0) { return $true }
         if ($watch.Elapsed.TotalSeconds -gt 10) { return $false }
-        foreach ($id in $left) {
-            try { $null = [AlteryxOps.ProcessTable]::Finish($id, 500) }
-            catch { Write-Verbose -Message "process ${id}: $_" }
+        foreach ($process in $left) {
+            try { $null = [AlteryxOps.ProcessTable]::Finish($process.Id, $process.Birth, 500) }
+            catch { Write-Verbose -Message "process $($process.Id): $_" }
         }
+        Start-Sleep -Milliseconds 50
     }
 }
 

@@ -35,37 +35,32 @@ function Get-NodeService {
         exists = $false; name = $Name; state = 'Absent'; start_type = ''; account = ''; executable = ''
         process_id = 0; started = ''; dependants = @()
     }
+    $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Name")
+    if ($null -eq $key) { return $answer }
+    try {
+        $answer.account = [string]$key.GetValue('ObjectName', '')
+        $types = @('Boot', 'System', 'Auto', 'Manual', 'Disabled')
+        $answer.start_type = [string]$types[[int]$key.GetValue('Start', 3)]
+        # GetValue replaces environment variables, as the service manager does.
+        $command = [string]$key.GetValue('ImagePath', '')
+    }
+    finally { $key.Dispose() }
+    if ($command -match '^\s*"([^"]+)"') { $answer.executable = $Matches[1] }
+    elseif ($command -match '^\s*(.+?\.exe)(\s|$)') { $answer.executable = $Matches[1] }
+    else { $answer.executable = $command }
+    $answer.exists = $true
+    $answer.state = Get-ServiceStatus -Name $Name
     $controller = New-Object System.ServiceProcess.ServiceController $Name
     try {
-        try { $answer.state = [string]$controller.Status }
-        catch {
-            if ((Get-NativeError -Exception $_.Exception) -eq $script:DoesNotExist) { return $answer }
-            throw
-        }
-        $answer.exists = $true
-        $answer.name = $controller.ServiceName
         $needed = @($controller.DependentServices | Where-Object { $_.Status -ne 'Stopped' })
         $answer.dependants = @($needed | ForEach-Object { $_.ServiceName })
     }
+    catch { $answer.dependants = @('(not known)') }
     finally { $controller.Dispose() }
     $answer.process_id = [AlteryxOps.ProcessTable]::GetServiceProcess($Name)
     $birth = if ($answer.process_id -ne 0) { Get-ProcessBirth -ProcessId $answer.process_id } else { 0 }
     if ($birth -gt 0) {
         $answer.started = Get-UtcText -Time (New-Object System.DateTime ($birth * 10000), ([DateTimeKind]::Utc))
-    }
-    $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Name")
-    if ($null -ne $key) {
-        try {
-            $answer.account = [string]$key.GetValue('ObjectName', '')
-            $types = @('Boot', 'System', 'Auto', 'Manual', 'Disabled')
-            $answer.start_type = [string]$types[[int]$key.GetValue('Start', 3)]
-            # GetValue replaces environment variables, as the service manager does.
-            $command = [string]$key.GetValue('ImagePath', '')
-        }
-        finally { $key.Dispose() }
-        if ($command -match '^\s*"([^"]+)"') { $answer.executable = $Matches[1] }
-        elseif ($command -match '^\s*(.+?\.exe)(\s|$)') { $answer.executable = $Matches[1] }
-        else { $answer.executable = $command }
     }
     $answer
 }
@@ -159,7 +154,8 @@ function Start-ServiceSurely {
             }
             # Only a person can change that; the guard goes on asking.
             if ($asked.too_soon -or @($script:Disabled, $script:DoesNotExist) -contains $asked.error) { break }
-            $nextRequest = $watch.Elapsed.TotalSeconds + $pause
+            # A domain controller that does not answer for a moment looks like a wrong password.
+            $nextRequest = $watch.Elapsed.TotalSeconds + $(if ($asked.error -eq $script:LogonFailed) { 60 } else { $pause })
             $pause = [Math]::Min($pause * 2, 5)
         }
         if ($OnTick) { try { & $OnTick } catch { Write-Verbose -Message "tick: $_" } }
@@ -187,6 +183,10 @@ function Request-ServiceStart {
     $failure = 0
     $problem = ''
     try {
+        # Attempts of others that are under way: asked again when it is known what comes of them.
+        if ($null -ne $mark -and $mark.waits -and -not $mark.too_soon) {
+            return @{ error = 0; problem = ''; too_soon = $false }
+        }
         if ($null -ne $mark -and $mark.too_soon) {
             $problem = "the account of the service could not log on (error $script:LogonFailed); " +
             'a start is asked for at most twice in 15 minutes, so that the account is not locked'
@@ -198,9 +198,8 @@ function Request-ServiceStart {
         $failure = Get-NativeError -Exception $_.Exception
         $problem = $_.Exception.GetBaseException().Message
         if ($failure -eq $script:LogonFailed) { $problem = "the account of the service could not log on (error $failure)" }
-        $controller.Refresh()
         # What matters is what comes of it: a request that failed may be under way all the same.
-        if (@('StartPending', 'Running') -contains [string]$controller.Status) { $failure = 0 }
+        if (@('StartPending', 'Running') -contains (Get-ServiceStatus -Name $Name)) { $failure = 0 }
     }
     finally {
         $controller.Dispose()
@@ -220,16 +219,19 @@ function Add-StartMark {
             $now = [DateTime]::UtcNow.Ticks
             $own = '{0}-{1}' -f $now.ToString('d19', [Globalization.CultureInfo]::InvariantCulture), $PID
             $key.SetValue($own, 'asked')
-            $before = 0
+            $failed = 0
+            $asked = 0
             foreach ($name in @($key.GetValueNames() | Where-Object { $_ -cmatch '^\d{19}-\d+$' })) {
                 $age = ($now - [long]$name.Substring(0, 19)) / 1e7
                 # An attempt that has had no answer for a minute belongs to a process that died.
                 if ($age -gt $script:LogonFailureSeconds) { $key.DeleteValue($name, $false) }
                 elseif ([string]::CompareOrdinal($name, $own) -ge 0) { continue }
-                elseif ($age -lt 60 -or [string]$key.GetValue($name, '') -eq 'failed') { $before++ }
+                elseif ([string]$key.GetValue($name, '') -eq 'failed') { $failed++ }
+                elseif ($age -lt 60) { $asked++ }
             }
-            if ($before -ge $script:LogonFailuresAllowed) { $key.DeleteValue($own, $false) }
-            @{ name = $own; too_soon = $before -ge $script:LogonFailuresAllowed }
+            $waits = $failed + $asked -ge $script:LogonFailuresAllowed
+            if ($waits) { $key.DeleteValue($own, $false) }
+            @{ name = $own; waits = $waits; too_soon = $failed -ge $script:LogonFailuresAllowed }
         }
         finally { $key.Dispose() }
     }
@@ -240,7 +242,7 @@ function Complete-StartMark {
     # What came of a start attempt. Only those that failed at the log-on count on; one that did not shows that the
     # account is well.
     param($Mark, [int] $ErrorNumber)
-    if ($null -eq $Mark -or $Mark.too_soon) { return }
+    if ($null -eq $Mark -or $Mark.waits) { return }
     try {
         $key = Open-OwnKey -Name 'Starts' -Create
         try {
@@ -263,21 +265,17 @@ function Test-LogonFailure {
 function Request-ServiceStop {
     <#
     .SYNOPSIS
-    Asks the service manager to stop the service; does not wait. A service that is stopping or stopped already is
-    fine.
+    Asks the service manager to stop the service; does not wait. A service that is stopping or stopped already is fine.
     #>
     param([Parameter(Mandatory = $true)][string] $Name)
+    if (@('Stopped', 'StopPending') -contains (Get-ServiceStatus -Name $Name)) { return }
     $controller = New-Object System.ServiceProcess.ServiceController $Name
-    try {
-        if (@('Stopped', 'StopPending') -contains [string]$controller.Status) { return }
-        try { $controller.Stop() }
-        catch {
-            # The service manager gives up after 30 s with a service that is slow to answer (LPHANDLER_FUNCTION), and
-            # the service stops all the same.
-            if ((Get-NativeError -Exception $_.Exception) -eq $script:RequestTimeout) { return }
-            $controller.Refresh()
-            if (@('Stopped', 'StopPending') -notcontains [string]$controller.Status) { throw }
-        }
+    try { $controller.Stop() }
+    catch {
+        # The service manager gives up after 30 s with a service that is slow to answer (Microsoft Learn,
+        # LPHANDLER_FUNCTION), and the service stops all the same.
+        if ((Get-NativeError -Exception $_.Exception) -eq $script:RequestTimeout) { return }
+        if (@('Stopped', 'StopPending') -notcontains (Get-ServiceStatus -Name $Name)) { throw }
     }
     finally { $controller.Dispose() }
 }

@@ -110,7 +110,7 @@ function Get-NodeTaskXml {
     scheduler that does not answer may still run the task.
     #>
     param([Parameter(Mandatory = $true)][string] $Name)
-    $answer = Invoke-TaskQuery -ArgumentList @('/TN', $Name, '/XML', '/HRESULT')
+    $answer = Invoke-TaskQuery -ArgumentList @('/TN', $Name, '/HRESULT', '/XML')
     if ($answer.exit_code -eq 0) { return $answer.stdout }
     $file = Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath ('Tasks' + $Name)
     if ([IO.File]::Exists($file)) { $why = "its file $file exists" }
@@ -121,7 +121,7 @@ function Get-NodeTaskXml {
         if ($answer.exit_code -eq 0) { return '' }
         $why = ('{0} {1}' -f $answer.stderr.Trim(), $answer.stdout.Trim()).Trim()
     }
-    $message = "The Task Scheduler does not tell whether the task $Name is registered: $why (exit code $($answer.exit_code))"
+    $message = "The Task Scheduler did not say whether the task $Name is registered: $why (exit code $($answer.exit_code))"
     throw (New-NodeFailure -Reason 'task_unknown' -Message $message)
 }
 

@@ -184,9 +184,22 @@ namespace AlteryxOps
         {
             ProcessEntry[] all = Read();
             List<ProcessEntry> tree = new List<ProcessEntry>();
+            ProcessEntry own = null;
+            foreach (ProcessEntry entry in all)
+            {
+                if (entry.Id == id && (birth == 0 || entry.Birth == birth))
+                {
+                    own = entry;
+                }
+            }
+            if (own == null && birth == 0)
+            {
+                // Windows keeps the parent's id of every process, however long that parent is gone.
+                return tree.ToArray();
+            }
             ProcessEntry root = new ProcessEntry();
             root.Id = id;
-            root.Birth = birth;
+            root.Birth = own == null ? birth : own.Birth;
             tree.Add(root);
             for (int index = 0; index < tree.Count; index++)
             {
@@ -200,27 +213,29 @@ namespace AlteryxOps
                 }
             }
             tree.RemoveAt(0);
-            foreach (ProcessEntry entry in all)
+            if (own != null)
             {
-                if (entry.Id == id && (birth == 0 || entry.Birth == birth))
-                {
-                    tree.Insert(0, entry);
-                }
+                tree.Insert(0, own);
             }
             return tree.ToArray();
         }
 
         /// <summary>Ends one process and waits for its end, at most that long. True when it lives no more. Never throws:
-        /// a process that is dying already refuses to be ended.</summary>
-        public static bool Finish(int id, int milliseconds)
+        /// a process that is dying already refuses to be ended. Birth tells it from a later one with its id (0: any).
+        /// </summary>
+        public static bool Finish(int id, long birth, int milliseconds)
         {
-            IntPtr process = OpenProcess(Terminate | Synchronize, false, id);
+            IntPtr process = OpenProcess(Terminate | Synchronize | QueryLimited, false, id);
             if (process == IntPtr.Zero)
             {
                 return GetBirth(id) == 0;
             }
             try
             {
+                if (birth != 0 && BirthOf(process) != birth)
+                {
+                    return true;
+                }
                 TerminateProcess(process, 1);
                 return WaitForSingleObject(process, milliseconds) == Signaled;
             }
@@ -269,10 +284,10 @@ namespace AlteryxOps
             return true;
         }
 
-        /// <summary>Ids of the other processes in our job object; empty where there is none.</summary>
-        public static int[] ReadHeld()
+        /// <summary>The other processes in our job object; empty where there is none.</summary>
+        public static ProcessEntry[] ReadHeld()
         {
-            List<int> held = new List<int>();
+            List<ProcessEntry> held = new List<ProcessEntry>();
             if (_job == IntPtr.Zero)
             {
                 return held.ToArray();
@@ -291,7 +306,7 @@ namespace AlteryxOps
                     int id = (int)Marshal.ReadIntPtr(list, 8 + (index * IntPtr.Size)).ToInt64();
                     if (id != GetCurrentProcessId())
                     {
-                        held.Add(id);
+                        held.Add(Describe(id, 0, string.Empty));
                     }
                 }
             }

@@ -98,11 +98,12 @@ function Stop-DumpProcess {
         Justification = 'the job acts on its own')]
     param()
     $null = Stop-HeldProcess
-    if ($beat.tool_id -ne 0) { $null = Stop-NodeProcessTree -ProcessId $beat.tool_id -Birth $beat.tool_birth }
+    if ($beat.tool_birth -ne 0) { $null = Stop-NodeProcessTree -ProcessId $beat.tool_id -Birth $beat.tool_birth }
     if ($Spec.method -ne 'emongodump' -or (Get-ServiceStatus -Name $Spec.service) -ne 'Stopped') { return }
     $names = @('mongod.exe', 'mongodump.exe')
     foreach ($process in @(Get-AlteryxProcess -BinFolder $Spec.bin_folder -Name $names -Surely)) {
-        $null = Stop-NodeProcessTree -ProcessId $process.process_id
+        $birth = Get-ProcessBirth -ProcessId $process.process_id
+        if ($birth -gt 0) { $null = Stop-NodeProcessTree -ProcessId $process.process_id -Birth $birth }
     }
 }
 
@@ -245,7 +246,7 @@ finally {
         }
         catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
     }
-    # Without this word the guard looks three times more and goes.
+    # Tells the guard that the service is back; otherwise it would take the end of this job for a crash.
     if ($restored) { Write-Beat -Now -Finished }
 }
 Write-JobStatus -Phase 'collect'

@@ -51,6 +51,12 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
         if ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
             throw (New-NodeFailure -Reason 'lease_taken' -Message ('The run {0} holds the lease of this node until {1}' -f $lease.run_id, $lease.deadline))
         }
+        # A service that this run has stopped is not one that was stopped before.
+        $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
+        if ($null -ne $order -and $order.prior_state -eq 'Running' -and (Get-ServiceStatus -Name $order.service) -ne 'Running') {
+            $message = "$($order.service) was Running when a lease of this node was taken and is not now; it has to be brought back first"
+            throw (New-NodeFailure -Reason 'lease_taken' -Message $message)
+        }
         $module.Result['changed'] = $true
         if (-not $module.CheckMode) {
             $folder = Install-NodeCode -Code $module.Params._code

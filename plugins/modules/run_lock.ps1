@@ -87,8 +87,10 @@ function Assert-NoWindow {
     param($Lease, [string] $Status)
     if ($module.Params.window_over -or $module.Params.foreign_job -eq 'cancel' -or -not [string]$Lease.controller_host) { return }
     if ([string]$Lease.boot -cne (Get-BootIdentity) -or (Get-MonotonicSecond) -ge [double]$Lease.deadline_monotonic) { return }
-    throw (New-NodeFailure -Reason 'window_open' -Message ('{0} of this node is {1}, held for the window of the run {2} on {3}, until {4} at the latest; whether that run lives is known there' -f
-            $Lease.service, $Status, $Lease.run_id, $Lease.controller_host, $Lease.deadline))
+    $message = '{0} on this node is {1}: the run {2} on {3} holds it for its window, until {4} at the latest. ' +
+    'Only {3} knows whether that run is still alive'
+    throw (New-NodeFailure -Reason 'window_open' -Message (
+            $message -f $Lease.service, $Status, $Lease.run_id, $Lease.controller_host, $Lease.deadline))
 }
 
 function Resolve-Lease {
@@ -122,6 +124,12 @@ function Restore-DeadService {
         if (Test-NodeHold) {
             $message = "$name is $status since $Dead and is left so, because the file HOLD is in the state folder"
             throw (New-NodeFailure -Reason 'held_by_operator' -Message $message)
+        }
+        # A start into a dump would spoil it; the window job itself brings the service back.
+        $job = Get-WindowJobProcess
+        if ($job -ne 0) {
+            $message = "The window job of this node lives (process $job); it restores $name itself"
+            throw (New-NodeFailure -Reason 'foreign_job_alive' -Message $message)
         }
         $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
         $module.Result['problem'] = $wait.problem
@@ -190,6 +198,8 @@ function Clear-DeadRun {
     if ($null -ne $Blocked) {
         # What stands in these files is not believed or cannot be changed, so the arguments of the guard decide: nobody but
         # an administrator can have written those.
+        $lease = Read-NodeLease
+        if ($null -ne $lease) { Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service)) }
         if (-not $module.CheckMode -and -not (Restore-DeadService -Order (Get-GuardOrder) -Dead 'a dead run')) {
             Set-ServicePending
             return

@@ -72,7 +72,7 @@ REASONS: dict[str, Reason] = _table(
     ("node_name_invalid", 3, "Rename the host in the inventory: its name becomes a folder name on Windows."),
     ("cluster_resource", 3, "The service belongs to a failover cluster; take the resource offline with the cluster's own means and back up with config mode."),
     ("dependants_running", 3, "Stop the named services first; they would be stopped with the service and not come back by themselves."),
-    ("folder_untrusted", 3, "Remove the folder (after a look at what is in it), or give it to Administrators with access for SYSTEM and Administrators only."),
+    ("folder_untrusted", 3, "Look at what is in the folder. Then take other accounts out of its permissions (icacls), or remove it while no run lives."),
     ("hold_present", 3, "Somebody wants this node left alone. Remove the file HOLD when that is over."),
     ("run_locked", 8, "Wait for the end of that run. If its control node is gone, the lock becomes stale by itself; then run again."),
     ("foreign_job_alive", 8, "Wait for its end, or decide with alteryx_preflight_foreign_job: wait, take_over or cancel."),

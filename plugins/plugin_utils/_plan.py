@@ -349,7 +349,7 @@ def plan_fleet(facts: t.Mapping[str, Facts], request: Request, fleet: Fleet | No
         node.warnings += [text for name, text in warnings if name == node.name]
         if topology.controller:
             node.controller_port = _runtime_settings.service_port(read_settings(facts[topology.controller]["settings"]))
-        if topology.controller:
+        if topology.controller and request.stops_services:
             _plan_health(node, facts, topology.controller)
         if topology.controller not in ("", node.name):
             node.controller_host = _topology.host_of(place.controller_address)

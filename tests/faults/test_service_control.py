@@ -15,7 +15,7 @@ from tests.integration.lab_of_tests import Lab
 from . import measurements
 from .conftest import Start
 from .scenes import in_dump
-from .watch import DUMP, Watch, guard_acted, host_processes, until
+from .watch import DUMP, Watch, guard_acted, guard_log, host_processes, until
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -58,6 +58,7 @@ def test_processes_that_do_not_end_in_time_are_named_and_the_service_comes_back(
 def test_a_member_of_the_dump_that_is_dying_saves_no_other(lab: Lab, start: Start, watching: Watch) -> None:
     lab.node.behave(kill="dying_child", emongodump_delay_ms="120000")
     run = start("database_backup.yml", extra_vars={"alteryx_window_dump_timeout": 8}).finish()
+    print(guard_log(lab))  # noqa: T201
     run.assert_failed(5, "dump_timeout")
     assert host_processes(lab.node, DUMP) == []
     assert not [process for process in lab.node.processes() if process.name.lower() == "mongodump.exe"]

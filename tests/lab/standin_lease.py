@@ -69,8 +69,7 @@ def take(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=hold_seconds)
     lease = {"run_id": run_id, "generation": 1, "service": service, "prior_state": found["state"], "start_type": found["start_type"], "boot": _boot(node),
              "deadline_monotonic": now + hold_seconds, "deadline": f"{until:%Y-%m-%d %H:%M:%S} UTC",
-             "heartbeat_stale": arguments["heartbeat_stale"], "controller_host": arguments["controller_host"],
-             "controller_port": arguments["controller_port"], "drilled": False}
+             "heartbeat_stale": arguments["heartbeat_stale"], "controller_host": arguments["controller_host"], "drilled": False}
     write_text(node.path(_LEASE), json.dumps(lease))
     try:
         _register_guard(node)

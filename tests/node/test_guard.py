@@ -10,6 +10,7 @@ registry.
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests import records
+from tests.lab import layout
 from tests.node.engine import Engine
 
 pytestmark = pytest.mark.wine
@@ -148,9 +150,19 @@ def test_a_heartbeat_that_another_program_holds_is_waited_for(engine: Engine, st
 
 
 @pytest.mark.long
-def test_a_heartbeat_that_another_program_holds_for_good_is_a_reason(engine: Engine, state: Path) -> None:
+def test_a_heartbeat_that_another_program_holds_counts_as_long_as_an_old_one_would(engine: Engine, state: Path) -> None:
     beat(engine, state)
-    assert acts(engine, before=HOLD.format(path=rf"{STATE}\heartbeat.json", release=""))
+    held = HOLD.format(path=rf"{STATE}\heartbeat.json", release="")
+    assert not acts(engine, before=held)
+    assert acts(engine, before=held, stale=5, firings=2)
+
+
+def test_every_birth_of_a_job_is_read_as_the_job_itself_has_written_it(engine: Engine) -> None:
+    # A division that PowerShell makes a double of is rounded: 639314171650099960 / 10000 ends in 010 instead of 009.
+    source = (layout.ROOT / "plugins" / "module_utils" / "Guard.ps1").read_text(encoding="utf-8")
+    (expression,) = re.findall(r"\(\[long\]\((.+)\) -ne \$Birth\)", source)
+    script = f"foreach ($ticks in [long]639314171650099960, [long]639314171650095000) {{ [long]({expression}) }}"
+    assert engine.run(script).split() == ["63931417165009", "63931417165009"]
 
 
 SEEN_DOWN = """
