@@ -43,9 +43,10 @@ class ActionModule(NodeAction):
                 return result
             state = answer["service"]["state"]
             problem = f" ({answer['problem']})" if answer.get("problem") else ""
-            if answer.get("logon_failed"):
+            if answer.get("logon_failed") or answer.get("gave_up"):
                 # Only a person can correct that, so nothing is gained by waiting.
-                raise StepFailed("service_logon_failed", f"{arguments['service_name']} is {state}{problem}", result)
+                reason = "service_logon_failed" if answer.get("logon_failed") else "service_not_restored"
+                raise StepFailed(reason, f"{arguments['service_name']} is {state}{problem}", result)
             if time.monotonic() >= deadline:
                 reason = "service_not_restored" if first["goal"] == "Running" else "stop_timeout"
                 raise StepFailed(reason, f"{arguments['service_name']} was not {first['goal']} within {arguments['timeout']} s, it is {state}{problem}", result)

@@ -48,7 +48,7 @@ class ActionModule(NodeAction):
             if not answer["pending"] or self.check_mode:
                 return {**result, "pending": answer["pending"]}
             pending = "; ".join(answer["pending"])
-            if answer.get("pending_reason") == "service_logon_failed":
+            if answer.get("logon_failed") or answer.get("gave_up"):
                 raise StepFailed(answer["pending_reason"], f"not waited for: {pending}", result)
             if time.monotonic() > deadline:
                 raise StepFailed(answer["pending_reason"], f"still waiting after {arguments['wait_timeout']} s for {pending}", result)

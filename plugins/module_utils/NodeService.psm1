@@ -119,7 +119,7 @@ function Start-ServiceSurely {
     errors that are gone a second later, and a service may fall back. A service that is disabled or absent is asked
     once; one whose account cannot log on, twice in 15 minutes. What OnTick throws does not end the wait. Returns
     reached, states (each with state and at), running_after (seconds until it was first seen Running for good),
-    problem (the last refusal as text) and error (its number, 0 for none).
+    problem (the last refusal as text), error (its number, 0 for none) and gave_up (a person has to act first).
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
     param(
@@ -129,7 +129,7 @@ function Start-ServiceSurely {
     )
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $states = New-Object System.Collections.ArrayList
-    $answer = @{ reached = $false; states = @(); running_after = 0.0; problem = ''; error = 0 }
+    $answer = @{ reached = $false; states = @(); running_after = 0.0; problem = ''; error = 0; gave_up = $false }
     $last = ''
     $nextRequest = 0.0
     $pause = 1.0
@@ -153,7 +153,10 @@ function Start-ServiceSurely {
                 $answer.error = $asked.error
             }
             # Only a person can change that; the guard goes on asking.
-            if ($asked.too_soon -or @($script:Disabled, $script:DoesNotExist) -contains $asked.error) { break }
+            if ($asked.too_soon -or @($script:Disabled, $script:DoesNotExist) -contains $asked.error) {
+                $answer.gave_up = $true
+                break
+            }
             # A domain controller that does not answer for a moment looks like a wrong password.
             $nextRequest = $watch.Elapsed.TotalSeconds + $(if ($asked.error -eq $script:LogonFailed) { 60 } else { $pause })
             $pause = [Math]::Min($pause * 2, 5)

@@ -85,6 +85,7 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
             $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
             $module.Result['problem'] = $wait.problem
             $module.Result['logon_failed'] = Test-LogonFailure -ErrorNumber $wait.error
+            $module.Result['gave_up'] = $wait.gave_up
         }
         else {
             Write-NodeNotice -Lease $lease

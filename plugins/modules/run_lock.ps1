@@ -134,6 +134,7 @@ function Restore-DeadService {
         $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
         $module.Result['problem'] = $wait.problem
         $module.Result['logon_failed'] = Test-LogonFailure -ErrorNumber $wait.error
+        $module.Result['gave_up'] = $wait.gave_up
         if (-not $wait.reached) { return $false }
         $null = $did.Add("started $name, which $Dead had left $status")
     }
@@ -236,6 +237,7 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['pending_reason'] = ''
     $module.Result['problem'] = ''
     $module.Result['logon_failed'] = $false
+    $module.Result['gave_up'] = $false
     # A lock that somebody else may have put there holds nobody.
     $isTrusted = $true
     try { Assert-FolderTrust -Path (Get-StateFolder) } catch { $isTrusted = $false }
