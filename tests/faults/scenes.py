@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 from tests.integration.lab_of_tests import Lab
@@ -14,7 +15,7 @@ from tests.lab.node import SERVICE
 from . import measurements
 from .background_run import HEARTBEAT_STALE, LOCK_STALE, BackgroundRun
 from .conftest import MINUTE, Start
-from .watch import DUMP, Restart, Watch, guard_log, host_processes, state_file, until
+from .watch import DUMP, WINDOW_JOB, Restart, Watch, guard_log, host_processes, signal_processes, state_file, until
 
 # With the job alive: within that many seconds of the dump's end.
 ALIVE_LIMIT = 5.0
@@ -55,6 +56,19 @@ def note_restarts(name: str, restarts: list[Restart]) -> None:
     """Both times of some restarts."""
     measurements.note(f"{name}: start asked for after the dump's end", [restart.asked for restart in restarts])
     measurements.note(f"{name}: Running after the dump's end", [restart.running for restart in restarts], ALIVE_LIMIT)
+
+
+def leave_service_down(lab: Lab, start: Start) -> None:
+    """A run dies in its dump together with its window job, and no guard fires: the service stays Stopped."""
+    lab.minute(3600)
+    lab.node.behave(emongodump_delay_ms="120000")
+    run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 2})
+    in_dump(lab, run)
+    run.kill_everything()
+    signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL)
+    lab.node.behave()
+    wait_for_stale_lock(lab, 2)
+    assert lab.node.service().state == "Stopped"
 
 
 def set_start_type(lab: Lab, start_type: str) -> None:

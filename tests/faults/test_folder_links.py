@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import pytest
 from tests.integration.lab_of_tests import STATE_FOLDER, Lab
 
 from .conftest import Start
-from .scenes import in_dump, wait_for_stale_lock
-from .watch import WINDOW_JOB, Watch, signal_processes, state_file
+from .scenes import leave_service_down
+from .watch import Watch, state_file
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -50,16 +49,8 @@ def replace_by_junction(lab: Lab) -> Path:
 def test_recover_brings_the_service_back_and_refuses_the_clean_up_by_name(
     lab: Lab, start: Start, watching: Watch, target: Path
 ) -> None:
-    lab.minute(3600)  # recover.yml is to be there before the guard
     before = content(target)
-    lab.node.behave(emongodump_delay_ms="120000")
-    run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 2})
-    in_dump(lab, run)
-    run.kill_everything()
-    signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL)
-    lab.node.behave()
-    wait_for_stale_lock(lab, 2)
-    assert lab.node.service().state == "Stopped"
+    leave_service_down(lab, start)
     link = replace_by_junction(lab)
     try:
         recovered = start("recover.yml").finish()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 
 import pytest
@@ -14,8 +13,8 @@ import pytest
 from tests.integration.lab_of_tests import STATE_FOLDER, Lab
 
 from .conftest import Start
-from .scenes import in_dump, wait_for_stale_lock
-from .watch import WINDOW_JOB, Watch, guard_acted, guard_log, signal_processes, state_file, until
+from .scenes import in_dump, leave_service_down
+from .watch import Watch, guard_acted, guard_log, state_file, until
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -102,15 +101,7 @@ def test_a_drive_that_stays_full_leaves_the_service_running_and_the_dump_where_i
 
 
 def test_recover_on_a_full_drive_brings_the_service_back_and_leaves_the_rest(lab: Lab, start: Start) -> None:
-    lab.minute(3600)  # recover.yml is to be there before the guard
-    lab.node.behave(emongodump_delay_ms="120000")
-    run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 2})
-    in_dump(lab, run)
-    run.kill_everything()
-    signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL)
-    lab.node.behave()
-    wait_for_stale_lock(lab, 2)
-    assert lab.node.service().state == "Stopped"
+    leave_service_down(lab, start)
     lab.node.fill(STATE_FOLDER)
     try:
         recovered = start("recover.yml").finish()
