@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import socket
@@ -28,10 +29,11 @@ pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(900)]
 LONG_DUMP = {"emongodump_delay_ms": "120000"}
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def orphan(lab: Lab) -> Iterator[subprocess.Popen[bytes]]:
     """A mongod of the installation that belongs to nobody: its port and folder are its own."""
-    lab.node.path("D:\\").joinpath("Orphan").mkdir(exist_ok=True)
+    folder = lab.node.path("D:\\").joinpath("Orphan")
+    folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,7 +51,7 @@ def orphan(lab: Lab) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait(30)
-        shutil.rmtree(lab.node.path("D:\\Orphan"), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listens(port: int) -> bool:
@@ -75,19 +77,21 @@ def test_the_job_dies_while_wmi_hangs_and_the_guard_brings_the_service_back(
 
 @pytest.mark.parametrize("fault", ["hang", "bare_rows"])
 def test_everybody_dies_and_the_guard_ends_an_orphaned_mongod_too_whatever_wmi_does(
-    lab: Lab, start: Start, watching: Watch, orphan: subprocess.Popen[bytes], fault: str
+    lab: Lab, start: Start, watching: Watch, fault: str
 ) -> None:
     lab.node.behave(**LONG_DUMP)
     run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 5})
     in_dump(lab, run)
-    lab.node.behave(wmi=fault, **LONG_DUMP)
-    run.kill_everything()
-    assert signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL) > 0
-    seconds = guard_restores(lab, watching, time.monotonic())
-    measurements.note(f"WMI {fault}, everybody killed, a mongod orphaned: Running after it", [seconds], DEAD_LIMIT)
-    assert seconds <= DEAD_LIMIT
-    assert host_processes(lab.node, DUMP) == []
-    until(lambda: orphan.poll() is not None, 30, "the end of the orphaned mongod")
+    with orphan(lab) as mongod:
+        lab.node.behave(wmi=fault, **LONG_DUMP)
+        run.kill_everything()
+        assert signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL) > 0
+        seconds = guard_restores(lab, watching, time.monotonic())
+        measurements.note(f"WMI {fault}, everybody killed, a mongod orphaned: Running after it", [seconds], DEAD_LIMIT)
+        assert seconds <= DEAD_LIMIT
+        assert host_processes(lab.node, DUMP) == []
+        # The service is not started into it.
+        assert mongod.poll() is not None
     lab.node.behave()
     wait_for_stale_lock(lab, 5)
     next_run_is_good(lab, start)

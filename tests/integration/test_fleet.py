@@ -233,8 +233,10 @@ def test_a_worker_lost_after_its_stop(fleet: Lab, run_fleet: PlaybookRunner) -> 
     thread = threading.Thread(target=cut_when_stopped)
     thread.start()
     try:
-        # Its guard waits so long for a controller that has not gone down.
-        run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_start_timeout": 8, "alteryx_window_open_within": 180})
+        # Its guard acts once it has seen the controller down and answering again, or at its deadline: about three minutes.
+        limits = {"alteryx_window_start_timeout": 8, "alteryx_window_dump_timeout": 30, "alteryx_window_leftover_timeout": 0,
+                  "alteryx_window_open_within": 90}  # fmt: skip
+        run = run_fleet("full_backup.yml", extra_vars=QUICK | limits)
     finally:
         done.set()
         thread.join(30)
