@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make bench`: memory, reads and throughput of archive and verification job on the lab's engine, as Markdown tables."""
+"""`make bench`: memory, reads and throughput of archive and verification job on the lab's
+engine, as Markdown tables."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ def fill(case: Staged, megabytes: int) -> int:
     total = 0
     for number in range(-(-megabytes // 100)):
         part = min(100, megabytes - 100 * number)
-        words = [b"%d " % chance.randrange(10**9) for _ in range(2000)]
-        block = b"".join(chance.choice(words) for _ in range(50_000)) + chance.randbytes(500_000)
+        words = [b"%d " % chance.randrange(10**9) for _unused in range(2000)]
+        block = b"".join(chance.choice(words) for _unused in range(50_000)) + chance.randbytes(500_000)
         content = (block * (part * MEGABYTE // len(block) + 1))[: part * MEGABYTE]
         case.put(f"{number}.txt", content)
         total += len(content)
@@ -49,8 +50,11 @@ def job(engine: Engine, case: Staged, kind: str) -> tuple[float, ProcessUse]:
     if kind == "archive":
         end = case.write(under=ProcessUse.under(use), timeout=3000)
     else:
-        spec = {"run_id": "r", "folder": rf"D:\{case.name}\archives", "base_name": "Backup", "stamp": "1"}
-        end = engine.run_job("VerifyJob", spec, timeout=3000, under=ProcessUse.under(use))
+        spec = {
+            "run_id": "r", "folder": rf"D:\{case.name}\archives", "base_name": "Backup", "stamp": "1",
+            "staging": "", "keep_staging": False,
+        }  # fmt: skip
+        end = engine.run_job("verify_job", spec, timeout=3000, under=ProcessUse.under(use))
     if end.result["state"] != "succeeded":
         sys.exit(f"{kind}: {end.result}")
     return float(end.result.get("seconds", time.monotonic() - begun)), ProcessUse.load(use)
@@ -73,7 +77,10 @@ with running_engine() as engine:
     base = {kind: job(engine, idle, kind)[1] for kind in ("archive", "verify")}
     bare = engine.path(r"D:\bare.json")
     engine.command("1", under=ProcessUse.under(bare))
-    show(f"The engine alone takes {ProcessUse.load(bare).peak_bytes / 2**20:.0f} MiB; an archive job for one byte {base['archive'].peak_bytes / 2**20:.0f}.\n")
+    show(
+        f"The engine alone takes {ProcessUse.load(bare).peak_bytes / 2**20:.0f} MiB; "
+        f"an archive job for one byte {base['archive'].peak_bytes / 2**20:.0f}.\n"
+    )
     show("| job | source MB | peak memory MiB | bytes read / bytes to read | seconds |\n|---|---|---|---|---|")
     for megabytes in options.megabytes:
         case = Staged(engine)
@@ -87,15 +94,20 @@ with running_engine() as engine:
 
     case = Staged(engine, "bench")
     source = fill(case, options.throughput)
-    seconds, _ = job(engine, case, "archive")
+    seconds, _unused = job(engine, case, "archive")
     took = {"archive job (deflate, SHA-256, manifest)": seconds}
     took["verification job"] = job(engine, case, "verify")[0]
-    for line in engine.run(Path(__file__).with_name("throughput.ps1").read_text(encoding="utf-8"), timeout=3000).split("\n"):
+    for line in engine.run(Path(__file__).with_name("throughput.ps1").read_text(encoding="utf-8"), timeout=3000).split(
+        "\n"
+    ):
         if "=" in line:
-            name, _, value = line.partition("=")
+            name, _unused, value = line.partition("=")
             took[name] = float(value)
     show("\n| on the same data, one after another | seconds | MB/s |\n|---|---|---|")
     for name, value in took.items():
         show(f"| {name} | {value:.1f} | {source / MEGABYTE / value:.0f} |")
-    show(f"archive {case.archive.stat().st_size / source:.3f} of the source; ZipFile {engine.path(DOTNET).stat().st_size / source:.3f}")
+    show(
+        f"archive {case.archive.stat().st_size / source:.3f} of the source; "
+        f"ZipFile {engine.path(DOTNET).stat().st_size / source:.3f}"
+    )
     clear(engine.path(r"D:\bench"))

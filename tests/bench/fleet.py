@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make bench-fleet`: a configuration backup of many stand-in nodes against as many no-op module calls on the same endpoints, as a Markdown table."""
+"""`make bench-fleet`: a configuration backup of many stand-in nodes against as many no-op module calls on the same
+endpoints, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -30,9 +31,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Cost:
     """What one run of ansible-playbook took.
 
-    processor_seconds: user and system time of ansible-playbook and its workers. endpoint_seconds: that of the lab's daemon, which is all the nodes.
-    resident_bytes: the most that ansible-playbook and its workers had together; what they share counts once for each. proportional_bytes: the same, what is
-    shared counted once. calls: modules that were started on the nodes.
+    processor_seconds: user and system time of ansible-playbook and its workers. endpoint_seconds: that of the lab's
+    daemon, which is all the nodes.
+    resident_bytes: the most that ansible-playbook and its workers had together; what they share counts once for each.
+    proportional_bytes: the same, what is shared counted once. calls: modules that were started on the nodes.
     """
 
     wall_seconds: float
@@ -94,7 +96,7 @@ def _rollup(process: int) -> dict[str, int]:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
     except OSError:
         return {}
-    return {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+    return {name: int(rest.split()[0]) * 1024 for name, _unused, rest in (line.partition(":") for line in lines)}
 
 
 def daemon_seconds(process: int) -> float:
@@ -106,28 +108,52 @@ def daemon_seconds(process: int) -> float:
 def module_calls(lab: Lab) -> int:
     """Commands that all nodes of the lab were given so far. With pipelining each is a module."""
     logs = [node.winrm_log() for node in lab.nodes if node.winrm_log().exists()]
-    return sum(json.loads(line)["action"] == "Command" for log in logs for line in log.read_text(encoding="utf-8").splitlines())
+    return sum(
+        json.loads(line)["action"] == "Command" for log in logs for line in log.read_text(encoding="utf-8").splitlines()
+    )
 
 
 def measure(lab: Lab, daemon: int, playbook: Path, forks: int) -> Cost:
     """Run a playbook against all nodes; exits when it fails."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")} | {"ANSIBLE_LIBRARY": str(NO_OP)}
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), "-i", str(lab.inventory), "-l", "alteryx_lab", "-f", str(forks)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")} | {
+        "ANSIBLE_LIBRARY": str(NO_OP)
+    }
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        str(playbook),
+        "-i",
+        str(lab.inventory),
+        "-l",
+        "alteryx_lab",
+        "-f",
+        str(forks),
+    ]
     calls, endpoints = module_calls(lab), daemon_seconds(daemon)
     with tempfile.TemporaryFile() as output:
         begun = time.monotonic()
-        process = subprocess.Popen(command, cwd=PLAYBOOKS, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=PLAYBOOKS, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
         memory = Memory(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)
+        _unused, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
         memory.stop()
         if process.returncode:
             output.seek(0)
-            sys.exit(f"{playbook.name} ended with {process.returncode}:\n{output.read().decode(errors='replace')[-3000:]}")
+            sys.exit(
+                f"{playbook.name} ended with {process.returncode}:\n{output.read().decode(errors='replace')[-3000:]}"
+            )
     # ansible-playbook waits for each of its workers, so the kernel adds theirs to its own.
     spent = usage.ru_utime + usage.ru_stime
-    return Cost(wall, spent, daemon_seconds(daemon) - endpoints, memory.resident_bytes, memory.proportional_bytes, module_calls(lab) - calls)
+    return Cost(
+        wall,
+        spent,
+        daemon_seconds(daemon) - endpoints,
+        memory.resident_bytes,
+        memory.proportional_bytes,
+        module_calls(lab) - calls,
+    )
 
 
 def no_op_playbook(folder: Path, calls: int) -> Path:
@@ -135,15 +161,21 @@ def no_op_playbook(folder: Path, calls: int) -> Path:
     tasks = [{"name": f"Call {number}", "win_ping": {}} for number in range(1, calls + 1)]
     file = folder / "no_op.yml"
     # JSON is YAML.
-    file.write_text(json.dumps([{"name": "Call a module that does nothing", "hosts": "alteryx", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    file.write_text(
+        json.dumps(
+            [{"name": "Call a module that does nothing", "hosts": "alteryx", "gather_facts": False, "tasks": tasks}]
+        ),
+        encoding="utf-8",
+    )
     return file
 
 
 def row(what: str, cost: Cost) -> str:
     """One line of the table."""
     return (
-        f"| {what} | {cost.calls} | {cost.wall_seconds:.1f} | {cost.processor_seconds:.1f} | {cost.endpoint_seconds:.1f} "
-        f"| {cost.resident_bytes / 2**20:.0f} | {cost.proportional_bytes / 2**20:.0f} |"
+        f"| {what} | {cost.calls} | {cost.wall_seconds:.1f} | {cost.processor_seconds:.1f} "
+        f"| {cost.endpoint_seconds:.1f} | {cost.resident_bytes / 2**20:.0f} "
+        f"| {cost.proportional_bytes / 2**20:.0f} |"
     )
 
 
@@ -163,14 +195,22 @@ def main() -> None:
     with running_lab("standin", "bench-fleet", count=options.nodes) as lab, tempfile.TemporaryDirectory() as folder:
         state = lab_state.read(lab.folder / "lab.json")
         assert state
-        show(f"{options.nodes} stand-in nodes in one process, forks {options.forks}, {os.cpu_count()} processors, load before {os.getloadavg()[0]:.1f}.\n")
-        show("| run | module calls | wall s | control node CPU s | lab endpoints CPU s | peak memory MiB (RSS) | the same, shared once (PSS) |")
+        show(
+            f"{options.nodes} stand-in nodes in one process, forks {options.forks}, "
+            f"{os.cpu_count()} processors, load before {os.getloadavg()[0]:.1f}.\n"
+        )
+        show(
+            "| run | module calls | wall s | control node CPU s | lab endpoints CPU s | "
+            "peak memory MiB (RSS) | the same, shared once (PSS) |"
+        )
         show("|---|---|---|---|---|---|---|")
         pairs: list[tuple[Cost, Cost]] = []
-        for _ in range(options.repeat):
+        for _unused in range(options.repeat):
             backup = measure(lab, state.pid, PLAYBOOKS / "config_backup.yml", options.forks)
             show(row("config_backup.yml", backup))
-            no_op = measure(lab, state.pid, no_op_playbook(Path(folder), round(backup.calls / options.nodes)), options.forks)
+            no_op = measure(
+                lab, state.pid, no_op_playbook(Path(folder), round(backup.calls / options.nodes)), options.forks
+            )
             show(row("as many no-op calls", no_op))
             pairs.append((backup, no_op))
         wall = [backup.wall_seconds / no_op.wall_seconds for backup, no_op in pairs]

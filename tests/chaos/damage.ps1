@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Judges damaged copies of files in memory, all in this process. C:\chaos\work.txt has a line each: kind (zip or bson), file, what (flip, cut or clean),
-# where (bit of the file, or its new length). C:\chaos\answers.txt gets a line each: SHA-256 of what was judged, number of problems, documents.
+# Judges damaged copies of files in memory, all in this process. C:\chaos\work.txt has a line each: kind (zip or bson),
+# file, what (flip, cut or clean), where (bit of the file, or its new length). C:\chaos\answers.txt gets a line each:
+# SHA-256 of what was judged, number of problems, documents.
 
 Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier'
 $contents = @{}
@@ -22,7 +23,8 @@ try {
         elseif ($what -eq 'cut') { [Array]::Resize([ref]$bytes, [int]$position) }
         if ($kind -eq 'zip') {
             $problems = New-Object AlteryxOps.ProblemList
-            $verifier = New-Object AlteryxOps.ArchiveVerifier ([Func[IO.Stream]] { New-Object System.IO.MemoryStream (, $bytes) }), $problems
+            $open = [Func[IO.Stream]] { New-Object System.IO.MemoryStream (, $bytes) }
+            $verifier = New-Object AlteryxOps.ArchiveVerifier $open, $problems
             $verifier.Run()
             $answers.WriteLine(('{0} {1} {2}' -f $verifier.ArchiveSha256, $problems.Total, $verifier.Documents))
         }

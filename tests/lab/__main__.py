@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's command line: ``python -m tests.lab up``, ``demo``, ``down``, ``status``, ``reboot NAME``, ``cut NAME SECONDS``."""
+"""The lab's command line: ``python -m tests.lab up``, ``demo``, ``down``, ``status``, ``reboot NAME``,
+``cut NAME SECONDS``."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from . import control, demo, host, inventory, lab_state, layout, lifecycle
+from . import control, demo, engine, host, inventory, lab_state, layout, lifecycle
 from .lab_state import LabState
 from .node import Kind
 
@@ -34,8 +35,14 @@ def _up(options: argparse.Namespace) -> int:
     kind = _kind(options.node)
     state = lifecycle.up(kind, options.count, minute_seconds=options.minute_seconds, say=_say)
     for node in state.nodes:
-        print(f"{node.name}  {node.kind}  https://{node.host}:{node.port}/wsman  ready after {state.ready.get(node.name, 0):.1f} s")
-    print(f"{len(state.nodes)} {kind} node(s) up after {time.monotonic() - begun:.1f} s; {os.path.relpath(inventory.FILE)} is written")
+        print(
+            f"{node.name}  {node.kind}  https://{node.host}:{node.port}/wsman  "
+            f"ready after {state.ready.get(node.name, 0):.1f} s"
+        )
+    print(
+        f"{len(state.nodes)} {kind} node(s) up after {time.monotonic() - begun:.1f} s; "
+        f"{os.path.relpath(inventory.FILE)} is written"
+    )
     return 0
 
 
@@ -49,13 +56,25 @@ def _down(_options: argparse.Namespace) -> int:
     return 0
 
 
+def _engine(options: argparse.Namespace) -> int:
+    if options.if_wanted:
+        engine.build_if_wanted(_say)
+        return 0
+    _say(f"built: {layout.shown(engine.build(_say))}")
+    _say(f"Wine nodes take theirs from {layout.shown(engine.windows_source())}")
+    return 0
+
+
 def _status(_options: argparse.Namespace) -> int:
     state = lab_state.read()
     if state is None:
         print("no lab")
         return 1
     alive = state.daemon_lives()
-    print(f"{state.phase if alive else 'dead (python -m tests.lab down cleans up)'}: {state.count} {state.kind} node(s), daemon {state.pid}")
+    print(
+        f"{state.phase if alive else 'dead (python -m tests.lab down cleans up)'}: "
+        f"{state.count} {state.kind} node(s), daemon {state.pid}"
+    )
     if state.error:
         print(f"error: {state.error}")
     for node in state.nodes:
@@ -132,18 +151,28 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.lab", description="The test lab: Windows nodes that Ansible reaches on loopback.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab", description="The test lab: Windows nodes that Ansible reaches on loopback."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="bring the nodes up, fresh")
     up.add_argument("--node", choices=("wine", "standin"), help="kind of node; default: wine where it can run")
     up.add_argument("--count", type=_positive, default=1, help="number of nodes (default 1)")
-    up.add_argument("--minute-seconds", type=float, default=60.0, help="real seconds of a minute of task triggers (default 60)")
+    up.add_argument(
+        "--minute-seconds", type=float, default=60.0, help="real seconds of a minute of task triggers (default 60)"
+    )
     demonstration = commands.add_parser("demo", help="bring nodes up, run full_backup.yml against them, end them")
-    demonstration.add_argument("--node", choices=("wine", "standin"), help="kind of node; default: wine where it can run")
-    demonstration.add_argument("--fleet", type=_positive, default=1, help="number of nodes (default 1): controller, workers, UI node")
+    demonstration.add_argument(
+        "--node", choices=("wine", "standin"), help="kind of node; default: wine where it can run"
+    )
+    demonstration.add_argument(
+        "--fleet", type=_positive, default=1, help="number of nodes (default 1): controller, workers, UI node"
+    )
     demonstration.add_argument("--minute-seconds", type=float, default=60.0, help=argparse.SUPPRESS)
     commands.add_parser("down", help="end the lab; its files stay for inspection until the next up")
     commands.add_parser("status", help="what is up")
+    build = commands.add_parser("engine", help="build the lab PowerShell from tests/lab/pwsh")
+    build.add_argument("--if-wanted", action="store_true", help=argparse.SUPPRESS)  # for bootstrap
     reboot = commands.add_parser("reboot", help="power a node off and on again")
     reboot.add_argument("name")
     cut = commands.add_parser("cut", help="let a node's network fail for a while")
@@ -161,7 +190,16 @@ def _positive(text: str) -> int:
     return number
 
 
-_COMMANDS = {"up": _up, "demo": _demo, "down": _down, "status": _status, "reboot": _reboot, "cut": _cut, "minute": _minute}
+_COMMANDS = {
+    "up": _up,
+    "demo": _demo,
+    "down": _down,
+    "engine": _engine,
+    "status": _status,
+    "reboot": _reboot,
+    "cut": _cut,
+    "minute": _minute,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

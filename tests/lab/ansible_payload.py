@@ -9,7 +9,6 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,44 +22,11 @@ class NotAnsible(Exception):
 
 
 @dataclass(frozen=True)
-class Action:
-    """A step of the payload: one of Ansible's scripts and its parameters."""
-
-    script: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class ModuleCall:
     """A module with its arguments."""
 
     name: str  # as the task named it, without "ansible_collections" and ".plugins.modules"
     arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Payload:
-    """What bootstrap_wrapper.ps1 gets on standard input."""
-
-    actions: Sequence[Action]
-    data: bytes  # what follows the manifest: the content for put_file
-
-    def module_call(self) -> ModuleCall | None:
-        """The module to run; None when the payload runs none.
-
-        Raises:
-            NotAnsible: something is wrapped around the module that a stand-in cannot do.
-        """
-        last = self.actions[-1]
-        if last.script != "module_wrapper.ps1":
-            return None
-        around = [action.script for action in self.actions[:-1]]
-        if around:
-            raise NotAnsible(f"{', '.join(around)} around a module")
-        arguments = next((variable["Value"] for variable in last.parameters.get("Variables", []) if variable["Name"] == "complex_args"), None)
-        if arguments is None:
-            raise NotAnsible(f"the script {last.parameters.get('Script')}")
-        return ModuleCall(module_name(str(last.parameters["Script"])), arguments)
 
 
 def script_of(command_line: str) -> str | None:
@@ -79,23 +45,30 @@ def reads_payload(script: str) -> bool:
     return _BOOTSTRAP_MARK in script and "$input" in script
 
 
-def read_payload(stdin: bytes) -> Payload:
-    """Take standard input apart.
+def read_module_call(stdin: bytes) -> ModuleCall:
+    """The module that a payload runs.
 
     Raises:
-        NotAnsible: it has another form.
+        NotAnsible: it is no payload, or one of anything but a module alone.
     """
     parts = stdin.split(_SEPARATOR, 2)
     if len(parts) < 2:
         raise NotAnsible("no manifest")
     try:
         bootstrap, manifest = json.loads(parts[0]), json.loads(parts[1])
-        actions = [Action(str(action["name"]), {**action["params"], **action["secure_params"]}) for action in manifest["actions"]]
+        actions = [(action["name"], action["params"] | action["secure_params"]) for action in manifest["actions"]]
     except (ValueError, KeyError, TypeError) as error:
         raise NotAnsible(f"an unknown manifest ({error})") from error
-    if bootstrap.get("name") != "exec_wrapper" or not actions:
+    if bootstrap.get("name") != "exec_wrapper":
         raise NotAnsible("an unknown bootstrap")
-    return Payload(actions, parts[2] if len(parts) > 2 else b"")
+    scripts = [name for name, _unused in actions]
+    if scripts != ["module_wrapper.ps1"]:
+        raise NotAnsible(f"the script {', '.join(scripts) or '(none)'}")
+    _unused, parameters = actions[0]
+    variables = {variable["Name"]: variable["Value"] for variable in parameters.get("Variables", [])}
+    if "complex_args" not in variables:
+        raise NotAnsible(f"the script {parameters.get('Script')}")
+    return ModuleCall(module_name(str(parameters["Script"])), variables["complex_args"])
 
 
 def module_name(script: str) -> str:

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Things made once and used by every node: made in a temporary folder, then renamed, so that a half-made one is never seen."""
+"""Things made once and used by every node: made in a temporary folder, then renamed, so that a
+half-made one is never seen."""
 
 from __future__ import annotations
 
@@ -44,6 +45,12 @@ def folder(name: str, fill: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file as 64 lower-case hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest(*parts: str | bytes | Path) -> str:

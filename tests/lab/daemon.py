@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one detached process of a running lab: endpoints and Task Schedulers of all nodes.
 
-Started by ``python -m tests.lab up`` as ``python -m tests.lab.daemon KIND COUNT MINUTE_SECONDS``; ends at SIGTERM and takes its nodes with it.
+Started by ``python -m tests.lab up`` as ``python -m tests.lab.daemon KIND COUNT MINUTE_SECONDS``; ends at SIGTERM and
+takes its nodes with it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from tests.collection_link import link_collection
 
-from . import certificates, fleet_roles, inventory, lab_state, layout
+from . import certificates, fleet_roles, inventory, lab_state, layout, ready_engines
 from .control import ControlServer, Verb
 from .hosted_node import LOG, HostedNode, HostedStandinNode, HostedWineNode, Shared
 from .lab_state import LabState
@@ -35,7 +36,8 @@ from .winrm_endpoint import Reception, server_context
 HOST = "127.0.0.1"
 USER = "ansible"
 OPERATOR = "operator"
-# Below the ports the kernel gives to outgoing connections: an endpoint that was cut off must find its port free when it returns.
+# Below the ports the kernel gives to outgoing connections: an endpoint that was cut off must find its
+# port free when it returns.
 _PORTS = range(20_000, 32_000)
 _STANDIN_THREADS = 64
 
@@ -49,7 +51,9 @@ class Daemon:
         self._lock = threading.Lock()
         self._control = ControlServer(self._verbs())
         self._certificates = certificates.ensure(layout.CERTIFICATES)
-        self._shared = Shared(Reception(), server_context(self._certificates.endpoint), ThreadPoolExecutor(_STANDIN_THREADS, "standin"))
+        self._shared = Shared(
+            Reception(), server_context(self._certificates.endpoint), ThreadPoolExecutor(_STANDIN_THREADS, "standin")
+        )
         self._state = LabState(os.getpid(), lab_state.process_start(os.getpid()), kind, count, self._control.port)
         ports = free_ports()
         password = secrets.token_urlsafe(18)
@@ -109,8 +113,17 @@ class Daemon:
         LOG.info("down")
 
     def _host(self, kind: Kind, name: str, password: str, ports: Iterator[int], minute_seconds: float) -> HostedNode:
-        node = Node(name=name, kind=kind, host=HOST, port=next(ports), user=USER, password=password, folder=layout.node_folder(name),
-                    control_port=self._control.port, role=fleet_roles.role(name, self._state.count))
+        node = Node(
+            name=name,
+            kind=kind,
+            host=HOST,
+            port=next(ports),
+            user=USER,
+            password=password,
+            folder=layout.node_folder(name),
+            control_port=self._control.port,
+            role=fleet_roles.role(name, self._state.count),
+        )
         passwords = {USER: password, OPERATOR: f"{password}-operator"}
         if kind == "standin":
             return HostedStandinNode(node, passwords, self._shared)
@@ -118,8 +131,19 @@ class Daemon:
 
     def _api_of(self, ui: Node, port: int) -> V3Api:
         """The API is where the UI is: on the last node of a fleet."""
-        return V3Api(port, server_context(self._certificates.endpoint), lambda: ui.service().state == "Running",
-                     behaviour_reader(layout.behaviour_file(ui.folder)))
+        return V3Api(
+            port,
+            server_context(self._certificates.endpoint),
+            lambda: ui.service().state == "Running",
+            behaviour_reader(layout.behaviour_file(ui.folder)),
+        )
+
+    def _use_ready_engines(self, request: dict[str, object]) -> None:
+        """Start engines ahead of time or not, where that is asked; end those that wait."""
+        if "wanted" in request:
+            os.environ[ready_engines.SWITCH] = "1" if request["wanted"] else "0"
+        for hosted in self._hosted.values():
+            hosted.end_ready_engines()
 
     def _verbs(self) -> dict[str, Verb]:
         def named(request: dict[str, object]) -> HostedNode:
@@ -146,7 +170,14 @@ class Daemon:
                 self._api.reset()
             return self._api.state()
 
-        return {"schedules": schedules, "ping": ping, "reboot": reboot, "cut": cut, "minute_seconds": minute}
+        return {
+            "schedules": schedules,
+            "ping": ping,
+            "reboot": reboot,
+            "cut": cut,
+            "minute_seconds": minute,
+            "ready_engines": self._use_ready_engines,
+        }
 
 
 def free_ports() -> Iterator[int]:
@@ -160,10 +191,17 @@ def free_ports() -> Iterator[int]:
         yield port
 
 
+def free_port() -> int:
+    """One of them, for who needs no second."""
+    return next(free_ports())
+
+
 def main(arguments: list[str]) -> int:
     """Entry point of the detached process."""
     kind: Kind = "wine" if arguments[0] == "wine" else "standin"
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s", stream=sys.stderr
+    )
     Path("/proc/self/comm").write_text("alteryx-lab", encoding="ascii")  # what ps shows
     return Daemon(kind, int(arguments[1]), float(arguments[2])).run()
 

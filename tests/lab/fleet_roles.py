@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is what in a fleet of the lab: one node is everything; of several the first is the controller, the last the UI node, the others are workers."""
+"""Who is what in a fleet of the lab: one node is everything; of several the first is the controller, the last the UI
+node, the others are workers."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def role(name: str, count: int) -> Role:
 
 
 def settings(role: Role) -> dict[str, dict[str, str]]:
-    """What the overrides file of such a node says beside or instead of that of a single node; nothing for a section: it is not there at all."""
+    """What the overrides file of such a node says beside or instead of that of a single node; nothing for a section:
+    it is not there at all."""
     if role == "single":
         return {}
     if role == "controller":
@@ -30,5 +32,8 @@ def settings(role: Role) -> dict[str, dict[str, str]]:
     # A computer name is cut at 15 characters and in capitals; what an administrator types into System Settings is not.
     remote = {"UseLocalServer": "False", "ServerName": NAME.format(1)}
     worker, ui = role == "worker", role == "ui"
-    return {"Controller": {"ControllerEnabled": "False", "GalleryEnabled": str(ui), "EmbeddedMongoDBEnabled": "False"},
-            "Environment": {"WorkerEnabled": str(worker)}, "Worker": remote}
+    return {
+        "Controller": {"ControllerEnabled": "False", "GalleryEnabled": str(ui), "EmbeddedMongoDBEnabled": "False"},
+        "Environment": {"WorkerEnabled": str(worker)},
+        "Worker": remote,
+    }

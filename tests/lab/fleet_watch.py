@@ -33,7 +33,9 @@ class FleetWatch:
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=(node,), name=f"watch {node.name}", daemon=True) for node in nodes]
+        self._threads = [
+            threading.Thread(target=self._run, args=(node,), name=f"watch {node.name}", daemon=True) for node in nodes
+        ]
         self.begun = time.monotonic()
         self.changes: list[Change] = []
 
@@ -42,13 +44,16 @@ class FleetWatch:
             thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ending.set()
         for thread in self._threads:
             thread.join(60)
 
     def order(self, *states: str) -> list[tuple[str, str]]:
-        """Node and state of every change to one of these states, in the order seen; what was there at the beginning is no change."""
+        """Node and state of every change to one of these states, in the order seen; what was there at the
+        beginning is no change."""
         return [(change.node, change.state) for change in self._moves() if change.state in states]
 
     def downtime(self, node: str) -> float:
@@ -60,7 +65,9 @@ class FleetWatch:
 
     def table(self) -> str:
         """For a person: seconds, node, state."""
-        return "\n".join(f"{change.at - self.begun:7.1f} s  {change.node:<16}  {change.state}" for change in self.changes)
+        return "\n".join(
+            f"{change.at - self.begun:7.1f} s  {change.node:<16}  {change.state}" for change in self.changes
+        )
 
     def _moves(self) -> list[Change]:
         seen: set[str] = set()
@@ -75,7 +82,9 @@ class FleetWatch:
         state = ""
         while not self._ending.is_set():
             # The moment before the answer: what it says was true then or later, so no state is seen too early.
-            with contextlib.suppress(RuntimeError, OSError, TimeoutError, ValueError):  # a node that is off says nothing
+            with contextlib.suppress(
+                RuntimeError, OSError, TimeoutError, ValueError
+            ):  # a node that is off says nothing
                 now = node.service().state
                 if now != state:
                     state = now

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-from pathlib import Path
 
-from . import layout
+from . import engine
 
 _PROGRAMS = {"wine": "wine", "x86_64-w64-mingw32-gcc": "gcc-mingw-w64-x86-64"}
 
@@ -20,16 +18,11 @@ def missing_for_wine() -> list[str]:
     missing = []
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         missing.append(f"Linux on x86_64 (this is {platform.system()} on {platform.machine()})")
-    missing += [f"{program} (Debian package {package})" for program, package in _PROGRAMS.items() if not shutil.which(program)]
-    if not _windows_powershell_at_hand():
-        missing.append(f"a PowerShell for Windows (neither ALTERYX_LAB_PWSH nor {_shown(layout.PWSH_ARCHIVES)})")
+    missing += [
+        f"{program} (Debian package {package})" for program, package in _PROGRAMS.items() if not shutil.which(program)
+    ]
+    try:
+        engine.windows_source()
+    except engine.EngineError as error:
+        missing.append(f"a PowerShell for Windows ({error})")
     return missing
-
-
-def _windows_powershell_at_hand() -> bool:
-    named = os.environ.get("ALTERYX_LAB_PWSH")
-    return Path(named).is_file() if named else (layout.PWSH_ARCHIVES / "pwsh-win-x64.tar.xz").is_file()
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path, layout.ROOT)

@@ -13,7 +13,7 @@ from concurrent.futures import Executor as ThreadPool
 from dataclasses import dataclass
 from typing import Protocol
 
-from . import layout, standin_modules, standin_node, wine_node
+from . import layout, standin_install, standin_modules, standin_node, standin_service, wine_node
 from .executor import Executor
 from .node import Node
 from .schtasks import Answer, Call, Listener, answer
@@ -51,6 +51,9 @@ class HostedNode(Protocol):
     def set_minute(self, seconds: float) -> None:
         """Let the minute of its task triggers last that long."""
 
+    def end_ready_engines(self) -> None:
+        """End what waits for a command that has not come."""
+
     def take_down(self) -> None:
         """End it and everything of it; never raises."""
 
@@ -59,8 +62,15 @@ class _Hosted:
     def __init__(self, node: Node, executor: Executor, passwords: Mapping[str, str], shared: Shared) -> None:
         self.node = node
         self._power = threading.Lock()  # one boot or shutdown at a time
-        self.endpoint = Endpoint(port=node.port, executor=executor, passwords=passwords, context=shared.context,
-                                 log=layout.winrm_log(node.folder), transcript=layout.transcript(node.folder), reception=shared.reception)
+        self.endpoint = Endpoint(
+            port=node.port,
+            executor=executor,
+            passwords=passwords,
+            context=shared.context,
+            log=layout.winrm_log(node.folder),
+            transcript=layout.transcript(node.folder),
+            reception=shared.reception,
+        )
 
     def cut(self, seconds: float) -> None:
         self.endpoint.cut(seconds)
@@ -69,20 +79,33 @@ class _Hosted:
 class HostedWineNode(_Hosted):
     """A Wine node: prefix, endpoint, Task Scheduler."""
 
-    def __init__(self, node: Node, passwords: Mapping[str, str], shared: Shared, *, ports: Iterator[int], minute_seconds: float) -> None:
+    def __init__(
+        self, node: Node, passwords: Mapping[str, str], shared: Shared, *, ports: Iterator[int], minute_seconds: float
+    ) -> None:
         executor = WineExecutor(
-            node.folder, command=wine_node.wine_command, environment=lambda: wine_node.environment(node.folder),
-            working_directory=layout.drive(node.folder, "c"), path=node.path)
+            node.folder,
+            command=wine_node.wine_command,
+            environment=lambda: wine_node.environment(node.folder),
+            working_directory=layout.drive(node.folder, "c"),
+            path=node.path,
+            behaviour=layout.behaviour_file(node.folder),
+        )
         super().__init__(node, executor, passwords, shared)
         self._scheduler_port = next(ports)
         self._ports = wine_node.Ports(mongo=next(ports), service=next(ports), scheduler=self._scheduler_port)
         behaviour = behaviour_reader(layout.behaviour_file(node.folder))
-        scheduler = TaskScheduler(executor, path=node.path, state_file=node.folder / SCHEDULER_STATE, behaviour=behaviour,
-                                  minute_seconds=minute_seconds)
+        scheduler = TaskScheduler(
+            executor,
+            path=node.path,
+            state_file=node.folder / SCHEDULER_STATE,
+            behaviour=behaviour,
+            minute_seconds=minute_seconds,
+        )
 
         def respond(call: Call) -> Answer:
             return answer(scheduler, behaviour, call)
 
+        self._executor = executor
         self.scheduler = scheduler
         self._respond = respond
         self._listener: Listener | None = None
@@ -97,10 +120,12 @@ class HostedWineNode(_Hosted):
             self.endpoint.open()
 
     def reboot(self) -> None:
-        """Cut the power and switch on again. Where only the service does not come up the node is there nevertheless, as a real one would be."""
+        """Cut the power and switch on again. Where only the service does not come up the node is there nevertheless,
+        as a real one would be."""
         with self._power:
             self.endpoint.close()
             self.scheduler.stop()
+            self._executor.end_ready()
             wine_node.power_off(self.node.folder)
             try:
                 wine_node.boot(self.node.folder)
@@ -113,10 +138,20 @@ class HostedWineNode(_Hosted):
         """Let the minute of its task triggers last that long."""
         self.scheduler.set_minute(seconds)
 
+    def end_ready_engines(self) -> None:
+        """End the engine that waits for the next command."""
+        self._executor.end_ready()
+
     def take_down(self) -> None:
         """Close the endpoint and end the prefix."""
         with self._power:
-            for step in (self.endpoint.close, self.scheduler.stop, self._close_listener, lambda: wine_node.shutdown(self.node.folder)):
+            for step in (
+                self.endpoint.close,
+                self.scheduler.stop,
+                self._executor.end_ready,
+                self._close_listener,
+                lambda: wine_node.shutdown(self.node.folder),
+            ):
                 try:
                     step()
                 except Exception:  # the next step must be taken whatever happened to this one
@@ -131,24 +166,29 @@ class HostedStandinNode(_Hosted):
     """A stand-in node: endpoint and doubles."""
 
     def __init__(self, node: Node, passwords: Mapping[str, str], shared: Shared) -> None:
-        super().__init__(node, standin_node.StandinExecutor(node, standin_modules.MODULES, shared.pool), passwords, shared)
+        super().__init__(
+            node, standin_node.StandinExecutor(node, standin_modules.MODULES, shared.pool), passwords, shared
+        )
 
     def bring_up(self) -> None:
         """Make and boot the node."""
         with self._power:
-            standin_node.create(self.node)
-            standin_node.boot(self.node)
+            standin_install.install(self.node)
+            standin_service.put(self.node, "Running")
             self.endpoint.open()
 
     def reboot(self) -> None:
         """Forget the shells, start the service anew."""
         with self._power:
             self.endpoint.close()
-            standin_node.boot(self.node)
+            standin_service.put(self.node, "Running")
             self.endpoint.open()
 
     def set_minute(self, seconds: float) -> None:
         """A stand-in node has no clock of its own."""
+
+    def end_ready_engines(self) -> None:
+        """A stand-in node has no engines."""
 
     def take_down(self) -> None:
         """Close the endpoint."""

@@ -21,7 +21,9 @@ from .v3_api import Access
 FILE = (layout.ROOT if layout.LAB == layout.ROOT / ".lab" else layout.LAB) / "inventory" / "lab.yml"
 
 
-def write(nodes: Sequence[Node], certificates: LabCertificates, file: Path = FILE, *, api: Access | None = None) -> Path:
+def write(
+    nodes: Sequence[Node], certificates: LabCertificates, file: Path = FILE, *, api: Access | None = None
+) -> Path:
     """Write inventory/lab.yml for these nodes and return its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.{os.getpid()}")
@@ -35,15 +37,25 @@ def write(nodes: Sequence[Node], certificates: LabCertificates, file: Path = FIL
 
 def content(nodes: Sequence[Node], certificates: LabCertificates, api: Access | None = None) -> dict[str, Any]:
     """The inventory as data: group ``alteryx``, in it the fleet ``alteryx_lab``."""
-    hosts = {node.name: {"ansible_host": node.host, "ansible_port": node.port, "ansible_user": node.user,
-                         "ansible_password": node.password} for node in nodes}
+    hosts = {
+        node.name: {
+            "ansible_host": node.host,
+            "ansible_port": node.port,
+            "ansible_user": node.user,
+            "ansible_password": node.password,
+        }
+        for node in nodes
+    }
     variables = {
         "ansible_connection": "winrm",
         "ansible_winrm_transport": "basic",
         "ansible_winrm_scheme": "https",
         "ansible_winrm_ca_trust_path": str(certificates.authority),
         "ansible_winrm_proxy": None,  # a proxy in the caller's environment must not see loopback traffic
-        "alteryx_configuration_recipients": [str(certificates.operator.certificate), str(certificates.deputy.certificate)],
+        "alteryx_configuration_recipients": [
+            str(certificates.operator.certificate),
+            str(certificates.deputy.certificate),
+        ],
         "alteryx_archive_directory": r"D:\AlteryxBackups",
         "alteryx_preflight_staging_directory": r"D:\AlteryxStaging",
         "alteryx_report_directory": str(layout.RUNS),

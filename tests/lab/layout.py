@@ -14,15 +14,23 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = Path(os.environ.get("ALTERYX_LAB_DIR") or ROOT / ".lab").absolute()
 
 CACHE = LAB / "cache"
+COMPILED = CACHE / "compiled"
 CERTIFICATES = LAB / "certificates"
 STATE_FILE = LAB / "lab.json"
 NODES = LAB / "nodes"
 RUNS = LAB / "runs"
 
-# The packed lab PowerShell is no part of the repository; it lies beside it.
-PWSH_ARCHIVES = Path(os.environ.get("ALTERYX_LAB_PWSH_ARCHIVES") or ROOT.parent / "shared" / "pwsh")
+# The packed lab PowerShell is no part of the repository; it lies beside it, or is built from these sources (engine.py).
+PWSH_BESIDE = ROOT.parent / "shared" / "pwsh"
+PWSH_SOURCES = Path(__file__).resolve().parent / "pwsh"
+PWSH_BUILD_LOG = LAB / "engine.log"
 
 NATIVE_SOURCES = Path(__file__).resolve().parent / "native"
+
+
+def shown(path: Path) -> str:
+    """The path as people name it: from the repository's root."""
+    return os.path.relpath(path, ROOT)
 
 
 def node_folder(name: str) -> Path:

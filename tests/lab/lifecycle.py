@@ -13,13 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import inventory, lab_state, layout, wine_node
+from . import engine, inventory, lab_state, layout, wine_node
 from .lab_state import LabState
 from .node import Kind
 
 LOG_FILE = layout.LAB / "daemon.log"
 PID_FILE = layout.LAB / "daemon.pid"
-# The very first Wine node of a machine also unpacks PowerShell, downloads MongoDB and makes the prefix all others are copied from.
+# The very first Wine node of a machine also unpacks PowerShell, downloads MongoDB and makes the prefix
+# all others are copied from.
 _UP_SECONDS = 600.0
 _TERMINATE_SECONDS = 45.0
 
@@ -43,6 +44,8 @@ def up(kind: Kind, count: int, *, minute_seconds: float, say: Say) -> LabState:
             return state
         _down(say)
         shutil.rmtree(layout.NODES, ignore_errors=True)
+        if kind == "wine":
+            say(f"PowerShell of the nodes: {layout.shown(engine.windows_source())}")
         daemon = _start(kind, count, minute_seconds)
         try:
             return _wait(daemon)
@@ -60,8 +63,14 @@ def down(say: Say) -> None:
 def _start(kind: Kind, count: int, minute_seconds: float) -> subprocess.Popen[bytes]:
     layout.LAB.mkdir(parents=True, exist_ok=True)
     with LOG_FILE.open("wb") as log:
-        daemon = subprocess.Popen([sys.executable, "-m", "tests.lab.daemon", kind, str(count), str(minute_seconds)], cwd=layout.ROOT,
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "tests.lab.daemon", kind, str(count), str(minute_seconds)],
+            cwd=layout.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     PID_FILE.write_text(f"{daemon.pid} {lab_state.process_start(daemon.pid)}\n", encoding="ascii")
     return daemon
 
@@ -97,7 +106,7 @@ def _down(say: Say) -> None:
 def _recorded_daemon() -> tuple[int, str] | None:
     """Process id and start time of the daemon, if it lives."""
     try:
-        number, _, started = PID_FILE.read_text(encoding="ascii").strip().partition(" ")
+        number, _unused, started = PID_FILE.read_text(encoding="ascii").strip().partition(" ")
     except FileNotFoundError:
         return None
     return (int(number), started) if started and lab_state.process_start(int(number)) == started else None
@@ -119,4 +128,4 @@ def _log_tail() -> str:
 
 
 def _shown() -> str:
-    return os.path.relpath(LOG_FILE, layout.ROOT)
+    return layout.shown(LOG_FILE)

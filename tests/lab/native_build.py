@@ -19,21 +19,42 @@ FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-municode", "-stat
 LIBRARIES = ("-lws2_32", "-ladvapi32", "-lntdll")
 POWERSHELL = "powershell.exe"
 PROGRAMS = {
-    "AlteryxService.exe": ("alteryx_service.c", "service_loop.c", "service_port.c",
-                           "verbs.c", "mongod.c", "mongod_users.c", "settings.c", "behaviour.c", "job.c", "text.c"),
+    "AlteryxService.exe": (
+        "alteryx_service.c",
+        "service_loop.c",
+        "service_port.c",
+        "verbs.c",
+        "controlled_mongod.c",
+        "mongod.c",
+        "mongod_users.c",
+        "settings.c",
+        "behaviour.c",
+        "job.c",
+        "text.c",
+    ),
+    "AlteryxService_MongoController.exe": ("mongo_controller.c", "mongod.c", "settings.c", "job.c", "text.c"),
     "AlteryxEngineCmd.exe": ("engine_cmd.c",),
     "conhost.exe": ("console_host.c",),
     "labhost.exe": ("labhost.c", "job.c"),
     "labctl.exe": ("labctl.c", "text.c"),
     "schtasks.exe": ("schtasks.c", "text.c"),
     "whoami.exe": ("whoami.c",),
-    POWERSHELL: ("powershell.c", "wine_mends.c", "service_faults.c", "process_faults.c", "directory_links.c",
-                 "export_hook.c", "behaviour.c", "text.c"),
+    POWERSHELL: (
+        "powershell.c",
+        "wine_mends.c",
+        "service_faults.c",
+        "process_faults.c",
+        "directory_links.c",
+        "event_log.c",
+        "export_hook.c",
+        "behaviour.c",
+        "text.c",
+    ),
 }
 CSHARP_COMPILER = "mcs"
-WMI_FAULTS = "WmiFaults.dll"
-WMI_FAULTS_SOURCE = "wmi_faults.cs"
-WMI_FUNCTION = "get_cim_instance.ps1"
+ENGINE_HOOK = "EngineHook.dll"
+ENGINE_HOOK_SOURCES = ("startup_hook.cs", "behaviour.cs", "compile_cache.cs")
+ENGINE_FUNCTIONS = ("get_cim_instance.ps1", "add_type.ps1", "new_module.ps1")
 LINUX_COMPILER = "gcc"
 LINUX_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-s")
 FULL_DRIVE = "full_drive.so"
@@ -44,14 +65,21 @@ _DRAFT = "{draft}"  # the folder a command writes to; where that lies is no part
 
 
 def programs() -> Path:
-    """Folder that holds every program of PROGRAMS, WMI_FAULTS and FULL_DRIVE."""
+    """Folder that holds every program of PROGRAMS, ENGINE_HOOK and FULL_DRIVE."""
     compiler = _found(COMPILER, "gcc-mingw-w64-x86-64")
     csharp = _found(CSHARP_COMPILER, "mono-mcs")
     linux = _found(LINUX_COMPILER, "gcc libc6-dev")
-    commands = {program: [compiler, *FLAGS, "-o", f"{_DRAFT}/{program}", *parts, *LIBRARIES]
-                for program, parts in PROGRAMS.items()}
-    commands[WMI_FAULTS] = [csharp, *CSHARP_FLAGS, f"-out:{_DRAFT}/{WMI_FAULTS}",
-                            f"-resource:{WMI_FUNCTION},{WMI_FUNCTION}", WMI_FAULTS_SOURCE]
+    commands = {
+        program: [compiler, *FLAGS, "-o", f"{_DRAFT}/{program}", *parts, *LIBRARIES]
+        for program, parts in PROGRAMS.items()
+    }
+    commands[ENGINE_HOOK] = [
+        csharp,
+        *CSHARP_FLAGS,
+        f"-out:{_DRAFT}/{ENGINE_HOOK}",
+        *(f"-resource:{name},{name}" for name in ENGINE_FUNCTIONS),
+        *ENGINE_HOOK_SOURCES,
+    ]
     commands[FULL_DRIVE] = [linux, *LINUX_FLAGS, "-o", f"{_DRAFT}/{FULL_DRIVE}", FULL_DRIVE_SOURCE]
     sources = sorted(file for file in layout.NATIVE_SOURCES.iterdir() if file.suffix in (".c", ".h", ".cs", ".ps1"))
     digest = cache.digest(_version(compiler), _version(linux), repr(commands), *sources)
@@ -72,8 +100,9 @@ def _found(compiler: str, package: str) -> str:
 def _build(commands: Mapping[str, Sequence[str]], draft: Path) -> None:
     def build_one(program: str) -> None:
         command = [part.replace(_DRAFT, str(draft)) for part in commands[program]]
-        done = subprocess.run(command, cwd=layout.NATIVE_SOURCES, capture_output=True, text=True, timeout=300,
-                              check=False)
+        done = subprocess.run(
+            command, cwd=layout.NATIVE_SOURCES, capture_output=True, text=True, timeout=300, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"{program} does not compile:\n{done.stdout}{done.stderr}")
 

@@ -113,11 +113,19 @@ class Node:
         No file there can grow. What is there can be written over, and empty files and folders can be made. Free space
         is reported as ever.
         """
-        wine_node.fill_drive(self.folder, *(self.path(folder) for folder in folders))
+        wine_node.list_folders(self.folder, wine_node.FULL_FOLDERS, *(self.path(folder) for folder in folders))
 
     def empty_again(self) -> None:
         """There is room again."""
-        wine_node.fill_drive(self.folder)
+        wine_node.list_folders(self.folder, wine_node.FULL_FOLDERS)
+
+    def hang(self, *folders: str) -> None:
+        """Let nobody on a Wine node get an answer who lists one of these folders or one below (Windows paths)."""
+        wine_node.list_folders(self.folder, wine_node.HUNG_FOLDERS, *(self.path(folder) for folder in folders))
+
+    def answer_again(self) -> None:
+        """Folders can be listed again."""
+        wine_node.list_folders(self.folder, wine_node.HUNG_FOLDERS)
 
     def hold(self, path: str, seconds: float) -> subprocess.Popen[bytes]:
         """Keep a file of a Wine node open (Windows path), so that nobody on the node can open it; in the background.
@@ -127,8 +135,12 @@ class Node:
         """
         return subprocess.Popen(
             wine_node.wine_command(self.folder, wine_node.LABCTL, "hold", path, str(seconds)),
-            env=wine_node.environment(self.folder), cwd=layout.drive(self.folder, "c"),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            env=wine_node.environment(self.folder),
+            cwd=layout.drive(self.folder, "c"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def start_attempts(self) -> list[str]:
         """Every start of AlteryxService that a script has asked for: time (UTC) and process id, in order."""
@@ -136,15 +148,21 @@ class Node:
         return file.read_text(encoding="ascii").splitlines() if file.exists() else []
 
     def start_engine(self, seconds: float) -> None:
-        """Start a job's AlteryxEngineCmd.exe that ends by itself after that many seconds; returns once it can be seen."""
+        """Start a job's AlteryxEngineCmd.exe that ends by itself after that many seconds;
+        returns once it can be seen."""
         if self.kind == "standin":
             self._start_standin_engine(seconds)
             return
         before = {process.pid for process in self.processes()}
         subprocess.Popen(
-            wine_node.wine_command(self.folder, ENGINE, str(seconds)), env=wine_node.environment(self.folder),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=layout.drive(self.folder, "c"), start_new_session=True)
+            wine_node.wine_command(self.folder, ENGINE, str(seconds)),
+            env=wine_node.environment(self.folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=layout.drive(self.folder, "c"),
+            start_new_session=True,
+        )
         limit = time.monotonic() + 30
         while not any(p.name.lower() == "alteryxenginecmd.exe" and p.pid not in before for p in self.processes()):
             if time.monotonic() > limit:
@@ -177,10 +195,20 @@ class Node:
 
     def _standin_processes(self) -> list[Process]:
         service = self.service()
-        found = [Process(entry["pid"], "AlteryxEngineCmd.exe", ENGINE, started=entry["started"])
-                 for entry in _read_json(self._lab_file(STANDIN_ENGINES), []) if entry["until"] > time.time()]
+        found = [
+            Process(entry["pid"], "AlteryxEngineCmd.exe", ENGINE, started=entry["started"])
+            for entry in _read_json(self._lab_file(STANDIN_ENGINES), [])
+            if entry["until"] > time.time()
+        ]
         if service.pid:
-            found.append(Process(service.pid, "AlteryxService.exe", r"C:\Program Files\Alteryx\bin\AlteryxService.exe", started=service.started))
+            found.append(
+                Process(
+                    service.pid,
+                    "AlteryxService.exe",
+                    r"C:\Program Files\Alteryx\bin\AlteryxService.exe",
+                    started=service.started,
+                )
+            )
         return found
 
     def _start_standin_engine(self, seconds: float) -> None:

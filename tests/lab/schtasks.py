@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What schtasks.exe of a node says to its caller: verbs, texts and exit codes, and the line protocol between the two."""
+"""What schtasks.exe of a node says to its caller: verbs, texts and exit codes, and the line
+protocol between the two."""
 
 from __future__ import annotations
 
@@ -26,9 +27,14 @@ _HANG_SECONDS = 120.0
 _ACCESS_DENIED = "Access is denied."
 _FILE_NOT_FOUND = "The system cannot find the file specified."
 _FILE_EXISTS = "Cannot create a file when that file already exists."
-_WIN32 = {2: _FILE_NOT_FOUND, 3: "The system cannot find the path specified.", 5: _ACCESS_DENIED,
-          32: "The process cannot access the file because it is being used by another process.",
-          183: _FILE_EXISTS, 1722: "The RPC server is unavailable."}
+_WIN32 = {
+    2: _FILE_NOT_FOUND,
+    3: "The system cannot find the path specified.",
+    5: _ACCESS_DENIED,
+    32: "The process cannot access the file because it is being used by another process.",
+    183: _FILE_EXISTS,
+    1722: "The RPC server is unavailable.",
+}
 
 # What /HRESULT makes of a failure: by the beginning of its text, since that is what the two have in common.
 _INVALID_ARGUMENT = 0x80070057
@@ -95,7 +101,8 @@ def answer(scheduler: TaskScheduler, behaviour: Callable[[], Mapping[str, str]],
 
 
 def _reach_service(behaviour: Callable[[], Mapping[str, str]]) -> None:
-    """schtasks.exe asks the service by RPC. A call that hung is not done: what its caller gave up shall not come later."""
+    """schtasks.exe asks the service by RPC. A call that hung is not done: what its caller gave up
+    shall not come later."""
     if behaviour().get("schtasks") not in ("hang", "rpc_error"):
         return
     limit = time.monotonic() + _HANG_SECONDS
@@ -125,7 +132,9 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
             options[name] = rest.pop(0)
         else:
             # /Query /XML may be followed by ONE: one document for all tasks.
-            options[name] = rest.pop(0) if verb == "query" and name == "xml" and rest and rest[0].casefold() == "one" else ""
+            options[name] = (
+                rest.pop(0) if verb == "query" and name == "xml" and rest and rest[0].casefold() == "one" else ""
+            )
     if "tn" not in options and verb != "query":
         raise _Refused(f"Invalid syntax. Mandatory option 'tn' is missing.{usage}")
     return verb, options
@@ -206,18 +215,28 @@ def _queried(scheduler: TaskScheduler, wanted: str | None) -> list[str]:
 
 
 def _row(scheduler: TaskScheduler, name: str, *, verbose: bool) -> dict[str, str]:
-    row = {"TaskName": name, "Next Run Time": local_time(scheduler.next_run(name), scheduler.zone), "Status": scheduler.status(name)}
+    row = {
+        "TaskName": name,
+        "Next Run Time": local_time(scheduler.next_run(name), scheduler.zone),
+        "Status": scheduler.status(name),
+    }
     if not verbose:
         return row
     history, definition = scheduler.history(name), scheduler.definition(name)
     action = definition.actions[0]
     never = history.last_run is None
     return {
-        "HostName": "LAB", **row, "Logon Mode": "Interactive/Background",
+        "HostName": "LAB",
+        **row,
+        "Logon Mode": "Interactive/Background",
         "Last Run Time": "11/30/1999 12:00:00 AM" if never else local_time(history.last_run, scheduler.zone),
-        "Last Result": str(RESULT_NEVER_RUN if never else history.last_result), "Author": "N/A", "Task To Run": action.command_line(),
-        "Start In": action.working_directory or "N/A", "Comment": "N/A",
-        "Scheduled Task State": "Enabled" if definition.enabled else "Disabled", "Run As User": _user_name(definition.user_id),
+        "Last Result": str(RESULT_NEVER_RUN if never else history.last_result),
+        "Author": "N/A",
+        "Task To Run": action.command_line(),
+        "Start In": action.working_directory or "N/A",
+        "Comment": "N/A",
+        "Scheduled Task State": "Enabled" if definition.enabled else "Disabled",
+        "Run As User": _user_name(definition.user_id),
         "Stop Task If Runs X Hours and X Mins": _hours(definition.time_limit),
     }
 
@@ -245,7 +264,10 @@ def _formatted(rows: list[dict[str, str]], form: str, *, header: bool) -> str:
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
     lines = [names, ["=" * width for width in widths]] if header else []
     lines += [list(row.values()) for row in rows]
-    return "\r\n" + "".join(" ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\r\n" for line in lines)
+    return "\r\n" + "".join(
+        " ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\r\n"
+        for line in lines
+    )
 
 
 def _error(call: Call | None, text: str, hresult: int | None = None) -> Answer:
@@ -266,7 +288,9 @@ class Listener:
     def __init__(self, port: int, respond: Callable[[Call], Answer]) -> None:
         handler = type("Handler", (_Handler,), {"respond": staticmethod(respond)})
         self._server = _Server(("127.0.0.1", port), handler)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, name=f"schtasks-{port}", daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, name=f"schtasks-{port}", daemon=True
+        ).start()
 
     def close(self) -> None:
         """Listen no more."""
@@ -286,14 +310,20 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         with contextlib.suppress(OSError):
             reply = self._reply(self.rfile.readline(_REQUEST_LIMIT))
-            self.wfile.write(json.dumps({"rc": reply.rc, "stdout": reply.stdout, "stderr": reply.stderr}).encode() + b"\n")
+            self.wfile.write(
+                json.dumps({"rc": reply.rc, "stdout": reply.stdout, "stderr": reply.stderr}).encode() + b"\n"
+            )
 
     def _reply(self, line: bytes) -> Answer:
         try:
             request: dict[str, Any] = json.loads(line)
             encoded = request.get("xml_base64")
-            call = Call(argv=request["argv"], administrator=bool(request.get("administrator")),
-                        xml=None if encoded is None else base64.b64decode(encoded), xml_error=int(request.get("xml_error") or 0))
+            call = Call(
+                argv=request["argv"],
+                administrator=bool(request.get("administrator")),
+                xml=None if encoded is None else base64.b64decode(encoded),
+                xml_error=int(request.get("xml_error") or 0),
+            )
             return type(self).respond(call)
         except Exception as error:  # the lab's own failure must reach the test that met it
             return _error(None, f"the lab's Task Scheduler failed: {type(error).__name__}: {error}")

@@ -1,30 +1,33 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""emongodump and mongodump of a stand-in node: a small dump with real BSON, and text like mongodump's."""
+"""The database of a stand-in node: a small dump with real BSON, text like mongodump's, and the jobs that dump."""
 
 from __future__ import annotations
 
 import functools
-import gzip
 import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import bson
 
-from . import seed, standin_install, standin_service
+from . import seed, standin_service, standin_state
 from .node import Node
-from .standin_files import utc_text
+from .standin_failure import NodeFailure
+from .standin_files import files_below, utc_text
+from .standin_jobs import Job, double
 
 _DOCUMENTS = 25  # of each collection; the seed of a Wine node has some thousand in all
-_TICK_SECONDS = 0.1
-_WRONG = 'password: "wrong"'  # the one password that no server takes
-_DENIED = "Failed: can't create session: could not connect to server: connection() : auth error: (AuthenticationFailed) Authentication failed."
+# There is no self-managed MongoDB, so no login to one succeeds.
+_DENIED = (
+    "Failed: can't create session: could not connect to server: connection() : auth error: "
+    "(AuthenticationFailed) Authentication failed."
+)
 
 
 @dataclass(frozen=True)
@@ -38,88 +41,83 @@ class Collection:
     metadata: bytes
 
 
-def emongodump(node: Node, folder: str, tick: Callable[[], None]) -> tuple[int, str]:
-    """What ``AlteryxService.exe emongodump=FOLDER`` does; tick is called while it works and may end it by raising. Returns exit code and output."""
-    if node.service().state != "Stopped":
-        return 0, "EMongoDump failed: the service is running\r\n"
-    behaves = standin_service.behaviour(node)
-    fault = behaves.get("emongodump", "")
-    if fault == "exit1":
-        return 1, ""
-    began = time.monotonic()
-    while standin_service.behaviour(node).get("emongodump") == "hang" or time.monotonic() - began < int(behaves.get("emongodump_delay_ms") or 0) / 1000:
-        tick()
-        time.sleep(_TICK_SECONDS)
-    output: list[str] = []
-    for database in seed.DATABASES:
-        if database == "AlteryxGallery" and fault in {"fail", "leak"}:
-            password = standin_install.secret(node, "EmbeddedMongoDBPasswordEncrypted")
-            told = f"Failed: can't create session: mongodb://user:{password}@127.0.0.1:27018/\r\n" if fault == "leak" else ""
-            return 0, "".join(output) + told + "EMongoDump failed\r\n"
-        if database == "AlteryxGallery" and fault == "half":
-            continue
-        output += [_dump(node, folder, collection) for collection in collections() if collection.database == database]
-        tick()
-    if fault == "empty":
-        node.path(rf"{folder}\AlteryxGallery\users.bson").write_bytes(b"")
-    return 0, "".join(output)
+@double
+def database_window(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """Stop, dump, and restore the prior state of the service."""
+    node, begun = job.node, time.monotonic()
+    lease = standin_state.own_lease(node, spec["run_id"])
+    marks: dict[str, float] = {}
+
+    def mark(name: str) -> None:
+        marks[name] = time.monotonic() - begun
+
+    mark("stop_requested")
+    states = standin_service.change(node, "Stopped")
+    mark("stopped")
+    job.log(f"dumping to {spec['dump_folder']}")
+    mark("dump_started")
+    output = _emongodump(node, spec["dump_folder"])
+    mark("dump_ended")
+    mark("start_requested")
+    states += standin_service.change(node, lease["prior_state"])
+    mark("running")
+    job.log(f"{spec['service_name']} is back as before: {lease['prior_state']}")
+    sizes = {path: file.stat().st_size for path, file in files_below(node.path(spec["dump_folder"])).items()}
+    detail = {
+        "prior_state": lease["prior_state"],
+        "restored": True,
+        "states": states,
+        "marks": marks,
+        "dump_folder": spec["dump_folder"],
+        "exit_code": 0,
+        "output": output,
+        "files": [{"path": path, "bytes": size} for path, size in sizes.items()],
+    }
+    if marks["dump_ended"] - marks["dump_started"] > spec["dump_timeout"]:
+        raise NodeFailure("dump_timeout", f"The dump was not done within {spec['dump_timeout']} s", detail)
+    return detail
 
 
-def mongodump(node: Node, dumps: list[dict[str, Any]], tick: Callable[[], None]) -> tuple[int, str]:
-    """What mongodump does, once for each of the dumps (config and arguments, as the node's job gets them); returns exit code and output."""
-    fault = standin_service.behaviour(node).get("mongodump", "")
-    output: list[str] = []
-    for dump in dumps:
-        options = dict(argument.lstrip("-").partition("=")[::2] for argument in dump["arguments"])
-        tick()
-        if _WRONG in dump["config"]:
-            return 1, f"{''.join(output)}{utc_text()}\t{_DENIED}\n"
-        if fault == "fail" or "uri:" not in dump["config"]:
-            return 1, f"{''.join(output)}{utc_text()}\tFailed: can't create session: could not connect to server: SIMULATED\n"
-        wanted = [collection for collection in collections() if options.get("db", collection.database) == collection.database]
-        output += [_dump(node, options["out"], collection, packed="gzip" in options) for collection in wanted]
-        if "oplog" in options:
-            node.path(rf"{options['out']}\oplog.bson").write_bytes(b"")
-    return 0, "".join(output)
+@double
+def database_dump(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """Dump a self-managed MongoDB while the service runs."""
+    return {"dump_folder": spec["dump_folder"], "exit_code": 1, "output": _DENIED, "files": []}
 
 
-def mongodb_answers(node: Node, probes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a MongoDB says to the probes of mongodb_info."""
-    fault = standin_service.behaviour(node).get("mongodb", "")
-    said = {"denied": _DENIED,
-            "unreachable": "Failed: can't create session: could not connect to server: server selection error: SIMULATED"}
-    return [_mongodb_answer(probe["arguments"], fault, _DENIED if _WRONG in probe["config"] else said.get(fault, "")) for probe in probes]
+def mongodb_info(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The module mongodb_info."""
+    denied = {"complete": False, "timed_out": False, "output": _DENIED, "server_version": "", "databases": []}
+    return {"answers": [denied for _unused in json.loads(arguments["_probes"])]}
 
 
-def _mongodb_answer(arguments: list[str], fault: str, said: str) -> dict[str, Any]:
-    if "--collection=oplog.rs" in arguments and fault == "standalone":
-        said = "namespace with DB local and collection oplog.rs does not exist"
-    database = next((argument.partition("=")[2] for argument in arguments if argument.startswith("--db=")), "")
-    names = [collection.database for collection in collections() if fault != "empty" and database in ("", collection.database)]
-    listed = [{"name": name, "collections": names.count(name)} for name in sorted(set(names))]
-    return {"complete": not said, "timed_out": False, "output": said, "server_version": "" if said else "7.0.15", "databases": [] if said else listed}
+def _emongodump(node: Node, folder: str) -> str:
+    """What ``AlteryxService.exe emongodump=FOLDER`` does; returns its output."""
+    output = ""
+    for collection in _collections():
+        target = node.path(rf"{folder}\{collection.database}")
+        target.mkdir(parents=True, exist_ok=True)
+        (target / f"{collection.name}.bson").write_bytes(collection.documents)
+        (target / f"{collection.name}.metadata.json").write_bytes(collection.metadata)
+        at, namespace = utc_text().replace("Z", "+0000"), f"`{collection.database}.{collection.name}`"
+        plural = "" if collection.count == 1 else "s"
+        output += f"{at}\twriting {namespace} to {folder}\\{collection.database}\\{collection.name}.bson\n"
+        output += f"{at}\tdone dumping {namespace} ({collection.count} document{plural})\n"
+    return output
 
 
 @functools.cache
-def collections() -> tuple[Collection, ...]:
+def _collections() -> tuple[Collection, ...]:
     """The simulated database, the same on all nodes."""
-    return tuple(_collections())
+    return tuple(_made_collections())
 
 
-def _collections() -> Iterator[Collection]:
+def _made_collections() -> Iterator[Collection]:
     chance = random.Random(seed.SEED)
     for database, name, count, make in seed._collections():
         documents = [bson.encode(make(chance, index)) for index in range(min(count, _DOCUMENTS))]
-        metadata = {"indexes": [{"v": {"$numberInt": "2"}, "key": {"_id": {"$numberInt": "1"}}, "name": "_id_"}],
-                    "uuid": uuid.uuid5(uuid.NAMESPACE_DNS, f"{database}.{name}").hex, "collectionName": name}
-        yield Collection(database, name, len(documents), b"".join(documents), json.dumps(metadata, separators=(",", ":")).encode())
-
-
-def _dump(node: Node, folder: str, collection: Collection, *, packed: bool = False) -> str:
-    target = node.path(rf"{folder}\{collection.database}")
-    target.mkdir(parents=True, exist_ok=True)
-    for name, content in ((f"{collection.name}.bson", collection.documents), (f"{collection.name}.metadata.json", collection.metadata)):
-        (target / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content, mtime=0) if packed else content)
-    at, namespace = utc_text().replace("Z", "+0000"), f"`{collection.database}.{collection.name}`"
-    return (f"{at}\twriting {namespace} to {folder}\\{collection.database}\\{collection.name}.bson\n"
-            f"{at}\tdone dumping {namespace} ({collection.count} document{'' if collection.count == 1 else 's'})\n")
+        metadata = {
+            "indexes": [{"v": {"$numberInt": "2"}, "key": {"_id": {"$numberInt": "1"}}, "name": "_id_"}],
+            "uuid": uuid.uuid5(uuid.NAMESPACE_DNS, f"{database}.{name}").hex,
+            "collectionName": name,
+        }
+        yield Collection(database, name, len(documents), b"".join(documents), json.dumps(metadata).encode())

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a double of the stand-in node fails: as the PowerShell does, with a reason of plugin_utils/_outcome.py."""
+"""How a double of the stand-in node fails: as the PowerShell does, with a reason of plugin_utils/_core/reasons.yml."""
 
 from __future__ import annotations
 
@@ -23,8 +23,3 @@ class NodeFailure(Exception):
         self.reason = reason
         self.message = message
         self.detail = dict(detail or {})
-
-
-def dotnet(call: str, message: str) -> NodeFailure:
-    """What PowerShell makes of a .NET method that throws: nobody has given it a name."""
-    return NodeFailure("unexpected", f'Exception calling "{call}" with "0" argument(s): "{message}"', {"position": ""})

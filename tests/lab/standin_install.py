@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies on a stand-in node as an Alteryx Server: the same files as on a Wine node, without programs that run and without a database."""
+"""What lies on a stand-in node as an Alteryx Server: the files of a Wine node, without programs."""
 
 from __future__ import annotations
 
@@ -9,41 +9,34 @@ import secrets
 import xml.etree.ElementTree
 
 from . import alteryx_install, layout
-from .node import STANDIN_SERVICE, Node
-from .standin_files import write_text
+from .node import Node
 
 BIN = alteryx_install.BIN
-DATA = alteryx_install.DATA
+SETTINGS = rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml"
 
-_PROGRAMS = ("AlteryxService.exe", "AlteryxEngineCmd.exe", "mongod.exe", "mongodump.exe", "mongorestore.exe")
+_FOLDERS = (r"C:\Windows\System32", r"C:\AlteryxLab", *alteryx_install.FOLDERS)
 _DATA_BYTES = 400_000
 
 
 def install(node: Node) -> None:
-    """Put the files on a node that has its drives; a node that has them is left alone."""
-    if node.path(rf"{BIN}\AlteryxService.exe").exists():
+    """Put drives, folders and files on a node; one that has them is left alone."""
+    for drive in "cd":
+        layout.drive(node.folder, drive).mkdir(parents=True, exist_ok=True)
+    if node.path(SETTINGS).exists():
         return
-    for name in _PROGRAMS:
-        _write(node, rf"{BIN}\{name}", b"SIMULATED\r\n")
-    passwords = {"admin": secrets.token_hex(16), "user": secrets.token_hex(16)}
-    for path, content in alteryx_install.files(passwords, node.role).items():
-        _write(node, path, content)
-    for folder in alteryx_install.FOLDERS:
+    for folder in _FOLDERS:
         node.path(folder).mkdir(parents=True, exist_ok=True)
+    passwords = {"admin": secrets.token_hex(16), "user": secrets.token_hex(16)}
+    content = alteryx_install.files(passwords, node.role)
     if alteryx_install.has_database(node.role):
-        _write(node, rf"{DATA}\WiredTiger", b"SIMULATED\n")
-        _write(node, rf"{DATA}\collection-0.wt", bytes(_DATA_BYTES))
-    write_text(layout.drive(node.folder, "c") / "AlteryxLab" / STANDIN_SERVICE, '{"state": "Stopped", "pid": null, "started": null}')
+        content[rf"{alteryx_install.DATA}\collection-0.wt"] = bytes(_DATA_BYTES)
+    for path, data in content.items():
+        file = node.path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
 
 
 def secret(node: Node, element: str) -> str:
-    """The clear text of a secret of the controller's settings; empty where there is none."""
-    tree = xml.etree.ElementTree.parse(node.path(rf"{alteryx_install.PROGRAM_DATA}\RuntimeSettings.xml"))  # noqa: S314  # written by the lab
-    value = tree.findtext(f"Controller/{element}")
-    return alteryx_install.decrypt(value) if value else ""
-
-
-def _write(node: Node, path: str, content: bytes) -> None:
-    file = node.path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
+    """The clear text of a secret of the controller's settings."""
+    tree = xml.etree.ElementTree.parse(node.path(SETTINGS))  # noqa: S314  # written by the lab
+    return alteryx_install.decrypt(tree.findtext(f"Controller/{element}") or "")

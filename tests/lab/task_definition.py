@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Task XML as Windows' Task Scheduler reads it: what is refused, what is filled in, what it means.
 
-From the published schema [MS-TSCH] 2.5. Where Windows is known to be more lenient than its schema (it takes a trigger's elements
-in any order), the schema holds: what passes here passes there.
+From the published schema [MS-TSCH] 2.5. Where Windows is known to be more lenient than its schema (it takes a trigger's
+elements in any order), the schema holds: what passes here passes there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where a trigger begins or ends: unix time, or, where the text names no zone, seconds since 1970 of the clock on the node's wall."""
+    """Where a trigger begins or ends: unix time, or, where the text names no zone, seconds since 1970 of the
+    clock on the node's wall."""
 
     seconds: float
     local: bool
@@ -126,7 +127,8 @@ def decode(raw: bytes) -> str:
     """The text of a task file: UTF-16 with byte order mark, and saying so.
 
     Raises:
-        TaskRefused: any other encoding. (Windows also takes files that are UTF-8 and say UTF-8; this project never writes them.)
+        TaskRefused: any other encoding. (Windows also takes files that are UTF-8 and say UTF-8; this
+            project never writes them.)
     """
     if not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise TaskRefused(MALFORMED, "(1,40)::ERROR: unable to switch the encoding")
@@ -138,7 +140,7 @@ def decode(raw: bytes) -> str:
     named = _ENCODING.search(declaration.group()) if declaration else None
     if named and named.group(1).casefold() != "utf-16":
         raise TaskRefused(MALFORMED, "(1,40)::ERROR: unable to switch the encoding")
-    return text[declaration.end():] if declaration else text
+    return text[declaration.end() :] if declaration else text
 
 
 def read(text: str, uri: str) -> TaskDefinition:
@@ -180,11 +182,14 @@ def duration_seconds(text: str) -> float:
     match = re.fullmatch(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", text)
     if not match or not any(match.groups()) or text.endswith("T"):
         raise ValueError(f"not a duration: {text}")
-    return sum(float(group or 0) * unit for group, unit in
-               zip(match.groups(), (365 * 86400, 30 * 86400, 86400, 3600, 60, 1), strict=True))
+    return sum(
+        float(group or 0) * unit
+        for group, unit in zip(match.groups(), (365 * 86400, 30 * 86400, 86400, 3600, 60, 1), strict=True)
+    )
 
 
 # ---- the parts of a definition
+
 
 def _version(root: Element) -> tuple[int, int]:
     _attributes(root, {"version"})
@@ -198,7 +203,9 @@ def _complete_registration(root: Element, given: Element | None, uri: str) -> No
     info = given if given is not None else Element(_name("RegistrationInfo"))
     if given is None:
         root.insert(0, info)
-    parts = _children(info, {"URI", "SecurityDescriptor", "Source", "Date", "Author", "Version", "Description", "Documentation"})
+    parts = _children(
+        info, {"URI", "SecurityDescriptor", "Source", "Date", "Author", "Version", "Description", "Documentation"}
+    )
     if "Date" in parts:
         _checked(parts["Date"], _boundary)
     named = parts["URI"] if "URI" in parts else SubElement(info, _name("URI"))
@@ -241,10 +248,22 @@ _TRIGGERS = {
     "RegistrationTrigger": ("Delay",),
     "LogonTrigger": ("UserId", "Delay"),
     "TimeTrigger": ("RandomDelay",),
-    "CalendarTrigger": ("RandomDelay", "ScheduleByDay", "ScheduleByWeek", "ScheduleByMonth", "ScheduleByMonthDayOfWeek"),
+    "CalendarTrigger": (
+        "RandomDelay",
+        "ScheduleByDay",
+        "ScheduleByWeek",
+        "ScheduleByMonth",
+        "ScheduleByMonthDayOfWeek",
+    ),
 }
 _SCHEMA_ORDER = ("Enabled", "StartBoundary", "EndBoundary", "Repetition", "ExecutionTimeLimit")
-_EXPORT_ORDER = ("Repetition", "StartBoundary", "EndBoundary", "ExecutionTimeLimit", "Enabled")  # what Windows itself writes
+_EXPORT_ORDER = (
+    "Repetition",
+    "StartBoundary",
+    "EndBoundary",
+    "ExecutionTimeLimit",
+    "Enabled",
+)  # what Windows itself writes
 
 
 def _trigger_parts(element: Element, own: tuple[str, ...]) -> dict[str, Element]:
@@ -277,12 +296,19 @@ def _principal(element: Element | None) -> tuple[str, str]:
         raise TaskRefused(UNEXPECTED, f":{_local(element[-1])}:")
     principal = element[0]
     _attributes(principal, {"id"})
-    parts = _children(principal, {"UserId", "LogonType", "GroupId", "DisplayName", "RunLevel", "ProcessTokenSidType", "RequiredPrivileges"})
+    parts = _children(
+        principal,
+        {"UserId", "LogonType", "GroupId", "DisplayName", "RunLevel", "ProcessTokenSidType", "RequiredPrivileges"},
+    )
     if "GroupId" in parts:
         raise TaskRefused(UNEXPECTED if "UserId" in parts else NOT_IN_LAB, ":GroupId:")
     if "UserId" not in parts:
         raise TaskRefused(MISSING, ":UserId:")
-    logon = _checked(parts["LogonType"], _one_of("S4U", "Password", "InteractiveToken", "InteractiveTokenOrPassword")) if "LogonType" in parts else ""
+    logon = (
+        _checked(parts["LogonType"], _one_of("S4U", "Password", "InteractiveToken", "InteractiveTokenOrPassword"))
+        if "LogonType" in parts
+        else ""
+    )
     if "RunLevel" in parts:
         _checked(parts["RunLevel"], _one_of("LeastPrivilege", "HighestAvailable"))
     user = _plain(parts["UserId"])
@@ -292,16 +318,22 @@ def _principal(element: Element | None) -> tuple[str, str]:
         raise TaskRefused("No mapping between account names and security IDs was done.", f":UserId:{user}")
     if managed_account and logon != "Password":
         raise TaskRefused(OUT_OF_RANGE, f":LogonType:{logon}")
-    if service_account and logon:  # the service accounts have no log-on of these kinds, and the schema has no word for theirs
+    if (
+        service_account and logon
+    ):  # the service accounts have no log-on of these kinds, and the schema has no word for theirs
         raise TaskRefused(OUT_OF_RANGE, f":LogonType:{logon}")
     return principal.get("id", ""), _ACCOUNTS.get(user.casefold(), user)
 
 
-_ACCOUNTS = {name: sid for sid, names in {
-    "S-1-5-18": ("s-1-5-18", "system", "nt authority\\system", "localsystem"),
-    "S-1-5-19": ("s-1-5-19", "local service", "nt authority\\local service", "nt authority\\localservice"),
-    "S-1-5-20": ("s-1-5-20", "network service", "nt authority\\network service", "nt authority\\networkservice"),
-}.items() for name in names}
+_ACCOUNTS = {
+    name: sid
+    for sid, names in {
+        "S-1-5-18": ("s-1-5-18", "system", "nt authority\\system", "localsystem"),
+        "S-1-5-19": ("s-1-5-19", "local service", "nt authority\\local service", "nt authority\\localservice"),
+        "S-1-5-20": ("s-1-5-20", "network service", "nt authority\\network service", "nt authority\\networkservice"),
+    }.items()
+    for name in names
+}
 
 
 def _actions(element: Element | None, principal_id: str) -> tuple[ExecAction, ...]:
@@ -323,8 +355,11 @@ def _exec(element: Element) -> ExecAction:
     command = _plain(parts["Command"]) if "Command" in parts else ""
     if not command:
         raise TaskRefused(MISSING, ":Command:")
-    return ExecAction(command, _plain(parts["Arguments"]) if "Arguments" in parts else "",
-                      _plain(parts["WorkingDirectory"]) if "WorkingDirectory" in parts else "")
+    return ExecAction(
+        command,
+        _plain(parts["Arguments"]) if "Arguments" in parts else "",
+        _plain(parts["WorkingDirectory"]) if "WorkingDirectory" in parts else "",
+    )
 
 
 def _complete_settings(root: Element, given: Element | None, version: tuple[int, int]) -> dict[str, str]:
@@ -355,6 +390,7 @@ def _complete_settings(root: Element, given: Element | None, version: tuple[int,
 
 
 # ---- reading XML strictly
+
 
 def _children(element: Element, known: set[str]) -> dict[str, Element]:
     """The children by name; each at most once and none that is not known."""
@@ -415,6 +451,7 @@ def _duration_in(lowest: float, highest: float | None) -> Callable[[str], float]
         if seconds < lowest or (highest is not None and seconds > highest):
             raise ValueError(text)
         return seconds
+
     return check
 
 
@@ -424,6 +461,7 @@ def _integer_in(lowest: int, highest: int) -> Callable[[str], int]:
         if number is None or not lowest <= number <= highest:
             raise ValueError(text)
         return number
+
     return check
 
 
@@ -432,6 +470,7 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
         if text not in allowed:
             raise ValueError(text)
         return text
+
     return check
 
 
@@ -467,7 +506,15 @@ _SETTINGS: dict[str, tuple[int, _Check, str | None]] = {
     "Volatile": (4, _boolean, None),
 }
 _NESTED: dict[str, tuple[int, dict[str, _Check]]] = {
-    "IdleSettings": (1, {"Duration": duration_seconds, "WaitTimeout": duration_seconds, "StopOnIdleEnd": _boolean, "RestartOnIdle": _boolean}),
+    "IdleSettings": (
+        1,
+        {
+            "Duration": duration_seconds,
+            "WaitTimeout": duration_seconds,
+            "StopOnIdleEnd": _boolean,
+            "RestartOnIdle": _boolean,
+        },
+    ),
     "RestartOnFailure": (1, {"Interval": _duration_in(_MINUTE, _LONGEST_INTERVAL), "Count": _integer_in(1, 255)}),
     "NetworkSettings": (2, {"Name": str, "Id": str}),
     "MaintenanceSettings": (4, {"Period": duration_seconds, "Deadline": duration_seconds, "Exclusive": _boolean}),

@@ -31,8 +31,14 @@ _PROFILES = {
     "S-1-5-19": r"C:\Windows\ServiceProfiles\LocalService",
     "S-1-5-20": r"C:\Windows\ServiceProfiles\NetworkService",
 }
-_VARIABLES = {"windir": r"C:\Windows", "systemroot": r"C:\Windows", "systemdrive": "C:", "programfiles": r"C:\Program Files",
-              "programdata": r"C:\ProgramData", "allusersprofile": r"C:\ProgramData"}
+_VARIABLES = {
+    "windir": r"C:\Windows",
+    "systemroot": r"C:\Windows",
+    "systemdrive": "C:",
+    "programfiles": r"C:\Program Files",
+    "programdata": r"C:\ProgramData",
+    "allusersprofile": r"C:\ProgramData",
+}
 
 RESULT_NEVER_RUN = 267011
 RESULT_RUNNING = 267009
@@ -88,8 +94,16 @@ class TaskScheduler:
         clock: unix time.
     """
 
-    def __init__(self, executor: Executor, *, path: Callable[[str], Path], state_file: Path, behaviour: Callable[[], Mapping[str, str]],
-                 minute_seconds: float = 60.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        path: Callable[[str], Path],
+        state_file: Path,
+        behaviour: Callable[[], Mapping[str, str]],
+        minute_seconds: float = 60.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._executor = executor
         self._path = path
         self._state_file = state_file
@@ -98,6 +112,7 @@ class TaskScheduler:
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._tasks: dict[str, _Task] = {}
+        self._held_up: set[str] = set()
         self._on = False
         self._booted = 0.0
         self._off: float | None = None  # when the node went down; None while it is on, or was never on
@@ -112,8 +127,14 @@ class TaskScheduler:
             went_off = self._off or self._clock()
             self._booted = self._clock()
             self._on, self._off = True, None
-            missed = [task for task in self._tasks.values() if task.definition.flag("StartWhenAvailable") and self._missed(task, went_off)]
-            self._thread = threading.Thread(target=self._keep_time, args=(self._booted,), name="task-scheduler", daemon=True)
+            missed = [
+                task
+                for task in self._tasks.values()
+                if task.definition.flag("StartWhenAvailable") and self._missed(task, went_off)
+            ]
+            self._thread = threading.Thread(
+                target=self._keep_time, args=(self._booted,), name="task-scheduler", daemon=True
+            )
             self._thread.start()
         for task in missed:
             self._fire(task)
@@ -227,14 +248,22 @@ class TaskScheduler:
 
     def _missed(self, task: _Task, went_off: float) -> bool:
         """Whether a moment of a time trigger passed while the node was off."""
-        return any(trigger.kind in ("TimeTrigger", "CalendarTrigger") and (due := self._next(trigger, task, went_off)) is not None
-                   and due <= self._booted for trigger in task.definition.triggers)
+        return any(
+            trigger.kind in ("TimeTrigger", "CalendarTrigger")
+            and (due := self._next(trigger, task, went_off)) is not None
+            and due <= self._booted
+            for trigger in task.definition.triggers
+        )
 
     def next_run(self, name: str) -> float | None:
         """When a time trigger will fire next."""
         task = self._task(name)
         with self._changed:
-            times = [due for trigger in task.definition.triggers if (due := self._next(trigger, task, self._clock())) is not None]
+            times = [
+                due
+                for trigger in task.definition.triggers
+                if (due := self._next(trigger, task, self._clock())) is not None
+            ]
         return min(times, default=None) if task.definition.enabled else None
 
     # ---- time
@@ -257,14 +286,22 @@ class TaskScheduler:
                 if not self._runs(booted):
                     return
                 now = self._clock()
-                due = [task for task in self._tasks.values() if (moment := self._soonest(task, seen)) is not None and moment <= now]
+                due = [
+                    task
+                    for task in self._tasks.values()
+                    if (moment := self._soonest(task, seen)) is not None and moment <= now
+                ]
                 seen = now
             for task in due:
                 self._fire(task)
             with self._changed:
                 if self._runs(booted):
-                    coming = [moment for task in self._tasks.values() if (moment := self._soonest(task, seen)) is not None]
-                    self._changed.wait(min(_LONGEST_SLEEP, max(0.0, min(coming, default=seen + _LONGEST_SLEEP) - self._clock())))
+                    coming = [
+                        moment for task in self._tasks.values() if (moment := self._soonest(task, seen)) is not None
+                    ]
+                    self._changed.wait(
+                        min(_LONGEST_SLEEP, max(0.0, min(coming, default=seen + _LONGEST_SLEEP) - self._clock()))
+                    )
 
     def _runs(self, booted: float) -> bool:
         return self._on and self._booted == booted
@@ -272,7 +309,10 @@ class TaskScheduler:
     def _soonest(self, task: _Task, after: float) -> float | None:
         """The next firing of a task. One that is registered does not make up for what came due before."""
         after = max(after, task.history.registered)
-        return min((due for trigger in task.definition.triggers if (due := self._next(trigger, task, after)) is not None), default=None)
+        return min(
+            (due for trigger in task.definition.triggers if (due := self._next(trigger, task, after)) is not None),
+            default=None,
+        )
 
     def _next(self, trigger: Trigger, task: _Task, after: float) -> float | None:
         """The first moment after ``after`` at which a trigger fires."""
@@ -318,19 +358,33 @@ class TaskScheduler:
         self._save()
         threading.Thread(target=self._instance, args=(task, instance), name=f"task {task.name}", daemon=True).start()
 
+    def _hold_up(self, task: _Task, instance: _Instance) -> None:
+        """Let the first instance under a name begin only once the behaviour is gone, as a process
+        that Windows holds up."""
+        if self._behaviour().get("schtasks") != "late" or task.name in self._held_up:
+            return
+        self._held_up.add(task.name)
+        while self._behaviour().get("schtasks") == "late" and not instance.stop.wait(0.1):
+            pass
+
     def _instance(self, task: _Task, instance: _Instance) -> None:
         result = RESULT_TERMINATED
         limit = task.definition.time_limit
         deadline = None if limit is None else time.monotonic() + limit
         try:
+            self._hold_up(task, instance)
             for action in task.definition.actions:
                 if instance.stop.is_set():
                     break
                 output = CommandOutput()
                 output.abandon()  # a task's output goes nowhere
                 command = self._executor.start(
-                    expand(action.command_line()), user="SYSTEM", environment=self._environment(task.definition.user_id),
-                    working_directory=expand(action.working_directory).strip('"') or _SYSTEM32, output=output)
+                    expand(action.command_line()),
+                    user="SYSTEM",
+                    environment=self._environment(task.definition.user_id),
+                    working_directory=expand(action.working_directory).strip('"') or _SYSTEM32,
+                    output=output,
+                )
                 with contextlib.suppress(Exception):
                     command.write(b"", end=True, timeout=1)
                 with self._changed:
@@ -363,8 +417,10 @@ class TaskScheduler:
                 instance.running.kill_tree()
 
     def _environment(self, user_id: str) -> dict[str, str]:
-        return {"LAB_ACCOUNT": self._behaviour().get("account") or user_id,
-                "USERPROFILE": _PROFILES.get(user_id, _PROFILES["S-1-5-18"])}
+        return {
+            "LAB_ACCOUNT": self._behaviour().get("account") or user_id,
+            "USERPROFILE": _PROFILES.get(user_id, _PROFILES["S-1-5-18"]),
+        }
 
     # ---- disk
 
@@ -372,7 +428,8 @@ class TaskScheduler:
         return self._path(STORE + name)
 
     def _load(self) -> None:
-        """The tasks on the node's disk. A file nobody registered, or that has become unreadable, is left alone, as Windows leaves it."""
+        """The tasks on the node's disk. A file nobody registered, or that has become unreadable, is left alone,
+        as Windows leaves it."""
         store = self._path(STORE)
         histories = self._state()
         self._tasks.clear()
@@ -380,7 +437,9 @@ class TaskScheduler:
             name = "\\" + "\\".join(file.relative_to(store).parts)
             if file.is_file() and name in histories:
                 with contextlib.suppress(TaskRefused):
-                    self._tasks[name.casefold()] = _Task(name, read(decode(file.read_bytes()), name), History(**histories[name]))
+                    self._tasks[name.casefold()] = _Task(
+                        name, read(decode(file.read_bytes()), name), History(**histories[name])
+                    )
 
     def _state(self) -> dict[str, dict[str, Any]]:
         try:
@@ -391,7 +450,9 @@ class TaskScheduler:
 
     def _save(self) -> None:
         draft = self._state_file.with_name(f"{self._state_file.name}.{os.getpid()}")
-        draft.write_text(json.dumps({task.name: asdict(task.history) for task in self._tasks.values()}), encoding="utf-8")
+        draft.write_text(
+            json.dumps({task.name: asdict(task.history) for task in self._tasks.values()}), encoding="utf-8"
+        )
         draft.replace(self._state_file)
 
     def _task(self, name: str) -> _Task:
@@ -410,7 +471,10 @@ def task_path(name: str) -> str:
     """
     path = "\\" + name.strip().strip("\\")
     parts = path[1:].split("\\")
-    if any(not part.strip() or part.strip(".") != part or re.search(r'[<>:"/|?*\x00-\x1f]', part) for part in parts) or len(path) > 238:
+    if (
+        any(not part.strip() or part.strip(".") != part or re.search(r'[<>:"/|?*\x00-\x1f]', part) for part in parts)
+        or len(path) > 238
+    ):
         raise TaskRefused("The filename, directory name, or volume label syntax is incorrect.")
     return path
 
@@ -430,12 +494,14 @@ def local_time(moment: float | None, zone: datetime.tzinfo) -> str:
 
 def behaviour_reader(file: Path) -> Callable[[], Mapping[str, str]]:
     """Reads key=value lines anew at each call; no file, no settings."""
+
     def read_behaviour() -> Mapping[str, str]:
         try:
             lines = file.read_text(encoding="ascii", errors="replace").splitlines()
         except FileNotFoundError:
             return {}
         return dict(_pairs(lines))
+
     return read_behaviour
 
 

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A double of the Server's V3 API as far as schedules go: HTTPS, client credentials, short-lived tokens; there while the service of the UI node is."""
+"""A double of the Server's V3 API as far as schedules go: HTTPS, client credentials, short-lived tokens; there while
+the service of the UI node is."""
 
 from __future__ import annotations
 
@@ -23,9 +24,12 @@ _TOKEN_REQUESTS = 4
 _HANG_SECONDS = 60.0
 
 SCHEDULES = {
-    "64f0c0ffee00000000000001": ("Daily sales", True), "64f0c0ffee00000000000002": ("Monthly closing", False),
-    "64f0c0ffee00000000000003": ("Rückstände, täglich", True), "64f0c0ffee00000000000004": ("Old import", False),
-    "64f0c0ffee00000000000005": ("Stock levels", True)}
+    "64f0c0ffee00000000000001": ("Daily sales", True),
+    "64f0c0ffee00000000000002": ("Monthly closing", False),
+    "64f0c0ffee00000000000003": ("Rückstände, täglich", True),
+    "64f0c0ffee00000000000004": ("Old import", False),
+    "64f0c0ffee00000000000005": ("Stock levels", True),
+}
 """What is there at the beginning: id -> name, enabled."""
 
 
@@ -48,7 +52,9 @@ class V3Api:
         behaviour: what it shall do wrong; the keys are in README.md.
     """
 
-    def __init__(self, port: int, context: ssl.SSLContext, is_up: Callable[[], bool], behaviour: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, port: int, context: ssl.SSLContext, is_up: Callable[[], bool], behaviour: Callable[[], Mapping[str, str]]
+    ) -> None:
         self.access = Access(f"https://localhost:{port}/webapi", secrets.token_hex(20), secrets.token_urlsafe(32))
         self.is_up, self.behaviour = is_up, behaviour
         self._lock = threading.Lock()
@@ -66,11 +72,12 @@ class V3Api:
     def reset(self) -> None:
         """The schedules of the beginning, and nothing asked yet."""
         with self._lock:
-            self._enabled = {identity: enabled for identity, (_, enabled) in SCHEDULES.items()}
+            self._enabled = {identity: enabled for identity, (_unused, enabled) in SCHEDULES.items()}
             self._log: list[dict[str, Any]] = []
 
     def state(self) -> dict[str, Any]:
-        """enabled: id -> bool. log: what was asked and changed something or was to, with at (monotonic seconds) and what."""
+        """enabled: id -> bool. log: what was asked and changed something or was to, with at
+        (monotonic seconds) and what."""
         with self._lock:
             return {"enabled": dict(self._enabled), "log": list(self._log)}
 
@@ -98,7 +105,11 @@ class V3Api:
 
     def _token(self, authorization: str, body: bytes, *, deny: bool) -> tuple[int, Any]:
         login = f"{self.access.client_id}:{self.access.client_secret}"
-        if deny or authorization != f"Basic {base64.b64encode(login.encode()).decode()}" or b"grant_type=client_credentials" not in body:
+        if (
+            deny
+            or authorization != f"Basic {base64.b64encode(login.encode()).decode()}"
+            or b"grant_type=client_credentials" not in body
+        ):
             return 400, {"error": "invalid_client"}
         token = secrets.token_urlsafe(32)
         with self._lock:
@@ -132,7 +143,9 @@ def _told(identity: str, enabled: bool) -> dict[str, Any]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext
+    ) -> None:
         super().__init__(address, handler)
         # The handshake is the handler's: nobody else waits for a client that does not finish its own.
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)

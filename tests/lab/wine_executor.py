@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .executor import CommandOutput, InputBusy, InputClosed, Stream
+from .ready_engines import ReadyEngines, Start, behaviour_of
 
 LABHOST = r"C:\AlteryxLab\bin\labhost.exe"
 NOT_ADMINISTRATORS = frozenset({"operator"})
@@ -37,26 +38,52 @@ class WineExecutor:
         environment: gives the environment of the node's processes; asked at each start, as there may be no node yet.
         working_directory: host folder where commands start that name none.
         path: host path of a Windows path.
+        behaviour: the node's behaviour.ini.
     """
 
-    def __init__(self, folder: Path, *, command: Callable[..., list[str]], environment: Callable[[], Mapping[str, str]],
-                 working_directory: Path, path: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        command: Callable[..., list[str]],
+        environment: Callable[[], Mapping[str, str]],
+        working_directory: Path,
+        path: Callable[[str], Path],
+        behaviour: Path,
+    ) -> None:
         self._folder = folder
         self._command = command
         self._environment = environment
         self._working_directory = working_directory
         self._path = path
+        self._behaviour = behaviour
+        self._engines = ReadyEngines()
 
-    def start(self, command_line: str, *, user: str, environment: Mapping[str, str], working_directory: str | None,
-              output: CommandOutput) -> WineCommand:
+    def start(
+        self,
+        command_line: str,
+        *,
+        user: str,
+        environment: Mapping[str, str],
+        working_directory: str | None,
+        output: CommandOutput,
+    ) -> WineCommand:
         """Start a Windows command line under labhost.exe."""
         rights = ["--not-administrator"] if user in NOT_ADMINISTRATORS else []
         directory = self._path(working_directory) if working_directory else self._working_directory
-        # One argument: labhost.exe takes the command line as it stands, its quotes are the program's business and not ours.
-        process = subprocess.Popen(self._command(self._folder, LABHOST, *rights, "--", command_line), cwd=directory,
-                                   env={**self._environment(), **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
-        return WineCommand(process, output)
+        # One argument: labhost.exe takes the command line as it stands, its quotes are the
+        # program's business and not ours.
+        start = Start(
+            tuple(self._command(self._folder, LABHOST, *rights, "--", command_line)),
+            {**self._environment(), **environment},
+            directory,
+            behaviour_of(self._behaviour),
+        )
+        return WineCommand(self._engines.spawn(start, command_line), output)
+
+    def end_ready(self) -> None:
+        """End what was started ahead of time: the node goes down."""
+        self._engines.end()
 
 
 class WineCommand:

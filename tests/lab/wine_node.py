@@ -18,13 +18,14 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import alteryx_install, cache, downloads, layout, native_build, wine_registry
+from . import alteryx_install, cache, engine, layout, native_build, wine_registry
 from .fleet_roles import Role
 
 SERVICE = alteryx_install.SERVICE
 LABCTL = r"C:\AlteryxLab\bin\labctl.exe"
 BOOT_SECONDS = 90
 FULL_FOLDERS = "full-drive.txt"  # as in native/full_drive.c
+HUNG_FOLDERS = "hung-folders.txt"
 REGISTERED = "node.json"  # written last by create: its presence means a complete node
 
 # Made by every new prefix, written by nobody afterwards: nodes share them by hard links, which makes 700 MB into 30.
@@ -41,7 +42,8 @@ class Ports:
 
 
 def create(folder: Path, name: str, role: Role, ports: Ports) -> None:
-    """From nothing to a registered, seeded, stopped node; one that exists is left alone but for its ports, which need it switched off."""
+    """From nothing to a registered, seeded, stopped node; one that exists is left alone but for its ports, which
+    need it switched off."""
     identity = json.dumps({"name": name, "role": role, **asdict(ports)})
     registered = folder / REGISTERED
     if registered.exists() and registered.read_text(encoding="utf-8") == identity:
@@ -56,21 +58,30 @@ def create(folder: Path, name: str, role: Role, ports: Ports) -> None:
     elif is_on(folder):
         raise RuntimeError(f"{folder.name}: switch it off before giving it other ports")
     alteryx_install.set_ports(folder, role, mongo=ports.mongo, service=ports.service)
-    wine_registry.merge(layout.prefix(folder) / "system.reg", {
-        r"Software\AlteryxLab": {"SchedulerPort": ports.scheduler, "NodeName": name}})
+    wine_registry.merge(
+        layout.prefix(folder) / "system.reg",
+        {r"Software\AlteryxLab": {"SchedulerPort": ports.scheduler, "NodeName": name}},
+    )
     registered.write_text(identity, encoding="utf-8")
 
 
 def boot(folder: Path) -> None:
-    """Switch the node on; returns once AlteryxService is Running, or, where it is not meant to be, once the service manager answers."""
+    """Switch the node on; returns once AlteryxService is Running, or, where it is not meant to be, once the
+    service manager answers."""
     report = folder / "boot.json"
     report.unlink(missing_ok=True)
-    # The process that keeps the wineserver alive; it says when the service runs. Its output goes to a file, not to a pipe: everything the new
-    # wineserver starts inherits it and would hold a pipe open for ever.
+    # The process that keeps the wineserver alive; it says when the service runs. Its output goes to a file, not to a
+    # pipe: everything the new wineserver starts inherits it and would hold a pipe open for ever.
     with report.open("wb") as stream:
         keeper = subprocess.Popen(
-            wine_command(folder, LABCTL, "keepalive", SERVICE, str(BOOT_SECONDS if _meant_to_run(folder) else 1)), env=environment(folder),
-            cwd=layout.drive(folder, "c"), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.DEVNULL, start_new_session=True)
+            wine_command(folder, LABCTL, "keepalive", SERVICE, str(BOOT_SECONDS if _meant_to_run(folder) else 1)),
+            env=environment(folder),
+            cwd=layout.drive(folder, "c"),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     limit = time.monotonic() + BOOT_SECONDS + 30
     while not (line := report.read_bytes()).endswith(b"\n"):
         if keeper.poll() is not None or time.monotonic() > limit:
@@ -96,16 +107,32 @@ def power_off(folder: Path) -> None:
     """End every process of the node at once, as a power cut does."""
     if layout.prefix(folder).is_dir():
         for option in ("-k", "-w"):
-            subprocess.run([_program("wineserver"), option], env=environment(folder), timeout=60, check=False,
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [_program("wineserver"), option],
+                env=environment(folder),
+                timeout=60,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
 
 
 def is_on(folder: Path) -> bool:
     """Whether a wineserver serves this node."""
     if not layout.prefix(folder).is_dir():
         return False
-    return subprocess.run([_program("wineserver"), "-k0"], env=environment(folder), timeout=60, check=False,
-                          stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    return (
+        subprocess.run(
+            [_program("wineserver"), "-k0"],
+            env=environment(folder),
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ).returncode
+        == 0
+    )
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -116,16 +143,16 @@ def environment(folder: Path) -> dict[str, str]:
     return _environment(layout.prefix(folder)) | preload
 
 
-def fill_drive(folder: Path, *full: Path) -> None:
-    """Let the drive be full for these folders of the host; without any: for none."""
-    listed = folder / FULL_FOLDERS
-    if not full:
+def list_folders(folder: Path, name: str, *folders: Path) -> None:
+    """Let the drive be full (FULL_FOLDERS) or hang (HUNG_FOLDERS) for these folders of the host; without any, none."""
+    listed = folder / name
+    if not folders:
         listed.unlink(missing_ok=True)
         return
     if "LD_PRELOAD" not in environment(folder):
         raise RuntimeError(f"{folder}: the processes of this node do not load {native_build.FULL_DRIVE}")
     draft = listed.with_suffix(f".{os.getpid()}")
-    draft.write_text("".join(f"{path.resolve()}\n" for path in full), encoding="utf-8")
+    draft.write_text("".join(f"{path.resolve()}\n" for path in folders), encoding="utf-8")
     draft.replace(listed)
 
 
@@ -137,17 +164,29 @@ def wine_command(folder: Path, *argv: str) -> list[str]:
 
 def run(folder: Path, *argv: str, timeout: float = 60, stdin: str = "") -> str:
     """Run a program of the node to its end and return its standard output; RuntimeError if it fails."""
-    done = subprocess.run(wine_command(folder, *argv), env=environment(folder), cwd=layout.drive(folder, "c"), input=stdin.encode(),
-                          capture_output=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        wine_command(folder, *argv),
+        env=environment(folder),
+        cwd=layout.drive(folder, "c"),
+        input=stdin.encode(),
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
     if done.returncode:
-        raise RuntimeError(f"{folder.name}: {argv[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+        raise RuntimeError(
+            f"{folder.name}: {argv[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}"
+        )
     return done.stdout.decode("utf-8", "replace")
 
 
 def _environment(prefix: Path) -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "USER", "LOGNAME", "TZ") if key in os.environ}
     return kept | {
-        "WINEPREFIX": str(prefix), "WINEARCH": "win64", "WINEDEBUG": "-all", "WINELOADER": _program("wine"),
+        "WINEPREFIX": str(prefix),
+        "WINEARCH": "win64",
+        "WINEDEBUG": "-all",
+        "WINELOADER": _program("wine"),
         # No menu entries in the desktop of whoever runs the lab.
         "WINEDLLOVERRIDES": "winemenubuilder.exe=d",
         "LC_ALL": "C.UTF-8",  # file names are UTF-8 whatever the caller's locale
@@ -156,7 +195,7 @@ def _environment(prefix: Path) -> dict[str, str]:
 
 def _program(name: str) -> str:
     # Debian's /usr/bin/wine is a script that talks about 32-bit support on standard error; behind it is this one.
-    for candidate in ([f"/usr/lib/wine/{name}64", "wine64"] if name == "wine" else [name]):
+    for candidate in [f"/usr/lib/wine/{name}64", "wine64"] if name == "wine" else [name]:
         found = shutil.which(candidate)
         if found:
             return found
@@ -171,7 +210,12 @@ def _meant_to_run(folder: Path) -> bool:
     behaviour = layout.behaviour_file(folder)
     if behaviour.exists() and {"start=hang", "start=fail"} & set(behaviour.read_text(encoding="ascii").splitlines()):
         return False
-    return wine_registry.value(layout.prefix(folder) / "system.reg", rf"System\CurrentControlSet\Services\{SERVICE}", "Start") == "dword:00000002"
+    return (
+        wine_registry.value(
+            layout.prefix(folder) / "system.reg", rf"System\CurrentControlSet\Services\{SERVICE}", "Start"
+        )
+        == "dword:00000002"
+    )
 
 
 def new_prefix(folder: Path) -> None:
@@ -210,12 +254,16 @@ def _copy_or_link(source: str, target: str) -> None:
 def put_powershell(folder: Path) -> None:
     """The lab PowerShell, in the place of Windows' own, behind a launcher that can be told to misbehave."""
     programs, home = native_build.programs(), folder / "c" / "pwsh-win-x64"
-    # Not a link to the cache: that lies outside every drive of the node, so that its own path could not be told in Windows' terms.
-    shutil.copytree(downloads.windows_pwsh(), home, copy_function=_link)
+    # Not a link to the cache: that lies outside every drive of the node, so that its own path could not
+    # be told in Windows' terms.
+    shutil.copytree(engine.windows_pwsh(), home, copy_function=_link)
     windows = folder / "c" / "windows" / "system32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
     for shell in (windows, home / "pwsh.exe"):  # Ansible starts what runs asynchronously by the second name
         _put(programs / native_build.POWERSHELL, shell)
-    _put(programs / native_build.WMI_FAULTS, folder / "c" / "AlteryxLab" / "bin" / native_build.WMI_FAULTS)
+    lab = folder / "c" / "AlteryxLab"
+    _put(programs / native_build.ENGINE_HOOK, lab / "bin" / native_build.ENGINE_HOOK)
+    layout.COMPILED.mkdir(parents=True, exist_ok=True)
+    (lab / "compiled").symlink_to(layout.COMPILED)
     wine_registry.merge(layout.prefix(folder) / "system.reg", {r"Software\LabPwsh": {"Home": r"C:\pwsh-win-x64"}})
 
 
@@ -240,13 +288,23 @@ def _put(program: Path, target: Path) -> None:
 
 def _template() -> Path:
     """A prefix as Wine makes it, once per version of Wine: making one takes 6 to 10 s."""
-    version = subprocess.run([_program("wine"), "--version"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    version = subprocess.run(
+        [_program("wine"), "--version"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
 
     def fill(draft: Path) -> None:
-        # Wine would offer to download a .NET and an HTML engine. (Here only: a real .NET needs the built-in mscoree to load its libraries.)
+        # Wine would offer to download a .NET and an HTML engine. (Here only: a real .NET needs the built-in
+        # mscoree to load its libraries.)
         env = _environment(draft) | {"WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d"}
-        subprocess.run([_program("wine"), "wineboot", "-i"], env=env, timeout=180, check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [_program("wine"), "wineboot", "-i"],
+            env=env,
+            timeout=180,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for option in ("-k", "-w"):  # the registry is on disk once the server has ended
             subprocess.run([_program("wineserver"), option], env=env, timeout=60, check=False, stdin=subprocess.DEVNULL)
         for device in (draft / "dosdevices").iterdir():
@@ -256,20 +314,35 @@ def _template() -> Path:
             if entry.is_symlink():  # Wine points Documents and the like at the home folder of whoever runs it
                 entry.unlink()
                 entry.mkdir()
-        wine_registry.merge(draft / "system.reg", {
-            r"Software\Wine\Drives": {"c:": "hd", "d:": "hd"},
-            # A crash shall end the program at once, as its exit code tells; Wine's debugger would print pages and take seconds.
-            r"Software\Microsoft\Windows NT\CurrentVersion\AeDebug": {"Auto": "1", "Debugger": r"C:\windows\system32\cmd.exe /c rem"}})
-        wine_registry.merge(draft / "user.reg", {
-            r"Software\Wine": {"Version": "win10"},
-            # A native program in place of a built-in one is used once it is named here.
-            r"Software\Wine\DllOverrides": dict.fromkeys(("schtasks.exe", "whoami.exe", "powershell.exe"), "native")})
+        wine_registry.merge(
+            draft / "system.reg",
+            {
+                r"Software\Wine\Drives": {"c:": "hd", "d:": "hd"},
+                # A crash shall end the program at once, as its exit code tells; Wine's debugger would
+                # print pages and take seconds.
+                r"Software\Microsoft\Windows NT\CurrentVersion\AeDebug": {
+                    "Auto": "1",
+                    "Debugger": r"C:\windows\system32\cmd.exe /c rem",
+                },
+            },
+        )
+        wine_registry.merge(
+            draft / "user.reg",
+            {
+                r"Software\Wine": {"Version": "win10"},
+                # A native program in place of a built-in one is used once it is named here.
+                r"Software\Wine\DllOverrides": dict.fromkeys(
+                    ("schtasks.exe", "whoami.exe", "powershell.exe"), "native"
+                ),
+            },
+        )
 
     return cache.folder(f"prefix-{cache.digest(version, inspect.getsource(_template))}", fill)
 
 
 def _seeded() -> Path:
-    """A data folder of the embedded database, filled once: mongod.exe takes seconds to start, and every node begins with the same data."""
+    """A data folder of the embedded database, filled once: mongod.exe takes seconds to start, and every node
+    begins with the same data."""
 
     def fill(draft: Path) -> None:
         with tempfile.TemporaryDirectory(dir=layout.CACHE, prefix=".seeding-", ignore_cleanup_errors=True) as temporary:
@@ -277,9 +350,18 @@ def _seeded() -> Path:
             new_prefix(folder)
             alteryx_install.put_database_programs(folder)
             try:
-                alteryx_install.make_seed(folder, lambda *argv: subprocess.Popen(
-                    wine_command(folder, *argv), env=environment(folder), cwd=layout.drive(folder, "c"),
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), draft)
+                alteryx_install.make_seed(
+                    folder,
+                    lambda *argv: subprocess.Popen(
+                        wine_command(folder, *argv),
+                        env=environment(folder),
+                        cwd=layout.drive(folder, "c"),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                    ),
+                    draft,
+                )
             finally:
                 power_off(folder)
 

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Registry files of a Wine prefix that is switched off: entries are added to the text at once, where ``wine reg add`` would start a Windows each time."""
+"""Registry files of a Wine prefix that is switched off: entries are added to the text at once, where ``wine reg add``
+would start a Windows each time."""
 
 from __future__ import annotations
 

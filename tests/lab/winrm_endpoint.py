@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The WinRM endpoint of a node: WS-Management over HTTPS with Basic authentication. Knows nothing of what runs the commands."""
+"""The WinRM endpoint of a node: WS-Management over HTTPS with Basic authentication. Knows nothing of
+what runs the commands."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ class Reception:
         self._thread.start()
 
     def listen(self, port: int, greet: Callable[[socket.socket], None]) -> socket.socket:
-        """Listen on a loopback port; ``greet`` gets every new connection in the reception's thread and must not wait."""
+        """Listen on a loopback port; ``greet`` gets every new connection in the reception's
+        thread and must not wait."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
@@ -123,13 +125,23 @@ class Endpoint:
         passwords: user name to password.
         context: TLS settings.
         log: file of JSON lines, one per request.
-        transcript: folder that gets what goes over the connections, while it exists: bodies as they are, but input and output of each command by
-            themselves and put together, since what is told may begin in one message and end in the next.
+        transcript: folder that gets what goes over the connections, while it exists: bodies as they are, but
+            input and output of each command by themselves and put together, since what is told may begin in one
+            message and end in the next.
         reception: who accepts the connections.
     """
 
-    def __init__(self, *, port: int, executor: Executor, passwords: Mapping[str, str], context: ssl.SSLContext, log: Path,
-                 transcript: Path, reception: Reception) -> None:
+    def __init__(
+        self,
+        *,
+        port: int,
+        executor: Executor,
+        passwords: Mapping[str, str],
+        context: ssl.SSLContext,
+        log: Path,
+        transcript: Path,
+        reception: Reception,
+    ) -> None:
         self.port = port
         self._passwords = {user.casefold(): (user, password) for user, password in passwords.items()}
         self._context = context
@@ -171,7 +183,9 @@ class Endpoint:
                 timer.cancel()
             if listener:
                 self._reception.dismiss(listener)
-            for connection in self._connections:  # with the lock held: none of them can be closed, its number reused, meanwhile
+            for (
+                connection
+            ) in self._connections:  # with the lock held: none of them can be closed, its number reused, meanwhile
                 _reset(connection)
             self._connections.clear()
 
@@ -209,8 +223,16 @@ class Endpoint:
     def _answer(self, http: _HttpRequest, secure: ssl.SSLSocket) -> bool:
         """Answer one request; False when the connection is to be closed."""
         begun = time.time()
-        entry: dict[str, Any] = {"time": round(begun, 3), "action": "", "shell": "", "command": "", "command_line": "", "in": len(http.body), "out": 0,
-                                 "status": 0}
+        entry: dict[str, Any] = {
+            "time": round(begun, 3),
+            "action": "",
+            "shell": "",
+            "command": "",
+            "command_line": "",
+            "in": len(http.body),
+            "out": 0,
+            "status": 0,
+        }
         taken: tuple[str, str, str, Taken] | None = None
         headers: dict[str, str] = {}
         if http.too_large:
@@ -237,7 +259,9 @@ class Endpoint:
             raise
         return status != 413
 
-    def _wsman(self, user: str, raw: bytes, entry: dict[str, Any]) -> tuple[int, bytes, tuple[str, str, str, Taken] | None]:
+    def _wsman(
+        self, user: str, raw: bytes, entry: dict[str, Any]
+    ) -> tuple[int, bytes, tuple[str, str, str, Taken] | None]:
         request: Request | None = None
         try:
             request = messages.parse(raw)
@@ -247,7 +271,9 @@ class Endpoint:
             if request.action == "Receive":
                 command_id = messages.read_receive(request)
                 entry["command"] = command_id
-                taken = self.shells.receive(user, request.shell_id, command_id, timeout=request.operation_timeout, limit=request.output_limit())
+                taken = self.shells.receive(
+                    user, request.shell_id, command_id, timeout=request.operation_timeout, limit=request.output_limit()
+                )
                 for chunk in taken.chunks:
                     self._keep(f"{command_id}.{chunk.stream}", chunk.data)
                 return 200, messages.received(request, command_id, taken), (user, request.shell_id, command_id, taken)
@@ -255,7 +281,9 @@ class Endpoint:
         except WsmanFault as fault:
             entry["fault"] = fault.code
             return 500, messages.fault(fault, request.message_id if request else ""), None
-        except Exception as error:  # the lab's own failure: say so to the client instead of hanging up, and to whoever reads the log
+        except (
+            Exception
+        ) as error:  # the lab's own failure: say so to the client instead of hanging up, and to whoever reads the log
             entry["error"] = f"{type(error).__name__}: {error}"
             return 500, messages.fault(WsmanFault(2150858752, f"lab endpoint failed: {error}")), None
 
@@ -275,7 +303,9 @@ class Endpoint:
             piece = messages.read_send(request)
             entry["command"], entry["input"] = piece.command_id, len(piece.data)
             self._keep(f"{piece.command_id}.stdin", piece.data)
-            self.shells.send(user, shell_id, piece.command_id, piece.data, end=piece.end, timeout=request.operation_timeout)
+            self.shells.send(
+                user, shell_id, piece.command_id, piece.data, end=piece.end, timeout=request.operation_timeout
+            )
             return messages.sent(request)
         if request.action == "Signal":
             entry["command"], entry["signal"] = messages.read_signal(request)
@@ -285,7 +315,7 @@ class Endpoint:
         return messages.deleted(request)
 
     def _user(self, authorization: str) -> str | None:
-        scheme, _, encoded = authorization.partition(" ")
+        scheme, _unused, encoded = authorization.partition(" ")
         if scheme.casefold() != "basic":
             return None
         try:
@@ -319,7 +349,7 @@ def _read_request(reader: Any) -> _HttpRequest | None:
         size += len(line)
         if not line or size > _HEAD_LIMIT:
             raise _Disconnected
-        name, _, value = line.decode("latin-1").partition(":")
+        name, _unused, value = line.decode("latin-1").partition(":")
         headers[name.strip().casefold()] = value.strip()
     length = int(headers.get("content-length", "0"))
     if length > MAX_ENVELOPE or "transfer-encoding" in headers:
@@ -333,7 +363,14 @@ def _read_request(reader: Any) -> _HttpRequest | None:
     return _HttpRequest(method, path, headers, body)
 
 
-_REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 413: "Request Entity Too Large", 500: "Internal Server Error"}
+_REASONS = {
+    200: "OK",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Request Entity Too Large",
+    500: "Internal Server Error",
+}
 
 
 def _respond(secure: ssl.SSLSocket, status: int, body: bytes, headers: Mapping[str, str]) -> None:
@@ -353,7 +390,8 @@ class _UnspecifiedAddress(ctypes.Structure):
 def _reset(connection: socket.socket) -> None:
     """Send a TCP reset at once, also while another thread waits on the connection.
 
-    ``close`` would wait for that thread and ``shutdown`` ends politely; connecting to "no address" is Linux's way to abort.
+    ``close`` would wait for that thread and ``shutdown`` ends politely; connecting to "no address"
+    is Linux's way to abort.
     """
     address = _UnspecifiedAddress(socket.AF_UNSPEC, b"")
     with contextlib.suppress(OSError):

@@ -50,7 +50,15 @@ class WsmanFault(Exception):
     ``wmi_code`` is the second code that quota faults carry in their detail; Ansible looks at that one.
     """
 
-    def __init__(self, code: int, reason: str, *, subcode: str = "w:InternalError", sender: bool = False, wmi_code: int | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        *,
+        subcode: str = "w:InternalError",
+        sender: bool = False,
+        wmi_code: int | None = None,
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
@@ -61,8 +69,11 @@ class WsmanFault(Exception):
 
 def operation_timed_out() -> WsmanFault:
     """The fault by which a host says: nothing yet, ask again."""
-    return WsmanFault(2150858793, "The WS-Management service cannot complete the operation within the time specified in OperationTimeout.",
-                      subcode="w:TimedOut")
+    return WsmanFault(
+        2150858793,
+        "The WS-Management service cannot complete the operation within the time specified in OperationTimeout.",
+        subcode="w:TimedOut",
+    )
 
 
 def malformed(reason: str) -> WsmanFault:
@@ -72,10 +83,14 @@ def malformed(reason: str) -> WsmanFault:
 
 def shell_not_found(shell_id: str) -> WsmanFault:
     """A shell that was never there or has been deleted."""
-    return WsmanFault(2150858843, f"The request for the Windows Remote Shell with ShellId {shell_id} failed because the shell was not found on "
-                                  "the server. Possible causes are: the specified ShellId is incorrect or the shell no longer exists on the "
-                                  "server. Provide the correct ShellId or create a new shell and retry the operation.",
-                      subcode="w:InvalidSelectors", sender=True)
+    return WsmanFault(
+        2150858843,
+        f"The request for the Windows Remote Shell with ShellId {shell_id} failed because the shell was not found on "
+        "the server. Possible causes are: the specified ShellId is incorrect or the shell no longer exists on the "
+        "server. Provide the correct ShellId or create a new shell and retry the operation.",
+        subcode="w:InvalidSelectors",
+        sender=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -115,9 +130,19 @@ def parse(raw: bytes) -> Request:
     full_action = _text(header, _ADDRESSING, "Action")
     resource = _text(header, _WSMAN, "ResourceURI")
     if full_action not in ACTIONS:
-        raise WsmanFault(2150858821, f"The action {full_action} is not supported by the service.", subcode="a:ActionNotSupported", sender=True)
+        raise WsmanFault(
+            2150858821,
+            f"The action {full_action} is not supported by the service.",
+            subcode="a:ActionNotSupported",
+            sender=True,
+        )
     if resource != CMD_URI:
-        raise WsmanFault(2150858752, f"The service cannot process the resource URI {resource}.", subcode="a:DestinationUnreachable", sender=True)
+        raise WsmanFault(
+            2150858752,
+            f"The service cannot process the resource URI {resource}.",
+            subcode="a:DestinationUnreachable",
+            sender=True,
+        )
     selectors = {node.get("Name", ""): (node.text or "").strip() for node in header.iter(f"{{{_WSMAN}}}Selector")}
     return Request(
         action=ACTIONS[full_action],
@@ -212,11 +237,17 @@ def read_signal(request: Request) -> tuple[str, str]:
 
 def created(request: Request, shell_id: str, user: str) -> bytes:
     """Answer to Create."""
-    return _answer(request, f"""<x:ResourceCreated><a:Address>https://127.0.0.1/wsman</a:Address><a:ReferenceParameters>\
-<w:ResourceURI>{CMD_URI}</w:ResourceURI><w:SelectorSet><w:Selector Name="ShellId">{shell_id}</w:Selector></w:SelectorSet>\
-</a:ReferenceParameters></x:ResourceCreated><rsp:Shell><rsp:ShellId>{shell_id}</rsp:ShellId><rsp:ResourceUri>{CMD_URI}</rsp:ResourceUri>\
-<rsp:Owner>{escape(user)}</rsp:Owner><rsp:ClientIP>127.0.0.1</rsp:ClientIP><rsp:IdleTimeOut>PT7200.000S</rsp:IdleTimeOut>\
-<rsp:InputStreams>stdin</rsp:InputStreams><rsp:OutputStreams>stdout stderr</rsp:OutputStreams></rsp:Shell>""")
+    return _answer(
+        request,
+        f"""<x:ResourceCreated><a:Address>https://127.0.0.1/wsman</a:Address><a:ReferenceParameters>\
+<w:ResourceURI>{CMD_URI}</w:ResourceURI>\
+<w:SelectorSet><w:Selector Name="ShellId">{shell_id}</w:Selector></w:SelectorSet>\
+</a:ReferenceParameters></x:ResourceCreated>\
+<rsp:Shell><rsp:ShellId>{shell_id}</rsp:ShellId><rsp:ResourceUri>{CMD_URI}</rsp:ResourceUri>\
+<rsp:Owner>{escape(user)}</rsp:Owner><rsp:ClientIP>127.0.0.1</rsp:ClientIP>\
+<rsp:IdleTimeOut>PT7200.000S</rsp:IdleTimeOut>\
+<rsp:InputStreams>stdin</rsp:InputStreams><rsp:OutputStreams>stdout stderr</rsp:OutputStreams></rsp:Shell>""",
+    )
 
 
 def command_started(request: Request, command_id: str) -> bytes:
@@ -231,14 +262,21 @@ def sent(request: Request) -> bytes:
 
 def received(request: Request, command_id: str, taken: Taken) -> bytes:
     """Answer to Receive: the pieces of output and whether the command has ended."""
-    parts = [f'<rsp:Stream Name="{chunk.stream}" CommandId={quoteattr(command_id)}>{base64.b64encode(chunk.data).decode("ascii")}</rsp:Stream>'
-             for chunk in taken.chunks]
+    parts = [
+        f'<rsp:Stream Name="{chunk.stream}" CommandId={quoteattr(command_id)}>'
+        f"{base64.b64encode(chunk.data).decode('ascii')}</rsp:Stream>"
+        for chunk in taken.chunks
+    ]
     if taken.exit_code is None:
         parts.append(f'<rsp:CommandState CommandId={quoteattr(command_id)} State="{SHELL_URI}/CommandState/Running"/>')
     else:
-        parts += [f'<rsp:Stream Name="{name}" CommandId={quoteattr(command_id)} End="true"/>' for name in ("stdout", "stderr")]
-        parts.append(f'<rsp:CommandState CommandId={quoteattr(command_id)} State="{SHELL_URI}/CommandState/Done">'
-                     f"<rsp:ExitCode>{taken.exit_code}</rsp:ExitCode></rsp:CommandState>")
+        parts += [
+            f'<rsp:Stream Name="{name}" CommandId={quoteattr(command_id)} End="true"/>' for name in ("stdout", "stderr")
+        ]
+        parts.append(
+            f'<rsp:CommandState CommandId={quoteattr(command_id)} State="{SHELL_URI}/CommandState/Done">'
+            f"<rsp:ExitCode>{taken.exit_code}</rsp:ExitCode></rsp:CommandState>"
+        )
     return _answer(request, f"<rsp:ReceiveResponse>{''.join(parts)}</rsp:ReceiveResponse>")
 
 
@@ -254,13 +292,22 @@ def deleted(request: Request) -> bytes:
 
 def fault(refusal: WsmanFault, message_id: str = "") -> bytes:
     """The SOAP fault of a refused request; it goes with HTTP status 500."""
-    detail = (f'<f:WSManFault xmlns:f="{_FAULT}" Code="{refusal.code}" Machine="127.0.0.1"><f:Message>{escape(refusal.reason)}</f:Message>'
-              "</f:WSManFault>")
+    detail = (
+        f'<f:WSManFault xmlns:f="{_FAULT}" Code="{refusal.code}" Machine="127.0.0.1">'
+        f"<f:Message>{escape(refusal.reason)}</f:Message></f:WSManFault>"
+    )
     if refusal.wmi_code is not None:
-        detail += ('<p:MSFT_WmiError xmlns:p="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/MSFT_WmiError" '
-                   f"><p:error_Code>{refusal.wmi_code}</p:error_Code><p:error_Message>{escape(refusal.reason)}</p:error_Message></p:MSFT_WmiError>")
-    body = (f"<s:Fault><s:Code><s:Value>s:{'Sender' if refusal.sender else 'Receiver'}</s:Value><s:Subcode><s:Value>{refusal.subcode}</s:Value>"
-            f'</s:Subcode></s:Code><s:Reason><s:Text xml:lang="en-US">{escape(refusal.reason)}</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>')
+        detail += (
+            '<p:MSFT_WmiError xmlns:p="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/MSFT_WmiError" '
+            f"><p:error_Code>{refusal.wmi_code}</p:error_Code>"
+            f"<p:error_Message>{escape(refusal.reason)}</p:error_Message></p:MSFT_WmiError>"
+        )
+    body = (
+        f"<s:Fault><s:Code><s:Value>s:{'Sender' if refusal.sender else 'Receiver'}</s:Value>"
+        f"<s:Subcode><s:Value>{refusal.subcode}</s:Value></s:Subcode></s:Code>"
+        f'<s:Reason><s:Text xml:lang="en-US">{escape(refusal.reason)}</s:Text></s:Reason>'
+        f"<s:Detail>{detail}</s:Detail></s:Fault>"
+    )
     return _envelope("http://schemas.dmtf.org/wbem/wsman/1/wsman/fault", message_id, body)
 
 
@@ -269,9 +316,13 @@ def _answer(request: Request, body: str) -> bytes:
 
 
 def _envelope(action: str, relates_to: str, body: str) -> bytes:
-    return (f'<s:Envelope xml:lang="en-US" xmlns:s="{_ENVELOPE}" xmlns:a="{_ADDRESSING}" xmlns:x="{TRANSFER_URI}" xmlns:w="{_WSMAN}" '
-            f'xmlns:rsp="{SHELL_URI}"><s:Header><a:Action>{action}</a:Action><a:MessageID>uuid:{str(uuid.uuid4()).upper()}</a:MessageID>'
-            f"<a:To>{_ANONYMOUS}</a:To><a:RelatesTo>{escape(relates_to)}</a:RelatesTo></s:Header><s:Body>{body}</s:Body></s:Envelope>").encode()
+    return (
+        f'<s:Envelope xml:lang="en-US" xmlns:s="{_ENVELOPE}" xmlns:a="{_ADDRESSING}" xmlns:x="{TRANSFER_URI}" '
+        f'xmlns:w="{_WSMAN}" xmlns:rsp="{SHELL_URI}"><s:Header><a:Action>{action}</a:Action>'
+        f"<a:MessageID>uuid:{str(uuid.uuid4()).upper()}</a:MessageID>"
+        f"<a:To>{_ANONYMOUS}</a:To><a:RelatesTo>{escape(relates_to)}</a:RelatesTo></s:Header>"
+        f"<s:Body>{body}</s:Body></s:Envelope>"
+    ).encode()
 
 
 def _text(parent: Element, namespace: str, name: str) -> str:

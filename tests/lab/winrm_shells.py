@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from .executor import CommandOutput, Executor, InputBusy, InputClosed, RunningCommand, Taken
 from .winrm_messages import CommandRequest, ShellRequest, WsmanFault, operation_timed_out, shell_not_found
 
-# Quotas of an unchanged Windows Server (winrm get winrm/config/winrs). A shell that is never closed must be seen in the lab, not first in the field.
+# Quotas of an unchanged Windows Server (winrm get winrm/config/winrs). A shell that is never closed must be seen in the
+# lab, not first in the field.
 MAX_SHELLS_PER_USER = 30
 MAX_COMMANDS_PER_SHELL = 1500
 MAX_CMD_LINE = 8191
@@ -56,9 +57,14 @@ class Shells:
         """Open a shell and return its id."""
         with self._lock:
             if sum(shell.user == user for shell in self._shells.values()) >= MAX_SHELLS_PER_USER:
-                raise WsmanFault(2150859173, "The WS-Management service cannot process the request. This user is allowed a maximum number of "
-                                             f"{MAX_SHELLS_PER_USER} concurrent shells, which has been exceeded. Close existing shells or raise the "
-                                             "quota for this user.", subcode="w:QuotaLimit", wmi_code=0x803381A5)
+                raise WsmanFault(
+                    2150859173,
+                    "The WS-Management service cannot process the request. This user is allowed a maximum number of "
+                    f"{MAX_SHELLS_PER_USER} concurrent shells, which has been exceeded. "
+                    "Close existing shells or raise the quota for this user.",
+                    subcode="w:QuotaLimit",
+                    wmi_code=0x803381A5,
+                )
             shell_id = _identity()
             self._shells[shell_id] = Shell(user, wanted.environment, wanted.working_directory)
         return shell_id
@@ -68,9 +74,14 @@ class Shells:
         shell = self._shell(user, shell_id)
         with self._lock:
             if shell.started >= MAX_COMMANDS_PER_SHELL:
-                raise WsmanFault(2150859174, "The WS-Management service cannot process the request. The maximum number of concurrent operations for "
-                                             "this user has been exceeded. Close existing operations for this user, or raise the quota for this user.",
-                                 subcode="w:QuotaLimit", wmi_code=0x803381A6)
+                raise WsmanFault(
+                    2150859174,
+                    "The WS-Management service cannot process the request. "
+                    "The maximum number of concurrent operations for this user has been exceeded. "
+                    "Close existing operations for this user, or raise the quota for this user.",
+                    subcode="w:QuotaLimit",
+                    wmi_code=0x803381A6,
+                )
             shell.started += 1
         output = CommandOutput()
         line = windows_command_line(wanted)
@@ -79,7 +90,9 @@ class Shells:
             output.finish(1)
             running: RunningCommand = _NeverStarted()
         else:
-            running = self._executor.start(line, user=user, environment=shell.environment, working_directory=shell.working_directory, output=output)
+            running = self._executor.start(
+                line, user=user, environment=shell.environment, working_directory=shell.working_directory, output=output
+            )
         command_id = _identity()
         with self._lock:
             if shell_id in self._shells:
@@ -106,7 +119,9 @@ class Shells:
         try:
             taken = command.output.take(timeout, limit)
         except InterruptedError as error:
-            raise WsmanFault(995, "The I/O operation has been aborted because of either a thread exit or an application request.") from error
+            raise WsmanFault(
+                995, "The I/O operation has been aborted because of either a thread exit or an application request."
+            ) from error
         if taken is None:
             raise operation_timed_out()
         return taken
@@ -161,16 +176,22 @@ class Shells:
         with self._lock:
             command = shell.commands.get(command_id.upper())
         if command is None:
-            raise WsmanFault(2150858844, f"The Windows Remote Shell received a request to perform an operation on a command identifier {command_id} "
-                                         "that does not exist. Either the command has completed execution or the client specified an invalid "
-                                         "command identifier.", subcode="w:InvalidSelectors", sender=True)
+            raise WsmanFault(
+                2150858844,
+                "The Windows Remote Shell received a request to perform an operation on a command identifier "
+                f"{command_id} that does not exist. "
+                "Either the command has completed execution or the client specified an invalid command identifier.",
+                subcode="w:InvalidSelectors",
+                sender=True,
+            )
         return command
 
 
 def windows_command_line(wanted: CommandRequest) -> str | None:
     """What the host runs for a request: ``cmd /c`` unless told otherwise; None when that is too long for cmd.exe.
 
-    PowerShell is started without the cmd.exe in between, which changes nothing but saves a process; cmd's limit still holds.
+    PowerShell is started without the cmd.exe in between, which changes nothing but saves a process;
+    cmd's limit still holds.
     """
     text = wanted.text()
     if wanted.skip_cmd_shell:
@@ -190,7 +211,7 @@ def readable(command_line: str) -> str:
         script = base64.b64decode(match.group(1), validate=True).decode("utf-16-le")
     except (binascii.Error, UnicodeDecodeError):
         return command_line
-    return f"{command_line[:match.start()]} <encoded> {script}"
+    return f"{command_line[: match.start()]} <encoded> {script}"
 
 
 class _NeverStarted:

@@ -2,8 +2,8 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* Double of AlteryxService.exe: a Windows service, and one verb per call (verb or verb=value). What is known of the real one:
- * facts on Alteryx Server, section 4. Not one byte of it is Alteryx's. */
+/* Double of AlteryxService.exe: a Windows service, and one verb per call (verb or verb=value). What is known of the
+ * real one: facts on Alteryx Server, section 4. Not one byte of it is Alteryx's. */
 #include <stdio.h>
 #include <string.h>
 #include <wchar.h>
@@ -26,7 +26,8 @@ static int getversion(void)
 {
     wchar_t version[64] = L"0.0.0.0";
     DWORD size = sizeof version;
-    RegGetValueW(HKEY_LOCAL_MACHINE, L"SOFTWARE\\WOW6432Node\\SRC\\Alteryx", L"LastVersion", RRF_RT_REG_SZ, NULL, version, &size);
+    RegGetValueW(HKEY_LOCAL_MACHINE, L"SOFTWARE\\WOW6432Node\\SRC\\Alteryx", L"LastVersion", RRF_RT_REG_SZ, NULL,
+        version, &size);
     printf("AlteryxService version %ls\n", version);
     return 0;
 }
@@ -42,6 +43,12 @@ static int getserversecret(void)
 
 static int getemongopassword(void)
 {
+    wchar_t account[256] = L"";
+    GetEnvironmentVariableW(L"LAB_ACCOUNT", account, 256); /* of a task of SYSTEM */
+    if (*account && behaves("getemongopassword", "deny_system")) {
+        puts("Unable to read the settings: access to the path is denied.");
+        return 0;
+    }
     printf("Admin: %s\nNon-Admin: %s\n", setting_secret("Controller", "EmbeddedMongoDBAdminPasswordEncrypted"),
            setting_secret("Controller", "EmbeddedMongoDBPasswordEncrypted"));
     return 0;

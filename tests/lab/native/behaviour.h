@@ -2,7 +2,8 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* What the lab told the doubles of this node to do wrong: C:\AlteryxLab\behaviour.ini, lines key=value, read anew at every question. */
+/* What the lab told the doubles of this node to do wrong: C:\AlteryxLab\behaviour.ini, lines key=value, read
+ * anew at every question. */
 #ifndef LAB_BEHAVIOUR_H
 #define LAB_BEHAVIOUR_H
 

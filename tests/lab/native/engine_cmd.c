@@ -2,7 +2,8 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* Double of AlteryxEngineCmd.exe: a running job is a process of this name; it ends after as many seconds as its argument says. */
+/* Double of AlteryxEngineCmd.exe: a running job is a process of this name; it ends after as many seconds
+ * as its argument says. */
 #include <stdlib.h>
 #include <windows.h>
 

@@ -2,7 +2,7 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* Exports of DLLs, pointed elsewhere inside this process. From ../../../../shared/labpwsh/native/launcher.c. */
+/* Exports of DLLs, pointed elsewhere inside this process. From ../pwsh/native/launcher.c. */
 #ifndef LAB_EXPORT_HOOK_H
 #define LAB_EXPORT_HOOK_H
 #include <wchar.h>

@@ -2,11 +2,14 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* A drive that is full for some folders only: a Linux library, preloaded into every process of a Wine node. While the
- * file full-drive.txt lies beside the prefix, no file below a folder that it names (one a line, real paths of the host)
- * can grow. What lies there already can be written over, and empty files can be made, as on a drive without a free
- * block. Wine does all its writing by the functions below; they hide those of the C library and so call the kernel. */
+/* A drive that is full or hangs for some folders only: a Linux library, preloaded into every process of a Wine node.
+ * While the file full-drive.txt lies beside the prefix, no file below a folder that it names (one a line, real paths of
+ * the host) can grow. What lies there already can be written over, and empty files can be made, as on a drive without a
+ * free block. While hung-folders.txt lies there, nobody who lists one of its folders, or one below, gets an answer.
+ * Wine does all its writing by the functions below; they hide those of the C library and so call the kernel. */
 #define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,13 +22,15 @@
 
 enum { PATH = 4096, LIST = 65536 };
 
-static char list_file[PATH];
+static char list_file[PATH], hung_file[PATH];
 
 __attribute__((constructor)) static void find_list(void)
 {
     const char *prefix = getenv("WINEPREFIX");
-    if (prefix)
-        snprintf(list_file, sizeof list_file, "%s/../full-drive.txt", prefix);
+    if (!prefix)
+        return;
+    snprintf(list_file, sizeof list_file, "%s/../full-drive.txt", prefix);
+    snprintf(hung_file, sizeof hung_file, "%s/../hung-folders.txt", prefix);
 }
 
 static int is_below(const char *path, const char *folder, size_t length)
@@ -33,11 +38,11 @@ static int is_below(const char *path, const char *folder, size_t length)
     return length && !strncmp(path, folder, length) && path[length] == '/';
 }
 
-/* Whether the file lies in one of the folders; the list is read anew each time. */
-static int is_listed(const char *path)
+/* Whether the file lies in one of the folders of a list; it is read anew each time. */
+static int is_listed(const char *list_of, const char *path)
 {
     char list[LIST], *line = list, *end;
-    int file = open(list_file, O_RDONLY | O_CLOEXEC), found = 0;
+    int file = open(list_of, O_RDONLY | O_CLOEXEC), found = 0;
     ssize_t size = file < 0 ? 0 : read(file, list, sizeof list - 1);
     if (file >= 0)
         close(file);
@@ -48,12 +53,17 @@ static int is_listed(const char *path)
 }
 
 /* Nearly always there is no list, and this is all that a write costs. */
-static int is_armed(void)
+static int is_there(const char *list_of)
 {
     const int error = errno;
-    const int armed = *list_file && !access(list_file, F_OK);
+    const int there = *list_of && !access(list_of, F_OK);
     errno = error;
-    return armed;
+    return there;
+}
+
+static int is_armed(void)
+{
+    return is_there(list_file);
 }
 
 /* Whether a regular file may not become that large. */
@@ -67,7 +77,7 @@ static int is_refused(int descriptor, off_t size)
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     length = readlink(link, path, sizeof path - 1);
     path[length > 0 ? length : 0] = 0;
-    return is_listed(path);
+    return is_listed(list_file, path);
 }
 
 /* The same for a write without an offset. */
@@ -143,6 +153,24 @@ int posix_fallocate(int descriptor, off_t offset, off_t size)
     const int error = fallocate(descriptor, 0, offset, size) ? errno : 0;
     errno = before;
     return error;
+}
+
+/* Wine lists a folder from within it; by any other name it looks for a file that may be spelled otherwise. */
+DIR *opendir(const char *name)
+{
+    static DIR *(*next)(const char *);
+    char path[PATH];
+    size_t length;
+    if (!next)
+        next = (DIR * (*)(const char *)) dlsym(RTLD_NEXT, "opendir");
+    while (!strcmp(name, ".") && is_there(hung_file) && getcwd(path, sizeof path - 1)) {
+        length = strlen(path);
+        memcpy(path + length, "/", 2); /* the folder itself counts as well */
+        if (!is_listed(hung_file, path))
+            break;
+        usleep(100000);
+    }
+    return next(name);
 }
 
 /* On a 64-bit machine both names mean the same. */

@@ -8,9 +8,10 @@
  *   stop NAME SECONDS     stops it and waits for Stopped; prints the same
  *   processes             [{"pid": n, "parent": n, "name": ..., "command_line": ..., "started": unix time}]
  *   hold PATH SECONDS     opens the file for itself alone, tries for so long, prints "held", keeps it for so long
- *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then lives for ever, because a
- *                         wineserver ends with its last process and every start of a new one costs seconds. Meanwhile it does what Wine's
- *                         service manager leaves out: a service whose process has died is set to Stopped. */
+ *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then lives
+ *                         for ever, because a wineserver ends with its last process and every start of a new one costs
+ *                         seconds. Meanwhile it does what Wine's service manager leaves out: a service whose process
+ *                         has died is set to Stopped. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@
 
 static double unix_time(const FILETIME *time)
 {
-    return ((double)(((unsigned long long)time->dwHighDateTime << 32) | time->dwLowDateTime) - 116444736000000000.0) / 1e7;
+    return ((double)(((unsigned long long)time->dwHighDateTime << 32) | time->dwLowDateTime) - 116444736000000000.0) /
+        1e7;
 }
 
 static double started(DWORD pid)
@@ -74,8 +76,8 @@ static int print_service(const wchar_t *name)
     SERVICE_STATUS_PROCESS status;
     DWORD start_type = 0, state = query(name, &status, &start_type);
     DWORD pid = state == SERVICE_STOPPED ? 0 : status.dwProcessId;
-    printf("{\"state\": \"%s\", \"pid\": %lu, \"started\": %.3f, \"start_type\": %lu}\n", state ? state_name(state) : "Absent", pid,
-           pid ? started(pid) : 0, start_type);
+    printf("{\"state\": \"%s\", \"pid\": %lu, \"started\": %.3f, \"start_type\": %lu}\n",
+        state ? state_name(state) : "Absent", pid, pid ? started(pid) : 0, start_type);
     fflush(stdout);
     return 0;
 }
@@ -92,7 +94,8 @@ static void wait_for(const wchar_t *name, DWORD wanted, double seconds)
 static int control(const wchar_t *name, int start, double seconds)
 {
     SERVICE_STATUS status;
-    SC_HANDLE service = OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_START | SERVICE_STOP);
+    SC_HANDLE service =
+        OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_START | SERVICE_STOP);
     BOOL done = start ? StartServiceW(service, 0, NULL) : ControlService(service, SERVICE_CONTROL_STOP, &status);
     if (done)
         wait_for(name, start ? SERVICE_RUNNING : SERVICE_STOPPED, seconds);
@@ -114,13 +117,15 @@ static void watch_for_death(const wchar_t *name)
     const DWORD set_status = 0x8000;
     SERVICE_STATUS_PROCESS status;
     DWORD size;
-    SC_HANDLE service = OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_QUERY_STATUS | set_status);
+    SC_HANDLE service =
+        OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_QUERY_STATUS | set_status);
     for (;; Sleep(100))
         if (QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size) &&
             status.dwCurrentState != SERVICE_STOPPED &&
             status.dwProcessId && /* 0: it is just being started; to set a status now would make that start fail */
             is_dead(status.dwProcessId)) {
-            SERVICE_STATUS stopped = {.dwServiceType = status.dwServiceType, .dwCurrentState = SERVICE_STOPPED, .dwWin32ExitCode = ERROR_PROCESS_ABORTED};
+            SERVICE_STATUS stopped = {.dwServiceType = status.dwServiceType, .dwCurrentState = SERVICE_STOPPED,
+                .dwWin32ExitCode = ERROR_PROCESS_ABORTED};
             SetServiceStatus((SERVICE_STATUS_HANDLE)service, &stopped);
         }
 }
@@ -156,8 +161,8 @@ static int print_processes(void)
     for (more = Process32FirstW(snapshot, &entry); more; more = Process32NextW(snapshot, &entry)) {
         if (entry.th32ProcessID == GetCurrentProcessId())
             continue;
-        text_addf(&json, "%s{\"pid\": %lu, \"parent\": %lu, \"started\": %.3f, \"name\": ", json.size ? ", " : "[", entry.th32ProcessID,
-                  entry.th32ParentProcessID, started(entry.th32ProcessID));
+        text_addf(&json, "%s{\"pid\": %lu, \"parent\": %lu, \"started\": %.3f, \"name\": ", json.size ? ", " : "[",
+            entry.th32ProcessID, entry.th32ParentProcessID, started(entry.th32ProcessID));
         text_add_json(&json, utf8(entry.szExeFile));
         text_adds(&json, ", \"command_line\": ");
         text_add_json(&json, command_line(entry.th32ProcessID));

@@ -2,7 +2,8 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* Creating database users without a MongoDB shell: one createUser command in MongoDB's wire protocol (OP_MSG with one BSON document). */
+/* Creating database users without a MongoDB shell: one createUser command in MongoDB's wire protocol (OP_MSG
+ * with one BSON document). */
 #include <winsock2.h>
 
 #include "mongod.h"
@@ -100,9 +101,10 @@ int mongod_create_users(const struct mongod *mongod)
                                           {"readWrite", "AlteryxGallery"},        {"dbAdmin", "AlteryxGallery"},
                                           {"readWrite", "AlteryxGallery_Lucene"}, {"dbAdmin", "AlteryxGallery_Lucene"},
                                           {"backup", "admin"},                    {"restore", "admin"}};
-    return mongod_create_user(mongod, "admin", "admin", setting_secret("Controller", "EmbeddedMongoDBAdminPasswordEncrypted"), admin, 1) ||
-           mongod_create_user(mongod, "AlteryxService", setting("Controller", "EmbeddedMongoDBUserName"),
-                              setting_secret("Controller", "EmbeddedMongoDBPasswordEncrypted"), user, sizeof user / sizeof *user)
-               ? -1
-               : 0;
+    return mongod_create_user(mongod, "admin", "admin",
+               setting_secret("Controller", "EmbeddedMongoDBAdminPasswordEncrypted"), admin, 1) ||
+            mongod_create_user(mongod, "AlteryxService", setting("Controller", "EmbeddedMongoDBUserName"),
+                setting_secret("Controller", "EmbeddedMongoDBPasswordEncrypted"), user, sizeof user / sizeof *user)
+        ? -1
+        : 0;
 }

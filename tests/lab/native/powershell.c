@@ -3,8 +3,9 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 /* powershell.exe of a node: the SDK's apphost with some things before it. From
- * ../../../../shared/labpwsh/native/launcher.c; what is added are the faults that behaviour.ini can order of Windows
- * itself, in this process only: see wmi_faults.cs, service_faults.h, process_faults.h and directory_links.h.
+ * ../pwsh/native/launcher.c; what is added are the faults that behaviour.ini can order of Windows
+ * itself, in this process only: see get_cim_instance.ps1, service_faults.h, process_faults.h, directory_links.h and
+ * event_log.h.
  * Beside the runtime (as pwsh.exe) it takes that one; elsewhere it finds the runtime by the variable LABPWSH_HOME or by
  * the value Home of HKLM\Software\LabPwsh. */
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <windows.h>
 
 #include "directory_links.h"
+#include "event_log.h"
 #include "process_faults.h"
 #include "service_faults.h"
 #include "wine_mends.h"
@@ -61,7 +63,7 @@ static void prepare_environment(void)
     /* Fewer collections, so fewer thread suspensions, the likeliest cause of a start in some hundreds that hangs. */
     set_default(L"DOTNET_GCgen0size", L"0x4000000");
     /* Runs before the engine and takes the variable away again. */
-    SetEnvironmentVariableW(L"DOTNET_STARTUP_HOOKS", L"C:\\AlteryxLab\\bin\\WmiFaults.dll");
+    SetEnvironmentVariableW(L"DOTNET_STARTUP_HOOKS", L"C:\\AlteryxLab\\bin\\EngineHook.dll");
 }
 
 int wmain(int argc, wchar_t **argv)
@@ -81,6 +83,7 @@ int wmain(int argc, wchar_t **argv)
     hook_services();
     hook_processes();
     hook_directories();
+    hook_event_log();
     host = LoadLibraryW(library);
     start = host ? (runtime_main)(void *)GetProcAddress(host, "hostfxr_main_startupinfo") : NULL;
     if (!start) {

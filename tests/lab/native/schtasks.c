@@ -2,12 +2,16 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* Double of schtasks.exe: only a forwarder. The Task Scheduler's brain is the lab's daemon (tests/lab/task_scheduler.py).
+/* Double of schtasks.exe: only a forwarder. The Task Scheduler's brain is the lab's daemon
+ * (tests/lab/task_scheduler.py).
  *
- * One TCP connection per call to 127.0.0.1:PORT; PORT is the DWORD SchedulerPort in HKLM\Software\AlteryxLab. UTF-8, one line each way:
- *   request  {"argv": [...], "cwd": "C:\\...", "account": "S-1-5-18", "administrator": true, "xml_base64": "...", "xml_error": 0}
- *            argv without the program's name. xml_base64: the bytes of the file named after /XML, null without one or when it could not be
- *            read, then xml_error is the Win32 error. account: LAB_ACCOUNT of the caller. administrator: of the caller's token.
+ * One TCP connection per call to 127.0.0.1:PORT; PORT is the DWORD SchedulerPort in HKLM\Software\AlteryxLab.
+ * UTF-8, one line each way:
+ *   request  {"argv": [...], "cwd": "C:\\...", "account": "S-1-5-18", "administrator": true, "xml_base64": "...",
+ *            "xml_error": 0}
+ *            argv without the program's name. xml_base64: the bytes of the file named after /XML, null without one or
+ *            when it could not be read, then xml_error is the Win32 error. account: LAB_ACCOUNT of the caller.
+ *            administrator: of the caller's token.
  *   answer   {"rc": 0, "stdout": "...", "stderr": "..."}
  */
 #include <winsock2.h>
@@ -25,7 +29,8 @@ static void add_base64(struct text *json, const unsigned char *bytes, size_t siz
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t i;
     for (i = 0; i < size; i += 3) {
-        unsigned value = (unsigned)bytes[i] << 16 | (i + 1 < size ? bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0);
+        unsigned value =
+            (unsigned)bytes[i] << 16 | (i + 1 < size ? bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0);
         char group[4] = {digits[value >> 18], digits[value >> 12 & 63], i + 1 < size ? digits[value >> 6 & 63] : '=',
                          i + 2 < size ? digits[value & 63] : '='};
         text_add(json, group, 4);
@@ -37,7 +42,8 @@ static int is_administrator(void)
     BYTE administrators[SECURITY_MAX_SID_SIZE];
     DWORD size = sizeof administrators;
     BOOL member = FALSE;
-    return CreateWellKnownSid(WinBuiltinAdministratorsSid, NULL, administrators, &size) && CheckTokenMembership(NULL, administrators, &member) && member;
+    return CreateWellKnownSid(WinBuiltinAdministratorsSid, NULL, administrators, &size) &&
+        CheckTokenMembership(NULL, administrators, &member) && member;
 }
 
 static void build_request(struct text *json, int argc, wchar_t **argv)
@@ -83,7 +89,8 @@ static int ask(const struct text *request, struct text *answer)
     char block[4096];
     int count;
     WSAStartup(MAKEWORD(2, 2), &winsock);
-    if (RegGetValueW(HKEY_LOCAL_MACHINE, L"Software\\AlteryxLab", L"SchedulerPort", RRF_RT_REG_DWORD, NULL, &port, &size))
+    if (RegGetValueW(
+            HKEY_LOCAL_MACHINE, L"Software\\AlteryxLab", L"SchedulerPort", RRF_RT_REG_DWORD, NULL, &port, &size))
         return -1;
     connection = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, (const char *)&limit, sizeof limit);

@@ -22,7 +22,8 @@ static int stop_refused;
 static void report(DWORD state, DWORD error)
 {
     static DWORD checkpoint;
-    SERVICE_STATUS status = {.dwServiceType = SERVICE_WIN32_OWN_PROCESS, .dwCurrentState = state, .dwWin32ExitCode = error};
+    SERVICE_STATUS status = {
+        .dwServiceType = SERVICE_WIN32_OWN_PROCESS, .dwCurrentState = state, .dwWin32ExitCode = error};
     if (state == SERVICE_RUNNING)
         status.dwControlsAccepted = SERVICE_ACCEPT_SHUTDOWN | (stop_refused ? 0 : SERVICE_ACCEPT_STOP);
     if (state == SERVICE_START_PENDING || state == SERVICE_STOP_PENDING) {
@@ -40,13 +41,13 @@ static void log_line(const char *line)
     if (!file)
         return;
     GetSystemTime(&now);
-    fprintf(file, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %lu %s\n", now.wYear, now.wMonth, now.wDay, now.wHour, now.wMinute, now.wSecond,
-            now.wMilliseconds, GetCurrentProcessId(), line);
+    fprintf(file, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %lu %s\n", now.wYear, now.wMonth, now.wDay, now.wHour,
+        now.wMinute, now.wSecond, now.wMilliseconds, GetCurrentProcessId(), line);
     fclose(file);
 }
 
-/* Wine's service manager sometimes gives a start up ("service request timeout") although the process lives; such an orphan would keep the port of
- * its mongod from every later start. So: does the manager still mean this process? */
+/* Wine's service manager sometimes gives a start up ("service request timeout") although the process lives; such an
+ * orphan would keep the port of its mongod from every later start. So: does the manager still mean this process? */
 static int is_orphan(void)
 {
     SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), service;
@@ -136,8 +137,8 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
     service_port_open();
     report(SERVICE_RUNNING, 0);
     log_line("running");
-    /* A stop is refused by not accepting it beforehand: a control that is accepted and then answered by an error makes Wine's service manager
-     * kill the process at the next one. */
+    /* A stop is refused by not accepting it beforehand: a control that is accepted and then answered by an error makes
+     * Wine's service manager kill the process at the next one. */
     while ((woken = WaitForMultipleObjects(waited, waits, FALSE, 50)) == WAIT_TIMEOUT) {
         if (stop_refused != behaves("stop", "refuse")) {
             stop_refused = !stop_refused;

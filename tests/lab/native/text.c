@@ -69,7 +69,8 @@ char *read_file(const wchar_t *path, size_t *size, unsigned long *error)
     struct text content = {0};
     char block[65536];
     DWORD count;
-    HANDLE file = CreateFileW(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING, 0, NULL);
+    HANDLE file = CreateFileW(
+        path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING, 0, NULL);
     *error = 0;
     if (file == INVALID_HANDLE_VALUE) {
         *error = GetLastError();

@@ -10,6 +10,7 @@
 
 #include "behaviour.h"
 #include "job.h"
+#include "mongo_controller.h"
 #include "mongod.h"
 #include "settings.h"
 #include "text.h"
@@ -27,8 +28,17 @@ static int service_is_stopped(void)
     return status.dwCurrentState == SERVICE_STOPPED;
 }
 
-/* Run a database tool to its end; its output goes to our standard output and, if given, into a log. */
-static int run_tool(HANDLE job, const wchar_t *command_line, HANDLE log)
+/* Text of a tool as a program passes it on that takes it for text: in the code page of the system. */
+static DWORD to_code_page(char *block, DWORD count, DWORD room)
+{
+    wchar_t text[4096];
+    int length = MultiByteToWideChar(CP_UTF8, 0, block, (int)count, text, 4096);
+    return (DWORD)WideCharToMultiByte(850, 0, text, length, block, (int)room, NULL, NULL);
+}
+
+/* Run a database tool to its end; its output goes to our standard output, unless it is quiet, and,
+ * if given, into a log. */
+static int run_tool(HANDLE job, const wchar_t *command_line, HANDLE log, int quiet)
 {
     HANDLE reader, writer, process;
     char block[4096];
@@ -37,8 +47,12 @@ static int run_tool(HANDLE job, const wchar_t *command_line, HANDLE log)
     process = job_start(job, command_line, NULL, writer, writer, NULL);
     CloseHandle(writer);
     while (process && ReadFile(reader, block, sizeof block, &count, NULL) && count) {
-        fwrite(block, 1, count, stdout);
-        fflush(stdout);
+        if (behaves("emongodump", "cp850"))
+            count = to_code_page(block, count, sizeof block);
+        if (!quiet) {
+            fwrite(block, 1, count, stdout);
+            fflush(stdout);
+        }
         if (log)
             WriteFile(log, block, count, &count, NULL);
     }
@@ -84,12 +98,22 @@ static void start_console_host(void)
 
 static int dump_database(HANDLE job, const struct mongod *mongod, const wchar_t *database, const wchar_t *folder)
 {
-    wchar_t line[4096], password[MAX_PATH];
+    wchar_t line[4096], password[MAX_PATH], log_path[MAX_PATH];
+    HANDLE log = NULL;
     int code;
+    if (behaves("emongodump", "log_only")) {
+        _snwprintf(log_path, MAX_PATH, L"%ls\\emongodump.log", folder);
+        log = CreateFileW(log_path, FILE_APPEND_DATA, FILE_SHARE_READ, NULL, OPEN_ALWAYS, 0, NULL);
+    }
     write_password_file(password);
-    _snwprintf(line, 4096, L"\"%ls\\mongodump.exe\" --host 127.0.0.1 --port %d --username \"%ls\" --authenticationDatabase AlteryxService --config \"%ls\" --db %ls --out \"%ls\"",
-               install_folder(), mongod->port, wide(setting("Controller", "EmbeddedMongoDBUserName")), password, database, folder);
-    code = run_tool(job, line, NULL);
+    _snwprintf(line, 4096,
+        L"\"%ls\\mongodump.exe\" --host 127.0.0.1 --port %d --username \"%ls\" --authenticationDatabase AlteryxService "
+        L"--config \"%ls\" --db %ls --out \"%ls\"",
+        install_folder(), mongod->port, wide(setting("Controller", "EmbeddedMongoDBUserName")), password, database,
+        folder);
+    code = run_tool(job, line, log, log || behaves("emongodump", "silent") || behaves("emongodump", "exit2_half"));
+    if (log)
+        CloseHandle(log);
     DeleteFileW(password);
     return code;
 }
@@ -107,6 +131,7 @@ int emongodump(const wchar_t *folder)
     HANDLE job = job_create(0);
     size_t i;
     int failed = 0;
+    const int controlled = behaves("emongodump", "spawn_via_controller");
     if (!service_is_stopped()) {
         puts("EMongoDump failed: the service is running");
         return 0;
@@ -114,7 +139,8 @@ int emongodump(const wchar_t *folder)
     if (behaves("emongodump", "exit1"))
         return 1;
     start_console_host();
-    if (mongod_start(&mongod, job, wide(setting("Controller", "EmbeddedMongoDBRootPath")), 1)) {
+    if (controlled ? controller_start(&mongod)
+                   : mongod_start(&mongod, job, wide(setting("Controller", "EmbeddedMongoDBRootPath")), 1)) {
         puts("EMongoDump failed: the embedded MongoDB did not start");
         return 0;
     }
@@ -124,17 +150,20 @@ int emongodump(const wchar_t *folder)
     for (i = 0; i < sizeof databases / sizeof *databases && !failed; i++) {
         if (i == 1 && (behaves("emongodump", "fail") || behaves("emongodump", "leak")))
             failed = 1;
-        else if (i != 1 || !behaves("emongodump", "half"))
+        else if (i != 1 || !(behaves("emongodump", "half") || behaves("emongodump", "exit2_half")))
             failed = dump_database(job, &mongod, databases[i], folder);
     }
     if (behaves("emongodump", "empty"))
         make_empty(folder);
+    if (controlled)
+        controller_stop();
     mongod_stop(&mongod);
     if (failed && behaves("emongodump", "leak"))
-        printf("Failed: can't create session: mongodb://user:%s@127.0.0.1:%d/\n", setting_secret("Controller", "EmbeddedMongoDBPasswordEncrypted"), mongod.port);
+        printf("Failed: can't create session: mongodb://user:%s@127.0.0.1:%d/\n",
+            setting_secret("Controller", "EmbeddedMongoDBPasswordEncrypted"), mongod.port);
     if (failed)
         puts("EMongoDump failed");
-    return 0;
+    return behaves("emongodump", "exit2_success") || behaves("emongodump", "exit2_half") ? 2 : 0;
 }
 
 static int folder_is_empty(const wchar_t *folder)
@@ -182,8 +211,9 @@ int emongorestore(const wchar_t *value)
     }
     _snwprintf(log_path, MAX_PATH, L"%ls\\..\\mongoRestore.log", source);
     log = CreateFileW(log_path, GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_ALWAYS, 0, NULL);
-    _snwprintf(line, 4096, L"\"%ls\\mongorestore.exe\" --host 127.0.0.1 --port %d --nsExclude admin.* --dir \"%ls\"", install_folder(), mongod.port, source);
-    failed = run_tool(job, line, log);
+    _snwprintf(line, 4096, L"\"%ls\\mongorestore.exe\" --host 127.0.0.1 --port %d --nsExclude admin.* --dir \"%ls\"",
+        install_folder(), mongod.port, source);
+    failed = run_tool(job, line, log, 0);
     CloseHandle(log);
     /* The dump holds no users: without them the service could not log in again. */
     failed |= mongod_create_users(&mongod);

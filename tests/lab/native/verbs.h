@@ -2,7 +2,8 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* The verbs of AlteryxService.exe that touch the embedded database. Both print to standard output and return the exit code. */
+/* The verbs of AlteryxService.exe that touch the embedded database. Both print to standard output and
+ * return the exit code. */
 #ifndef LAB_VERBS_H
 #define LAB_VERBS_H
 #include <wchar.h>

@@ -2,8 +2,8 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* Double of whoami.exe: the lab's scheduled tasks carry the SID of their account in LAB_ACCOUNT, since Wine has one user only.
- * Knows: no arguments, and /user [/fo csv|list|table] [/nh] (always answered as csv). */
+/* Double of whoami.exe: the lab's scheduled tasks carry the SID of their account in LAB_ACCOUNT, since Wine has one
+ * user only. Knows: no arguments, and /user [/fo csv|list|table] [/nh] (always answered as csv). */
 #include <stdio.h>
 #include <string.h>
 #include <windows.h>
@@ -22,7 +22,8 @@ static int own_account(wchar_t *name, wchar_t **sid)
     SID_NAME_USE use;
     HANDLE token;
     PSID own = NULL;
-    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token) || !GetTokenInformation(token, TokenUser, buffer, sizeof buffer, &size))
+    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token) ||
+        !GetTokenInformation(token, TokenUser, buffer, sizeof buffer, &size))
         return -1;
     own = ((TOKEN_USER *)buffer)->User.Sid;
     if (!ConvertSidToStringSidW(own, sid) || !LookupAccountSidW(NULL, own, user, &users, domain, &domains, &use))

@@ -2,7 +2,7 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* What .NET needs and Wine 8 lacks. From ../../../../shared/labpwsh/native/launcher.c. */
+/* What .NET needs and Wine 8 lacks. From ../pwsh/native/launcher.c. */
 #ifndef LAB_WINE_MENDS_H
 #define LAB_WINE_MENDS_H
 

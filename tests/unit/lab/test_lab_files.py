@@ -43,9 +43,18 @@ def test_the_operators_certificate_decrypts_what_is_encrypted_for_it(tmp_path: P
     pair = ensure(tmp_path).operator
     usage = read_certificate(pair.certificate).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [DOCUMENT_ENCRYPTION]
-    secret = subprocess.run(["openssl", "cms", "-encrypt", "-aes256", "-outform", "PEM", str(pair.certificate)], input=b"secret", capture_output=True,
-                            check=True).stdout
-    opened = subprocess.run(["openssl", "cms", "-decrypt", "-inform", "PEM", "-inkey", str(pair.key)], input=secret, capture_output=True, check=True)
+    secret = subprocess.run(
+        ["openssl", "cms", "-encrypt", "-aes256", "-outform", "PEM", str(pair.certificate)],
+        input=b"secret",
+        capture_output=True,
+        check=True,
+    ).stdout
+    opened = subprocess.run(
+        ["openssl", "cms", "-decrypt", "-inform", "PEM", "-inkey", str(pair.key)],
+        input=secret,
+        capture_output=True,
+        check=True,
+    )
     assert opened.stdout == b"secret"
 
 
@@ -63,13 +72,20 @@ def test_the_inventory_is_yaml_that_ansible_reads(tmp_path: Path) -> None:
     certificates = ensure(tmp_path / "certificates")
     file = inventory.write([node(tmp_path)], certificates, tmp_path / "inventory" / "lab.yml")
     assert oct(file.stat().st_mode & 0o777) == "0o600"
-    listed = subprocess.run(["ansible-inventory", "-i", str(file), "--list"], capture_output=True, check=True,
-                            env={**os.environ, "PATH": f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"})  # type: ignore[attr-defined]
+    listed = subprocess.run(
+        ["ansible-inventory", "-i", str(file), "--list"],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PATH": f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"},
+    )  # type: ignore[attr-defined]
     seen = json.loads(listed.stdout)
     assert seen["alteryx"]["children"] == ["alteryx_lab"]
     variables = seen["_meta"]["hostvars"]["alteryx-lab-1"]
     assert (variables["ansible_password"], variables["ansible_port"], variables["ansible_winrm_ca_trust_path"]) == (
-        'p"w: #', 23456, str(certificates.authority))
+        'p"w: #',
+        23456,
+        str(certificates.authority),
+    )
     assert variables["alteryx_archive_directory"] == "D:\\AlteryxBackups"
     inventory.remove(file)
     assert not file.exists()
@@ -78,7 +94,16 @@ def test_the_inventory_is_yaml_that_ansible_reads(tmp_path: Path) -> None:
 def test_the_state_reads_back_and_knows_its_daemon(tmp_path: Path) -> None:
     file = tmp_path / "lab.json"
     assert lab_state.read(file) is None
-    state = LabState(os.getpid(), lab_state.process_start(os.getpid()), "standin", 1, 5, "up", nodes=[node(tmp_path)], ready={"alteryx-lab-1": 0.1})
+    state = LabState(
+        os.getpid(),
+        lab_state.process_start(os.getpid()),
+        "standin",
+        1,
+        5,
+        "up",
+        nodes=[node(tmp_path)],
+        ready={"alteryx-lab-1": 0.1},
+    )
     state.write(file)
     assert lab_state.read(file) == state
     assert oct(file.stat().st_mode & 0o777) == "0o600"
@@ -97,7 +122,12 @@ def test_a_process_that_ended_has_no_start() -> None:
 
 
 def test_the_control_port() -> None:
-    server = control.ControlServer({"add": lambda request: {"sum": request["a"] + request["b"]}, "fail": lambda _: 1 / 0})  # type: ignore[dict-item, return-value]
+    server = control.ControlServer(
+        {
+            "add": lambda request: {"sum": request["a"] + request["b"]},
+            "fail": lambda _: 1 / 0,  # type: ignore[dict-item, return-value]
+        }
+    )
     try:
         assert control.ask(server.port, "add", a=1, b=2)["sum"] == 3
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -108,10 +138,22 @@ def test_the_control_port() -> None:
         server.close()
 
 
-@pytest.mark.parametrize(("wanted", "missing", "kind"), [
-    (None, [], "wine"), (None, ["wine"], "standin"), ("standin", [], "standin"), ("wine", [], "wine"),
-])
-def test_the_kind_of_node(wanted: str | None, missing: list[str], kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "missing", "kind"),
+    [
+        (None, [], "wine"),
+        (None, ["wine"], "standin"),
+        ("standin", [], "standin"),
+        ("wine", [], "wine"),
+    ],
+)
+def test_the_kind_of_node(
+    wanted: str | None,
+    missing: list[str],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(host, "missing_for_wine", lambda: missing)
     monkeypatch.setattr(command_line, "_can_install", lambda: False)
     assert command_line._kind(wanted) == kind

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,17 @@ def library(node: Node) -> None:
     compiler = shutil.which(native_build.LINUX_COMPILER)
     if compiler is None:
         pytest.skip("no gcc")
-    subprocess.run([compiler, *native_build.LINUX_FLAGS, "-o", str(node.folder / native_build.FULL_DRIVE),
-                    str(layout.NATIVE_SOURCES / native_build.FULL_DRIVE_SOURCE)], check=True, timeout=60)
+    subprocess.run(
+        [
+            compiler,
+            *native_build.LINUX_FLAGS,
+            "-o",
+            str(node.folder / native_build.FULL_DRIVE),
+            str(layout.NATIVE_SOURCES / native_build.FULL_DRIVE_SOURCE),
+        ],
+        check=True,
+        timeout=60,
+    )
 
 
 def tried(node: Node, folder: str) -> dict[str, int]:
@@ -73,8 +83,13 @@ def tried(node: Node, folder: str) -> dict[str, int]:
         if file.is_file():
             file.unlink()
     (node.path(folder) / "old").write_bytes(b"0123456789")
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(node.path(folder))], check=True, capture_output=True,
-                          env={**os.environ, **wine_node.environment(node.folder)}, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(node.path(folder))],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **wine_node.environment(node.folder)},
+        timeout=60,
+    )
     answer: dict[str, int] = json.loads(done.stdout)
     return answer
 
@@ -92,6 +107,26 @@ def test_nothing_grows_in_a_full_folder(node: Node) -> None:
         assert set(tried(node, beside).values()) == {0}
     node.empty_again()
     assert set(tried(node, "C:\\Full").values()) == {0}
+
+
+@pytest.mark.usefixtures("library")
+def test_a_folder_that_hangs_is_listed_once_it_answers_again(node: Node) -> None:
+    (node.path("C:\\Full") / "below").mkdir()
+    node.hang("C:\\Full")
+    program = "import os, sys; os.chdir(sys.argv[1]); os.listdir('.')"
+
+    def listing(folder: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-S", "-c", program, str(folder)], env={**os.environ, **wine_node.environment(node.folder)}
+        )
+
+    beside = listing(node.path("D:\\Beside"))
+    waiting = [listing(folder) for folder in (node.path("C:\\Full"), node.path("C:\\Full\\below"))]
+    assert beside.wait(60) == 0
+    time.sleep(2)
+    assert [process.poll() for process in waiting] == [None, None]
+    node.answer_again()
+    assert [process.wait(60) for process in waiting] == [0, 0]
 
 
 def test_a_node_without_the_library_cannot_be_full(node: Node) -> None:
@@ -117,10 +152,16 @@ def test_attempts_to_start_are_counted(node: Node) -> None:
     assert node.start_attempts() == ["2026-11-27T23:11:56.218Z 1816", "2026-11-27T23:11:56.744Z 1884"]
 
 
-@pytest.mark.parametrize(("behaviour", "runs"), [
-    ({}, True), ({"start": "hang"}, False), ({"start": "fail"}, False), ({"start": "logon_failed"}, True),
-    ({"emongodump": "fail", "restart": "fail"}, True),
-])
+@pytest.mark.parametrize(
+    ("behaviour", "runs"),
+    [
+        ({}, True),
+        ({"start": "hang"}, False),
+        ({"start": "fail"}, False),
+        ({"start": "logon_failed"}, True),
+        ({"emongodump": "fail", "restart": "fail"}, True),
+    ],
+)
 def test_a_boot_waits_for_the_service_unless_it_cannot_run(node: Node, behaviour: dict[str, str], runs: bool) -> None:
     service = "[System\\\\CurrentControlSet\\\\Services\\\\AlteryxService] 1\n"
     registry = f'WINE REGISTRY Version 2\n\n{service}"Start"=dword:00000002\n'

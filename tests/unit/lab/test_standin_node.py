@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.executor.powershell.module_manifest import _bootstrap_powershell_script, _create_powershell_wrapper, _get_powershell_script
+from ansible.executor.powershell.module_manifest import (
+    _bootstrap_powershell_script,
+    _create_powershell_wrapper,
+    _get_powershell_script,
+)
 
-from tests.lab import standin_node
-from tests.lab.ansible_payload import NotAnsible, module_name, read_payload
+from tests.lab import standin_install, standin_service
+from tests.lab.ansible_payload import NotAnsible, module_name, read_module_call
 from tests.lab.executor import CommandOutput
 from tests.lab.node import Node
-from tests.lab.standin_node import StandinExecutor, StandinMachine
+from tests.lab.standin_node import StandinExecutor
 
 MODULE = b"#!powershell\n#AnsibleRequires -CSharpUtil Ansible.Basic\n"
 
@@ -30,23 +33,23 @@ class Standin:
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self.node = Node("n1", "standin", "127.0.0.1", 1, "ansible", "x", folder)
-        self.seen: list[tuple[str, dict[str, Any]]] = []
-        standin_node.create(self.node)
+        self.seen: list[dict[str, Any]] = []
+        standin_install.install(self.node)
 
-        def look(machine: StandinMachine, arguments: dict[str, Any]) -> dict[str, Any]:
-            self.seen.append((machine.user, arguments))
+        def look(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
+            self.seen.append(arguments)
             if arguments.get("state") == "broken":
                 raise RuntimeError("broken")
             return {"changed": True, "echo": arguments.get("state")}
 
         self.executor = StandinExecutor(self.node, {"look": look}, pool)
 
-    def run(self, line: str, stdin: bytes | None = None, user: str = "ansible") -> tuple[str, str, int]:
+    def run(self, line: str, stdin: bytes | None = None) -> tuple[str, str, int]:
         output = CommandOutput()
-        command = self.executor.start(line, user=user, environment={}, working_directory=None, output=output)
+        command = self.executor.start(line, user="ansible", environment={}, working_directory=None, output=output)
         if stdin is not None:
             for begin in range(0, len(stdin), 50_000):
-                command.write(stdin[begin:begin + 50_000], end=begin + 50_000 >= len(stdin), timeout=1)
+                command.write(stdin[begin : begin + 50_000], end=begin + 50_000 >= len(stdin), timeout=1)
         assert output.wait_finished(5)
         taken = output.take(0, 1 << 24)
         assert taken is not None
@@ -54,19 +57,31 @@ class Standin:
         return text.get("stdout", ""), text.get("stderr", ""), taken.exit_code or 0
 
     def module(self, name: str, arguments: dict[str, Any], **changes: Any) -> dict[str, Any]:
-        wrapper = {"name": name, "module_data": MODULE, "module_path": "x.ps1", "module_args": arguments, "environment": {}, "async_timeout": 0,
-                   "become_plugin": None, "substyle": "powershell", "task_vars": {}, "profile": "legacy", **changes}
-        stdout, _stderr, _code = self.run(encoded(_get_powershell_script("bootstrap_wrapper.ps1").decode()), _create_powershell_wrapper(**wrapper))
+        wrapper = {
+            "name": name,
+            "module_data": MODULE,
+            "module_path": "x.ps1",
+            "module_args": arguments,
+            "environment": {},
+            "async_timeout": 0,
+            "become_plugin": None,
+            "substyle": "powershell",
+            "task_vars": {},
+            "profile": "legacy",
+            **changes,
+        }
+        stdout, _stderr, _code = self.run(BOOTSTRAP, _create_powershell_wrapper(**wrapper))
         result: dict[str, Any] = json.loads(stdout)
         return result
 
-    def helper(self, name: str, parameters: dict[str, Any], data: bytes | None = None) -> tuple[str, str, int]:
-        script, stdin = _bootstrap_powershell_script(name, parameters, has_input=data is not None)
-        return self.run(encoded(script), stdin + (data or b""))
-
 
 def encoded(script: str) -> str:
-    return "PowerShell -NoProfile -NonInteractive -ExecutionPolicy Unrestricted -EncodedCommand " + base64.b64encode(script.encode("utf-16-le")).decode()
+    options = "-NoProfile -NonInteractive -ExecutionPolicy Unrestricted"
+    return f"PowerShell {options} -EncodedCommand {base64.b64encode(script.encode('utf-16-le')).decode()}"
+
+
+BOOTSTRAP = encoded(_get_powershell_script("bootstrap_wrapper.ps1").decode())
+COLLECTION = "ansible_collections.alteryx_ops.server_backup.plugins.modules"
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +96,10 @@ def standin(tmp_path: Path, pool: ThreadPoolExecutor) -> Standin:
 
 
 def test_a_module_reaches_its_double_with_its_arguments(standin: Standin) -> None:
-    result = standin.module("ansible_collections.alteryx_ops.server_backup.plugins.modules.look", {"state": "held", "_ansible_check_mode": True})
+    arguments = {"state": "held", "_ansible_check_mode": True}
+    result = standin.module(f"{COLLECTION}.look", arguments)
     assert result == {"changed": True, "echo": "held", "simulated": True}
-    assert standin.seen == [("ansible", {"state": "held", "_ansible_check_mode": True})]
+    assert standin.seen == [arguments]
 
 
 def test_a_double_that_breaks_is_a_failed_module(standin: Standin) -> None:
@@ -93,7 +109,7 @@ def test_a_double_that_breaks_is_a_failed_module(standin: Standin) -> None:
 
 
 def test_an_unknown_module_fails_and_says_so(standin: Standin) -> None:
-    result = standin.module("ansible_collections.alteryx_ops.server_backup.plugins.modules.other", {})
+    result = standin.module(f"{COLLECTION}.other", {})
     assert result["failed"]
     assert "no double of the module alteryx_ops.server_backup.other" in result["msg"]
 
@@ -104,61 +120,39 @@ def test_async_is_beyond_a_stand_in(standin: Standin) -> None:
     assert not standin.seen
 
 
-def test_temporary_folders(standin: Standin) -> None:
-    stdout, _stderr, code = standin.helper("powershell_mkdtemp.ps1", {"Directory": "%TEMP%", "Name": "ansible-tmp-1"})
-    assert code == 0
-    folder = standin.node.path(stdout.strip())
-    assert folder.is_dir()
-    script = f"Set-StrictMode -Version Latest\nRemove-Item '{stdout.strip()}' -Force -Recurse;"
-    assert standin.run(encoded(script)) == ("", "", 0)
-    assert not folder.exists()
-
-
-def test_files_there_and_back(standin: Standin) -> None:
-    content = bytes(range(256)) * 3000
-    lines = b"".join(base64.b64encode(content[begin:begin + 250_000]) + b"\r\n" for begin in range(0, len(content), 250_000))
-    stdout, _stderr, _code = standin.helper("winrm_put_file.ps1", {"Path": "D:\\x.bin"}, lines)
-    assert json.loads(stdout)["sha1"] == hashlib.sha1(content, usedforsecurity=False).hexdigest()
-    assert standin.node.path("D:\\X.BIN").read_bytes() == content
-    stdout, _stderr, _code = standin.helper("winrm_fetch_file.ps1", {"Path": "D:\\x.bin", "BufferSize": 1 << 19, "Offset": 1 << 19})
-    assert base64.b64decode(stdout) == content[1 << 19:]
-    assert standin.helper("winrm_fetch_file.ps1", {"Path": "D:\\nope", "BufferSize": 1, "Offset": 0})[2] == 1
-    assert standin.helper("winrm_fetch_file.ps1", {"Path": "D:\\", "BufferSize": 1, "Offset": 0})[0].strip() == "[DIR]"
-
-
-def test_home(standin: Standin) -> None:
-    assert standin.helper("powershell_expand_user.ps1", {"Path": "~\\x"})[0].strip() == standin_node.HOME + "\\x"
-
-
-def test_other_powershell_is_refused_not_guessed(standin: Standin) -> None:
-    assert standin.run(encoded("hostname"))[0].strip() == "n1"
-    stdout, stderr, code = standin.run(encoded("Get-Service"))
-    assert (stdout, code) == ("", 1)
-    assert stderr.startswith("SIMULATED: ")
+def test_anything_but_a_module_is_refused_not_guessed(standin: Standin) -> None:
+    helper, stdin = _bootstrap_powershell_script("powershell_expand_user.ps1", {"Path": "~"})
+    for command in ((encoded("Get-Service"),), ("whoami.exe",), (encoded(helper), stdin)):
+        stdout, stderr, code = standin.run(*command)
+        assert (stdout, code) == ("", 1)
+        assert stderr.startswith("SIMULATED: ")
 
 
 def test_a_killed_command_is_over(standin: Standin) -> None:
     output = CommandOutput()
-    command = standin.executor.start(encoded(_get_powershell_script("bootstrap_wrapper.ps1").decode()), user="ansible", environment={},
-                                     working_directory=None, output=output)
+    command = standin.executor.start(BOOTSTRAP, user="ansible", environment={}, working_directory=None, output=output)
     command.kill_tree()
     assert output.exit_code == 1
 
 
 def test_the_service_state_outside_observers_read(standin: Standin) -> None:
-    assert standin.node.service().state == "Stopped"
-    standin_node.boot(standin.node)
+    assert standin.node.service().state == "Absent"
+    standin_service.put(standin.node, "Running")
     first = standin.node.service()
     assert first.state == "Running"
-    assert first.pid
-    standin_node.shutdown(standin.node)
-    assert standin.node.service().state == "Stopped"
+    assert standin_service.change(standin.node, "Running") == []
+    assert [seen["state"] for seen in standin_service.change(standin.node, "Stopped")] == ["StopPending", "Stopped"]
+    assert standin.node.service().pid is None
+    standin_service.change(standin.node, "Running")
+    assert standin.node.service().pid != first.pid
 
 
-@pytest.mark.parametrize("stdin", [b"", b"x", b"{}\n\0\0\0\0\n{}", b'{"name": "exec_wrapper"}\n\0\0\0\0\n{"actions": []}'])
+@pytest.mark.parametrize(
+    "stdin", [b"", b"x", b"{}\n\0\0\0\0\n{}", b'{"name": "exec_wrapper"}\n\0\0\0\0\n{"actions": []}']
+)
 def test_what_is_no_payload_is_said_to_be_none(stdin: bytes) -> None:
     with pytest.raises(NotAnsible):
-        read_payload(stdin)
+        read_module_call(stdin)
 
 
 def test_module_names() -> None:

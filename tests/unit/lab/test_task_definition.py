@@ -10,14 +10,27 @@ import pytest
 from tests.lab.task_definition import TaskDefinition, TaskRefused, decode, duration_seconds, read
 
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
-PRINCIPAL = '<Principals><Principal id="Author"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>'
+PRINCIPAL = (
+    '<Principals><Principal id="Author"><UserId>S-1-5-18</UserId>'
+    "<RunLevel>HighestAvailable</RunLevel></Principal></Principals>"
+)
 EXEC = '<Actions Context="Author"><Exec><Command>cmd.exe</Command></Exec></Actions>'
 
 
-def task(*, triggers: str = "", settings: str = "", principals: str = PRINCIPAL, actions: str = EXEC, head: str = f'version="1.2" xmlns="{NAMESPACE}"',
-         extra: str = "") -> str:
+def task(
+    *,
+    triggers: str = "",
+    settings: str = "",
+    principals: str = PRINCIPAL,
+    actions: str = EXEC,
+    head: str = f'version="1.2" xmlns="{NAMESPACE}"',
+    extra: str = "",
+) -> str:
     """A definition, complete but for what a test changes."""
-    return f"<Task {head}><Triggers>{triggers}</Triggers>{principals}<Settings>{settings}</Settings>{actions}{extra}</Task>"
+    return (
+        f"<Task {head}><Triggers>{triggers}</Triggers>{principals}"
+        f"<Settings>{settings}</Settings>{actions}{extra}</Task>"
+    )
 
 
 def taken(text: str) -> TaskDefinition:
@@ -29,12 +42,23 @@ def test_windows_defaults_are_filled_in_and_shown() -> None:
     assert definition.settings["ExecutionTimeLimit"] == "PT72H"
     assert definition.time_limit == 72 * 3600
     assert definition.instances == "IgnoreNew"
-    for shown in ("<DisallowStartIfOnBatteries>true<", "<StartWhenAvailable>false<", "<Priority>7<", "<Enabled>true<", "<URI>\\x<"):
+    for shown in (
+        "<DisallowStartIfOnBatteries>true<",
+        "<StartWhenAvailable>false<",
+        "<Priority>7<",
+        "<Enabled>true<",
+        "<URI>\\x<",
+    ):
         assert shown in definition.text()
 
 
 def test_what_is_given_stays() -> None:
-    definition = taken(task(settings="<ExecutionTimeLimit>PT0S</ExecutionTimeLimit><Priority>4</Priority><StartWhenAvailable>true</StartWhenAvailable>"))
+    definition = taken(
+        task(
+            settings="<ExecutionTimeLimit>PT0S</ExecutionTimeLimit><Priority>4</Priority>"
+            "<StartWhenAvailable>true</StartWhenAvailable>"
+        )
+    )
     assert definition.time_limit is None
     assert definition.flag("StartWhenAvailable")
     assert definition.settings["Priority"] == "4"
@@ -44,13 +68,26 @@ def test_what_is_given_stays() -> None:
 def test_what_was_registered_reads_back_the_same() -> None:
     definition = taken(task(triggers="<BootTrigger><Enabled>true</Enabled></BootTrigger>"))
     again = read(decode(definition.file()), "\\x")
-    assert (again.settings, again.triggers, again.actions) == (definition.settings, definition.triggers, definition.actions)
+    assert (again.settings, again.triggers, again.actions) == (
+        definition.settings,
+        definition.triggers,
+        definition.actions,
+    )
 
 
-@pytest.mark.parametrize("order", [
-    "<Enabled>true</Enabled><StartBoundary>2026-01-01T00:00:00</StartBoundary><Repetition><Interval>PT1M</Interval></Repetition>",
-    "<Repetition><Interval>PT1M</Interval></Repetition><StartBoundary>2026-01-01T00:00:00</StartBoundary><Enabled>true</Enabled>",
-])
+@pytest.mark.parametrize(
+    "order",
+    [
+        (
+            "<Enabled>true</Enabled><StartBoundary>2026-01-01T00:00:00</StartBoundary>"
+            "<Repetition><Interval>PT1M</Interval></Repetition>"
+        ),
+        (
+            "<Repetition><Interval>PT1M</Interval></Repetition>"
+            "<StartBoundary>2026-01-01T00:00:00</StartBoundary><Enabled>true</Enabled>"
+        ),
+    ],
+)
 def test_both_orders_windows_itself_uses_are_taken(order: str) -> None:
     trigger = taken(task(triggers=f"<TimeTrigger>{order}</TimeTrigger>")).triggers[0]
     assert trigger.repetition is not None
@@ -76,13 +113,22 @@ REFUSED = {
     "bad policy": task(settings="<MultipleInstancesPolicy>Ignore</MultipleInstancesPolicy>"),
     "setting of a later version": task(settings="<UseUnifiedSchedulingEngine>true</UseUnifiedSchedulingEngine>"),
     "deleted after expiry without an end": task(settings="<DeleteExpiredTaskAfter>PT1H</DeleteExpiredTaskAfter>"),
-    "interval under a minute": task(triggers=f"<TimeTrigger>{BOUNDARY}<Repetition><Interval>PT30S</Interval></Repetition></TimeTrigger>"),
-    "interval over 31 days": task(triggers=f"<TimeTrigger>{BOUNDARY}<Repetition><Interval>P32D</Interval></Repetition></TimeTrigger>"),
+    "interval under a minute": task(
+        triggers=f"<TimeTrigger>{BOUNDARY}<Repetition><Interval>PT30S</Interval></Repetition></TimeTrigger>"
+    ),
+    "interval over 31 days": task(
+        triggers=f"<TimeTrigger>{BOUNDARY}<Repetition><Interval>P32D</Interval></Repetition></TimeTrigger>"
+    ),
     "duration under the interval": task(
-        triggers=f"<TimeTrigger>{BOUNDARY}<Repetition><Interval>PT5M</Interval><Duration>PT1M</Duration></Repetition></TimeTrigger>"),
+        triggers=f"<TimeTrigger>{BOUNDARY}"
+        "<Repetition><Interval>PT5M</Interval><Duration>PT1M</Duration></Repetition></TimeTrigger>"
+    ),
     "repetition without interval": task(triggers=f"<TimeTrigger>{BOUNDARY}<Repetition/></TimeTrigger>"),
     "time trigger without start": task(triggers="<TimeTrigger><Enabled>true</Enabled></TimeTrigger>"),
-    "trigger out of order": task(triggers=f"<TimeTrigger>{BOUNDARY}<Repetition><Interval>PT1M</Interval></Repetition><Enabled>true</Enabled></TimeTrigger>"),
+    "trigger out of order": task(
+        triggers=f"<TimeTrigger>{BOUNDARY}"
+        "<Repetition><Interval>PT1M</Interval></Repetition><Enabled>true</Enabled></TimeTrigger>"
+    ),
     "bad date": task(triggers="<TimeTrigger><StartBoundary>01.01.2026</StartBoundary></TimeTrigger>"),
     "unknown trigger": task(triggers="<FooTrigger/>"),
     "no action": task(actions="<Actions/>"),
@@ -91,12 +137,20 @@ REFUSED = {
     "context of nobody": task(actions='<Actions Context="Other"><Exec><Command>x</Command></Exec></Actions>'),
     "no principal": task(principals=""),
     "principal without user": task(principals='<Principals><Principal id="Author"/></Principals>'),
-    "unknown user": task(principals='<Principals><Principal id="Author"><UserId>nobody</UserId></Principal></Principals>'),
-    "managed account without its log-on": task(principals='<Principals><Principal id="Author"><UserId>D\\gmsa$</UserId></Principal></Principals>'),
+    "unknown user": task(
+        principals='<Principals><Principal id="Author"><UserId>nobody</UserId></Principal></Principals>'
+    ),
+    "managed account without its log-on": task(
+        principals='<Principals><Principal id="Author"><UserId>D\\gmsa$</UserId></Principal></Principals>'
+    ),
     "bad log-on": task(
-        principals='<Principals><Principal id="Author"><UserId>S-1-5-18</UserId><LogonType>ServiceAccount</LogonType></Principal></Principals>'),
+        principals='<Principals><Principal id="Author"><UserId>S-1-5-18</UserId>'
+        "<LogonType>ServiceAccount</LogonType></Principal></Principals>"
+    ),
     "bad run level": task(
-        principals='<Principals><Principal id="Author"><UserId>S-1-5-18</UserId><RunLevel>Highest</RunLevel></Principal></Principals>'),
+        principals='<Principals><Principal id="Author"><UserId>S-1-5-18</UserId>'
+        "<RunLevel>Highest</RunLevel></Principal></Principals>"
+    ),
 }
 
 
@@ -106,19 +160,25 @@ def test_what_windows_refuses_is_refused(text: str) -> None:
         taken(text)
 
 
-@pytest.mark.parametrize("raw", [
-    task().encode(),
-    f'<?xml version="1.0" encoding="UTF-16"?>{task()}'.encode(),
-    f'<?xml version="1.0" encoding="UTF-16"?>{task()}'.encode("utf-16-le"),
-    f'<?xml version="1.0" encoding="UTF-8"?>{task()}'.encode("utf-16"),
-    b"\xff\xfe<",
-], ids=["UTF-8", "UTF-8 that says UTF-16", "no byte order mark", "UTF-16 that says UTF-8", "half a character"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        task().encode(),
+        f'<?xml version="1.0" encoding="UTF-16"?>{task()}'.encode(),
+        f'<?xml version="1.0" encoding="UTF-16"?>{task()}'.encode("utf-16-le"),
+        f'<?xml version="1.0" encoding="UTF-8"?>{task()}'.encode("utf-16"),
+        b"\xff\xfe<",
+    ],
+    ids=["UTF-8", "UTF-8 that says UTF-16", "no byte order mark", "UTF-16 that says UTF-8", "half a character"],
+)
 def test_another_encoding_is_refused(raw: bytes) -> None:
     with pytest.raises(TaskRefused, match="malformed"):
         decode(raw)
 
 
-@pytest.mark.parametrize("raw", [task().encode("utf-16"), f'<?xml version="1.0" encoding="utf-16"?>\r\n{task()}'.encode("utf-16")])
+@pytest.mark.parametrize(
+    "raw", [task().encode("utf-16"), f'<?xml version="1.0" encoding="utf-16"?>\r\n{task()}'.encode("utf-16")]
+)
 def test_utf_16_with_its_mark_is_taken(raw: bytes) -> None:
     assert taken(decode(raw)).user_id == "S-1-5-18"
 
@@ -135,6 +195,10 @@ def test_no_durations(text: str) -> None:
 
 
 def test_a_command_with_spaces_is_quoted_once() -> None:
-    lines = [taken(task(actions=f"<Actions><Exec><Command>{command}</Command><Arguments>/a</Arguments></Exec></Actions>")).actions[0].command_line()
-             for command in ("C:\\a b\\c.exe", '"C:\\a b\\c.exe"', "c.exe")]
+    lines = [
+        taken(task(actions=f"<Actions><Exec><Command>{command}</Command><Arguments>/a</Arguments></Exec></Actions>"))
+        .actions[0]
+        .command_line()
+        for command in ("C:\\a b\\c.exe", '"C:\\a b\\c.exe"', "c.exe")
+    ]
     assert lines == ['"C:\\a b\\c.exe" /a', '"C:\\a b\\c.exe" /a', "c.exe /a"]

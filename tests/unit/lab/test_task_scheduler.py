@@ -46,7 +46,15 @@ class FakeNode:
 
     started: list[Running] = field(default_factory=list)
 
-    def start(self, command_line: str, *, user: str, environment: Mapping[str, str], working_directory: str | None, output: CommandOutput) -> Running:
+    def start(
+        self,
+        command_line: str,
+        *,
+        user: str,
+        environment: Mapping[str, str],
+        working_directory: str | None,
+        output: CommandOutput,
+    ) -> Running:
         del user, working_directory
         running = Running(command_line, environment, output)
         self.started.append(running)
@@ -68,8 +76,12 @@ class Lab:
 
     def boot(self) -> TaskScheduler:
         """A new scheduler on the same disk."""
-        scheduler = TaskScheduler(self.node, path=lambda path: self.folder / path[3:].replace("\\", "/"), state_file=self.folder / "state.json",
-                                  behaviour=lambda: self.behaviour)
+        scheduler = TaskScheduler(
+            self.node,
+            path=lambda path: self.folder / path[3:].replace("\\", "/"),
+            state_file=self.folder / "state.json",
+            behaviour=lambda: self.behaviour,
+        )
         scheduler.start()
         return scheduler
 
@@ -79,11 +91,25 @@ class Lab:
 
     def call(self, *argv: str, xml: str | None = None, administrator: bool = True) -> Answer:
         raw = None if xml is None else xml.encode("utf-16")
-        return answer(self.scheduler, lambda: self.behaviour, Call(argv, administrator=administrator, xml=raw, xml_error=0 if raw else 2))
+        return answer(
+            self.scheduler,
+            lambda: self.behaviour,
+            Call(argv, administrator=administrator, xml=raw, xml_error=0 if raw else 2),
+        )
 
-    def create(self, name: str, *extra: str, command: str = "long", arguments: str = "", triggers: str = "", settings: str = "") -> Answer:
+    def create(
+        self, name: str, *extra: str, command: str = "long", arguments: str = "", triggers: str = "", settings: str = ""
+    ) -> Answer:
         actions = f"<Actions><Exec><Command>{command}</Command><Arguments>{arguments}</Arguments></Exec></Actions>"
-        return self.call("/Create", "/TN", name, "/XML", "C:\\t.xml", *extra, xml=task(actions=actions, triggers=triggers, settings=settings))
+        return self.call(
+            "/Create",
+            "/TN",
+            name,
+            "/XML",
+            "C:\\t.xml",
+            *extra,
+            xml=task(actions=actions, triggers=triggers, settings=settings),
+        )
 
 
 @pytest.fixture
@@ -104,7 +130,10 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 
 def every_minute(begin: str = "2026-01-01T00:00:00") -> str:
-    return f"<TimeTrigger><StartBoundary>{begin}</StartBoundary><Repetition><Interval>PT1M</Interval></Repetition></TimeTrigger>"
+    return (
+        f"<TimeTrigger><StartBoundary>{begin}</StartBoundary>"
+        "<Repetition><Interval>PT1M</Interval></Repetition></TimeTrigger>"
+    )
 
 
 def test_a_task_is_created_once_and_replaced_on_request(lab: Lab) -> None:
@@ -289,16 +318,39 @@ def test_a_call_that_hangs_does_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatc
 
 def test_others_than_administrators_may_nothing(lab: Lab) -> None:
     lab.create("x")
-    for argv in (("/Run", "/TN", "x"), ("/End", "/TN", "x"), ("/Delete", "/TN", "x", "/F"), ("/Query", "/TN", "x"), ("/Query", "/TN", "x", "/XML")):
+    for argv in (
+        ("/Run", "/TN", "x"),
+        ("/End", "/TN", "x"),
+        ("/Delete", "/TN", "x", "/F"),
+        ("/Query", "/TN", "x"),
+        ("/Query", "/TN", "x", "/XML"),
+    ):
         assert lab.call(*argv, administrator=False).rc == 1
-    assert lab.call("/Create", "/TN", "y", "/XML", "f", xml=task(), administrator=False).stderr == "ERROR: Access is denied.\r\n"
+    assert (
+        lab.call("/Create", "/TN", "y", "/XML", "f", xml=task(), administrator=False).stderr
+        == "ERROR: Access is denied.\r\n"
+    )
 
 
-@pytest.mark.parametrize("argv", [
-    (), ("/Foo",), ("/Run",), ("/Run", "/TN"), ("/Run", "/TN", "nope"), ("/Query", "/TN", "nope"), ("/Query", "/FO", "HTML"), ("/Create", "/TN", "x"),
-    ("/Create", "/TN", "x", "/XML", "missing.xml"), ("/Run", "/TN", "x", "/Foo"), ("/Run", "/TN", "x", "/TN", "x"), ("/Run", "/TN", "a<b"),
-    ("/End", "/TN", "nope"), ("/Delete", "/TN", "nope", "/F"),
-])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("/Foo",),
+        ("/Run",),
+        ("/Run", "/TN"),
+        ("/Run", "/TN", "nope"),
+        ("/Query", "/TN", "nope"),
+        ("/Query", "/FO", "HTML"),
+        ("/Create", "/TN", "x"),
+        ("/Create", "/TN", "x", "/XML", "missing.xml"),
+        ("/Run", "/TN", "x", "/Foo"),
+        ("/Run", "/TN", "x", "/TN", "x"),
+        ("/Run", "/TN", "a<b"),
+        ("/End", "/TN", "nope"),
+        ("/Delete", "/TN", "nope", "/F"),
+    ],
+)
 def test_what_cannot_be_done_says_so_on_standard_error(lab: Lab, argv: tuple[str, ...]) -> None:
     said = lab.call(*argv)
     assert (said.rc, said.stdout) == (1, "")
@@ -347,10 +399,19 @@ def test_the_line_protocol_of_schtasks_exe(lab: Lab) -> None:
         return reply
 
     try:
-        request = {"argv": ["/Create", "/TN", "x", "/XML", "f"], "cwd": "C:\\", "account": "", "administrator": True,
-                   "xml_base64": base64.b64encode(task().encode("utf-16")).decode(), "xml_error": 0}
+        request = {
+            "argv": ["/Create", "/TN", "x", "/XML", "f"],
+            "cwd": "C:\\",
+            "account": "",
+            "administrator": True,
+            "xml_base64": base64.b64encode(task().encode("utf-16")).decode(),
+            "xml_error": 0,
+        }
         assert ask(json.dumps(request).encode())["rc"] == 0
-        assert ask(json.dumps({**request, "xml_base64": None, "xml_error": 5}).encode())["stderr"] == "ERROR: Access is denied.\r\n"
+        assert (
+            ask(json.dumps({**request, "xml_base64": None, "xml_error": 5}).encode())["stderr"]
+            == "ERROR: Access is denied.\r\n"
+        )
         assert ask(b"nonsense")["rc"] == 1
     finally:
         listener.close()

@@ -39,7 +39,7 @@ def trigger(start: str, *, minutes: float | None = 1, kind: str = "TimeTrigger",
 def moments(found: Trigger, after: str, count: int, *, scale: float = 1) -> list[str]:
     moment: float | None = at(after)
     answers: list[str] = []
-    for _ in range(count):
+    for _unused in range(count):
         assert moment is not None
         moment = next_moment(found, moment, scale=scale, zone=BERLIN)
         if moment is None:
@@ -54,13 +54,16 @@ def test_a_start_with_a_zone_is_a_moment() -> None:
     assert trigger("2026-01-01T00:00:00").start == Boundary(at("2026-01-01T00:00:00Z"), local=True)
 
 
-@pytest.mark.parametrize(("start", "moment"), [
-    ("2026-07-01T12:00:00", "2026-07-01T10:00:00Z"),
-    ("2026-01-01T12:00:00", "2026-01-01T11:00:00Z"),
-    ("2026-07-01T12:00:00Z", "2026-07-01T12:00:00Z"),
-    ("2026-10-25T02:30:00", "2026-10-25T00:30:00Z"),  # of the two the first
-    ("2026-03-29T02:30:00", FORTH),  # the clock never shows it
-])
+@pytest.mark.parametrize(
+    ("start", "moment"),
+    [
+        ("2026-07-01T12:00:00", "2026-07-01T10:00:00Z"),
+        ("2026-01-01T12:00:00", "2026-01-01T11:00:00Z"),
+        ("2026-07-01T12:00:00Z", "2026-07-01T12:00:00Z"),
+        ("2026-10-25T02:30:00", "2026-10-25T00:30:00Z"),  # of the two the first
+        ("2026-03-29T02:30:00", FORTH),  # the clock never shows it
+    ],
+)
 def test_a_start(start: str, moment: str) -> None:
     assert moments(trigger(start, minutes=None), "2025-12-01T00:00:00Z", 2) == [moment, "never"]
 
@@ -68,7 +71,10 @@ def test_a_start(start: str, moment: str) -> None:
 def test_silence_while_the_hour_repeats() -> None:
     minutely = trigger("2020-01-01T00:00:00")
     assert moments(minutely, "2026-10-25T00:58:30Z", 3) == [
-        "2026-10-25T00:59:00Z", "2026-10-25T02:00:00Z", "2026-10-25T02:01:00Z"]
+        "2026-10-25T00:59:00Z",
+        "2026-10-25T02:00:00Z",
+        "2026-10-25T02:01:00Z",
+    ]
     # Whoever asks within it hears the same.
     assert moments(minutely, "2026-10-25T01:30:00Z", 1) == ["2026-10-25T02:00:00Z"]
     assert moments(trigger("2026-10-25T00:00:00", minutes=7), BACK, 1) == ["2026-10-25T02:02:00Z"]
@@ -81,7 +87,10 @@ def test_a_short_minute_is_silent_just_as_long() -> None:
 
 def test_no_silence_when_the_clock_jumps_ahead() -> None:
     assert moments(trigger("2020-01-01T00:00:00"), "2026-03-29T00:58:30Z", 3) == [
-        "2026-03-29T00:59:00Z", FORTH, "2026-03-29T01:01:00Z"]
+        "2026-03-29T00:59:00Z",
+        FORTH,
+        "2026-03-29T01:01:00Z",
+    ]
     assert moments(trigger("2020-01-01T00:00:30"), "2026-03-29T00:59:30Z", 1) == ["2026-03-29T01:00:30Z"]
 
 
@@ -94,7 +103,10 @@ def test_a_trigger_with_a_zone_knows_no_such_nights(day: str) -> None:
 
 def test_a_daily_trigger_keeps_the_time_of_day() -> None:
     assert moments(trigger("2026-10-23T04:00:00", minutes=None, kind="CalendarTrigger"), "2026-10-24T00:00:00Z", 3) == [
-        "2026-10-24T02:00:00Z", "2026-10-25T03:00:00Z", "2026-10-26T03:00:00Z"]
+        "2026-10-24T02:00:00Z",
+        "2026-10-25T03:00:00Z",
+        "2026-10-26T03:00:00Z",
+    ]
 
 
 def test_the_end_is_local_too() -> None:
@@ -105,10 +117,16 @@ def test_the_end_is_local_too() -> None:
 
 
 def test_no_moment_is_named_twice() -> None:
-    found = Trigger("TimeTrigger", enabled=True, start=Boundary(0.0, local=True), end=None,
-                    repetition=Repetition(60.0, None), delay=0.0)
+    found = Trigger(
+        "TimeTrigger",
+        enabled=True,
+        start=Boundary(0.0, local=True),
+        end=None,
+        repetition=Repetition(60.0, None),
+        delay=0.0,
+    )
     moment = at("2026-07-01T00:00:00Z") + 0.3
-    for _ in range(2000):
+    for _unused in range(2000):
         later = next_moment(found, moment, scale=0.001, zone=BERLIN)
         assert later is not None
         assert 0.05 < later - moment < 0.07
@@ -132,8 +150,12 @@ class TestOnANode:
         self.node = FakeNode()
         self.behaviour = {"timezone": "Europe/Berlin"}
         self.scheduled = TaskScheduler(
-            self.node, path=lambda path: tmp_path / path[3:].replace("\\", "/"), state_file=tmp_path / "state.json",
-            behaviour=lambda: self.behaviour, clock=lambda: self.now)
+            self.node,
+            path=lambda path: tmp_path / path[3:].replace("\\", "/"),
+            state_file=tmp_path / "state.json",
+            behaviour=lambda: self.behaviour,
+            clock=lambda: self.now,
+        )
         self.scheduled.start()
 
     def create(self, start: str) -> None:

@@ -27,10 +27,18 @@ class Started:
             self.argv = list(argv)
             return ["/bin/sh", "-c", argv[-1]]
 
-        executor = WineExecutor(folder, command=shell, environment=lambda: {"PATH": "/usr/bin:/bin"},
-                                working_directory=folder, path=lambda _: folder / "named")
+        executor = WineExecutor(
+            folder,
+            command=shell,
+            environment=lambda: {"PATH": "/usr/bin:/bin"},
+            working_directory=folder,
+            path=lambda _: folder / "named",
+            behaviour=folder / "none.ini",
+        )
         self.output = CommandOutput()
-        self.command: WineCommand = executor.start(line, user=user, environment={"EXTRA": "x y"}, working_directory=None, output=self.output)
+        self.command: WineCommand = executor.start(
+            line, user=user, environment={"EXTRA": "x y"}, working_directory=None, output=self.output
+        )
 
     def all(self) -> tuple[bytes, bytes, int | None]:
         """Everything it prints, and its exit code."""
@@ -59,7 +67,12 @@ def test_output_error_exit_code_and_environment(tmp_path: Path) -> None:
 
 def test_the_command_line_is_one_argument_under_labhost(tmp_path: Path) -> None:
     assert Started(tmp_path, "true").argv == [r"C:\AlteryxLab\bin\labhost.exe", "--", "true"]
-    assert Started(tmp_path, "true", user="operator").argv == [r"C:\AlteryxLab\bin\labhost.exe", "--not-administrator", "--", "true"]
+    assert Started(tmp_path, "true", user="operator").argv == [
+        r"C:\AlteryxLab\bin\labhost.exe",
+        "--not-administrator",
+        "--",
+        "true",
+    ]
 
 
 def test_input_larger_than_a_pipe(tmp_path: Path) -> None:

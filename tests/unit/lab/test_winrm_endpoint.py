@@ -19,7 +19,7 @@ from winrm.protocol import Protocol
 
 from tests.lab import winrm_shells
 from tests.lab.certificates import ensure
-from tests.lab.daemon import free_ports
+from tests.lab.daemon import free_port
 from tests.lab.executor import CommandOutput, InputClosed
 from tests.lab.winrm_endpoint import MAX_ENVELOPE, Endpoint, Reception, server_context
 from tests.lab.winrm_messages import CommandRequest
@@ -60,7 +60,15 @@ class FakeNode:
 
     commands: list[Fake] = field(default_factory=list)
 
-    def start(self, command_line: str, *, user: str, environment: Mapping[str, str], working_directory: str | None, output: CommandOutput) -> Fake:
+    def start(
+        self,
+        command_line: str,
+        *,
+        user: str,
+        environment: Mapping[str, str],
+        working_directory: str | None,
+        output: CommandOutput,
+    ) -> Fake:
         del working_directory
         command = Fake(command_line, user, dict(environment), output)
         self.commands.append(command)
@@ -81,8 +89,16 @@ class Lab:
     authority: Path
 
     def client(self, user: str = "ansible", password: str = PASSWORD, seconds: int = 20) -> Protocol:
-        return Protocol(f"https://127.0.0.1:{self.endpoint.port}/wsman", transport="basic", username=user, password=password,
-                        ca_trust_path=str(self.authority), proxy=None, operation_timeout_sec=seconds, read_timeout_sec=seconds + 10)
+        return Protocol(
+            f"https://127.0.0.1:{self.endpoint.port}/wsman",
+            transport="basic",
+            username=user,
+            password=password,
+            ca_trust_path=str(self.authority),
+            proxy=None,
+            operation_timeout_sec=seconds,
+            read_timeout_sec=seconds + 10,
+        )
 
     def entries(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
@@ -99,8 +115,15 @@ def certificates_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lab(tmp_path: Path, certificates_folder: Path) -> Iterator[Lab]:
     node, reception, log = FakeNode(), Reception(), tmp_path / "winrm.jsonl"
     certificates = ensure(certificates_folder)
-    endpoint = Endpoint(port=next(free_ports()), executor=node, passwords={"ansible": PASSWORD, "operator": "other"},
-                        context=server_context(certificates.endpoint), log=log, transcript=tmp_path / "transcript", reception=reception)
+    endpoint = Endpoint(
+        port=free_port(),
+        executor=node,
+        passwords={"ansible": PASSWORD, "operator": "other"},
+        context=server_context(certificates.endpoint),
+        log=log,
+        transcript=tmp_path / "transcript",
+        reception=reception,
+    )
     endpoint.open()
     yield Lab(endpoint, node, log, certificates.authority)
     endpoint.close()
@@ -148,7 +171,9 @@ def test_input_arrives_whole_and_in_order(lab: Lab) -> None:
     assert client.get_command_output(shell, command) == (b"".join(pieces), b"", 0)
 
 
-@pytest.mark.parametrize(("user", "password"), [("ansible", "wrong"), ("nobody", PASSWORD), ("operator", PASSWORD), ("ansible", "")])
+@pytest.mark.parametrize(
+    ("user", "password"), [("ansible", "wrong"), ("nobody", PASSWORD), ("operator", PASSWORD), ("ansible", "")]
+)
 def test_a_wrong_password_is_refused(lab: Lab, user: str, password: str) -> None:
     with pytest.raises(InvalidCredentialsError):
         lab.client(user, password).open_shell()
@@ -156,7 +181,9 @@ def test_a_wrong_password_is_refused(lab: Lab, user: str, password: str) -> None
 
 
 def test_without_credentials_the_answer_names_basic(lab: Lab) -> None:
-    answer = requests.post(f"https://127.0.0.1:{lab.endpoint.port}/wsman", data=b"", verify=str(lab.authority), timeout=10)
+    answer = requests.post(
+        f"https://127.0.0.1:{lab.endpoint.port}/wsman", data=b"", verify=str(lab.authority), timeout=10
+    )
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="WSMAN"')
 
 
@@ -171,7 +198,10 @@ def test_waiting_is_broken_off_after_the_operation_timeout_and_asked_again(lab: 
     command = client.run_command(shell, "wait")
     threading.Timer(1.5, lambda: lab.node.commands[0].output.finish(0)).start()
     assert client.get_command_output(shell, command) == (b"", b"", 0)
-    assert [(entry["status"], entry.get("fault")) for entry in lab.entries() if entry["action"] == "Receive"] == [(500, 2150858793), (200, None)]
+    assert [(entry["status"], entry.get("fault")) for entry in lab.entries() if entry["action"] == "Receive"] == [
+        (500, 2150858793),
+        (200, None),
+    ]
 
 
 def test_a_shell_takes_its_commands_with_it_and_leaves_other_shells_alone(lab: Lab) -> None:
@@ -226,17 +256,35 @@ def test_input_that_is_not_taken_in_time_is_a_time_out(lab: Lab) -> None:
 
 
 def test_an_envelope_over_the_quota_is_too_large(lab: Lab) -> None:
-    answer = requests.post(f"https://127.0.0.1:{lab.endpoint.port}/wsman", data=b"x" * (MAX_ENVELOPE + 1), verify=str(lab.authority),
-                           auth=("ansible", PASSWORD), timeout=10)
+    answer = requests.post(
+        f"https://127.0.0.1:{lab.endpoint.port}/wsman",
+        data=b"x" * (MAX_ENVELOPE + 1),
+        verify=str(lab.authority),
+        auth=("ansible", PASSWORD),
+        timeout=10,
+    )
     assert answer.status_code == 413
 
 
-@pytest.mark.parametrize("body", [
-    b"not xml", b"<a/>",
-    b'<!DOCTYPE a [<!ENTITY x "y">]><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/><s:Body>&x;</s:Body></s:Envelope>',
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not xml",
+        b"<a/>",
+        (
+            b'<!DOCTYPE a [<!ENTITY x "y">]><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope">'
+            b"<s:Header/><s:Body>&x;</s:Body></s:Envelope>"
+        ),
+    ],
+)
 def test_what_is_no_request_is_a_fault_and_the_endpoint_lives_on(lab: Lab, body: bytes) -> None:
-    answer = requests.post(f"https://127.0.0.1:{lab.endpoint.port}/wsman", data=body, verify=str(lab.authority), auth=("ansible", PASSWORD), timeout=10)
+    answer = requests.post(
+        f"https://127.0.0.1:{lab.endpoint.port}/wsman",
+        data=body,
+        verify=str(lab.authority),
+        auth=("ansible", PASSWORD),
+        timeout=10,
+    )
     assert answer.status_code == 500
     assert b"Fault" in answer.content
     lab.client().open_shell()
@@ -297,7 +345,7 @@ def test_a_reboot_forgets_shells_and_ends_what_ran(lab: Lab) -> None:
 def test_shells_nobody_closes_use_up_the_quota(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winrm_shells, "MAX_SHELLS_PER_USER", 2)
     client = lab.client()
-    shells = [client.open_shell() for _ in range(2)]
+    shells = [client.open_shell() for _unused in range(2)]
     with pytest.raises(WSManFaultError) as refused:
         client.open_shell()
     assert refused.value.wsman_fault_code == 2150859173
@@ -322,19 +370,34 @@ def test_every_request_is_logged_with_the_head_of_its_command(lab: Lab) -> None:
     client.close_shell(shell)
     entries = lab.entries()
     assert [entry["action"] for entry in entries] == ["Create", "Command", "Delete"]
-    assert {"shell": shell, "command": command, "command_line": "powershell -NoProfile <encoded> $pid"}.items() <= entries[1].items()
-    assert all(isinstance(entry["in"], int) and entry["in"] > 0 and isinstance(entry["out"], int) and entry["out"] > 0 for entry in entries)
+    assert {
+        "shell": shell,
+        "command": command,
+        "command_line": "powershell -NoProfile <encoded> $pid",
+    }.items() <= entries[1].items()
+    assert all(
+        isinstance(entry["in"], int) and entry["in"] > 0 and isinstance(entry["out"], int) and entry["out"] > 0
+        for entry in entries
+    )
 
 
-@pytest.mark.parametrize(("command", "arguments", "skip", "expected"), [
-    ("PowerShell", "-NoProfile -EncodedCommand QQ==", False, "PowerShell -NoProfile -EncodedCommand QQ=="),
-    ("dir", "C:\\", False, "cmd.exe /c dir C:\\"),
-    ("dir", "C:\\", True, "dir C:\\"),
-    ("powershell", "-Command 1 | find x", False, "cmd.exe /c powershell -Command 1 | find x"),
-    ("type", "a.ps1 | PowerShell -EncodedCommand QQ==", False, "cmd.exe /c type a.ps1 | PowerShell -EncodedCommand QQ=="),
-    ("x" * 9000, "", False, None),
-    ("x" * 9000, "", True, "x" * 9000),
-])
+@pytest.mark.parametrize(
+    ("command", "arguments", "skip", "expected"),
+    [
+        ("PowerShell", "-NoProfile -EncodedCommand QQ==", False, "PowerShell -NoProfile -EncodedCommand QQ=="),
+        ("dir", "C:\\", False, "cmd.exe /c dir C:\\"),
+        ("dir", "C:\\", True, "dir C:\\"),
+        ("powershell", "-Command 1 | find x", False, "cmd.exe /c powershell -Command 1 | find x"),
+        (
+            "type",
+            "a.ps1 | PowerShell -EncodedCommand QQ==",
+            False,
+            "cmd.exe /c type a.ps1 | PowerShell -EncodedCommand QQ==",
+        ),
+        ("x" * 9000, "", False, None),
+        ("x" * 9000, "", True, "x" * 9000),
+    ],
+)
 def test_cmd_stands_between_as_on_windows(command: str, arguments: str, skip: bool, expected: str | None) -> None:
     assert windows_command_line(CommandRequest(command, arguments, skip)) == expected
 
