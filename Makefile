@@ -5,15 +5,21 @@
 # Everything a developer or a curious operator does here. Each target first makes .venv and, as root on Debian, installs
 # the packages it needs (tests/lab/bootstrap says what it does).
 #
-#   make demo [NODE=wine|standin] [FLEET=n]     one lab node, or a fleet of n; one real full backup, what was seen from outside, the summary
-#   make test                                   every check and test; TESTS=... names files or adds pytest options, LANES=2 runs tests that share no node at once
-#   make test-lab                               the long ones
+#   make demo [NODE=wine|standin] [FLEET=n]     one lab node, or a fleet of n; one real full backup, what was seen from
+#                                               outside, the summary
+#   make test                                   every check and test; TESTS=... names files or adds pytest options
+#   make test-lab                               the long ones; .lab/test-lab.jsonl gets a line for each: test, commit,
+#                                               seconds, result
 #   make lab-up [NODE=...] [COUNT=n]            nodes that stay, for playbooks run by hand; make lab-down ends them
-#   make chaos                                  random damage to archives and dumps, judged by the node's verifier; about a minute
+#   make lab-engine                             build the lab's PowerShell from its sources with the .NET 10 SDK;
+#                                               minutes
+#   make chaos                                  random damage to archives and dumps, judged by the node's verifier;
+#                                               about a minute
 #   make bench                                  memory and throughput of the archive job; minutes, and 12 GB of disk
-#   make bench-fleet                            a configuration backup of 100 stand-in nodes against as many module calls that do nothing; minutes
+#   make bench-fleet                            a configuration backup of 100 stand-in nodes against as many module
+#                                               calls that do nothing; minutes
 #   make lint                                   the static checks alone
-#   make docs                                   write the pages that come from the code (docs/exit_codes.md)
+#   make docs                                   write what is repeated from elsewhere: exit codes, options, defaults
 #   make clean                                  forget everything made here (running nodes are ended first)
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -24,7 +30,7 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-up lab-down lint docs clean
+.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down lint docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,10 +50,14 @@ lab-down: bootstrap
 	@$(PYTHON_BIN) -m tests.lab down
 
 test: bootstrap
-	@$(PYTEST) $(if $(LANES),-n $(LANES) --dist loadgroup) $(TESTS)
+	@$(PYTEST) $(if $(TESTS),$(TESTS),-n 2 --dist loadscope --no-loadscope-reorder)
 
 test-lab: bootstrap
-	@$(PYTEST) -m long $(TESTS) || [ $$? = 5 ]  # 5: no test is long
+	@# 5: no test is long
+	@ALTERYX_TEST_RECORD=$${ALTERYX_TEST_RECORD:-.lab/test-lab.jsonl} $(PYTEST) -m long $(TESTS) || [ $$? = 5 ]
+
+lab-engine:
+	@tests/lab/bootstrap engine
 
 chaos: bootstrap
 	@$(PYTHON_BIN) -m tests.chaos
@@ -62,9 +72,10 @@ lint: bootstrap
 	@$(PYTEST) tests/checks
 
 docs: bootstrap
-	@$(PYTHON_BIN) -m tests.exit_code_page
+	@$(PYTHON_BIN) -m tests.generated_docs
 
 clean:
 	@if [ -e .lab/lab.json ] && [ -x $(PYTHON_BIN) ]; then $(PYTHON_BIN) -m tests.lab down; fi
-	@rm -rf .lab .venv .venv.lock collections inventory/lab.yml .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .lab .venv .venv.lock collections inventory/lab.yml .ansible .cache .hypothesis
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
