@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection's own name, resolvable from a plain checkout: one link, ``collections/ansible_collections/NAMESPACE/NAME``.
+"""The collection's own name, resolvable from a plain checkout: one link,
+``collections/ansible_collections/NAMESPACE/NAME``.
 
 pytest-ansible makes a folder with one link per top-level entry at the same place, which is stale as soon as a new entry
 appears; it leaves an existing path alone. So whoever comes first, the one link is what stays.

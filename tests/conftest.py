@@ -1,29 +1,40 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For every test: the collection's name resolves, Wine tests run where Wine is, and the end says what ran and what did not."""
+"""For every test: the collection's name resolves, Wine tests run where Wine is, and the end says what
+ran and what did not."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-from tests import reasons
+from tests import lab_faults, reasons
 from tests.collection_link import link_collection
 from tests.lab import host, layout
 
 COUNTED_MARKERS = ("wine", "standin", "windows")
 COUNTS_FILE = layout.LAB / "test-counts.json"
+# Names a file that gets a line of JSON for each test: test, commit, seconds, result, faults of the lab.
+RECORD = "ALTERYX_TEST_RECORD"
+FAULT = "fault of the lab"
+LANES = ("node", "no node", "engine", "fleet")  # the longest first
+_ON_A_FLEET = tuple(f"tests/integration/test_{name}.py" for name in ("fleet", "schedules", "topology"))
+NO_TRANSCRIPT = "[no transcript yet]"  # as in tests/windows/test_transcripts.py
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let ``ansible_collections.alteryx_ops.server_backup`` resolve, whatever the current folder and with or without pytest-ansible."""
+    """Let ``ansible_collections.alteryx_ops.server_backup`` resolve, whatever the current folder and with or
+    without pytest-ansible."""
     collections = link_collection()
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
     _install_collection_finder(collections)
@@ -40,11 +51,10 @@ def _install_collection_finder(collections: Path) -> None:
     _AnsibleCollectionFinder(paths=[str(collections)])._install()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for lanes
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip Wine tests where a Wine node cannot run, with the reason; put tests that share a node into one lane of `make test LANES=n`."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_lane(item)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip Wine tests where a Wine node cannot run, with the reason; put the lanes in order where there are any."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: LANES.index(_lane(item.nodeid)))
     wine_items = [item for item in items if item.get_closest_marker("wine")]
     missing = host.missing_for_wine() if wine_items else []
     if missing:
@@ -53,23 +63,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-def _lane(item: pytest.Item) -> str:
-    """What must not run in two processes at once: the tests of one lab, of the engine, of one file."""
-    parameters = getattr(item, "callspec", None)
-    for fixture in ("lab", "fleet"):
-        if parameters and fixture in parameters.params:
-            return f"{fixture} {parameters.params[fixture]}"
-    return next((name for name in ("session_lab", "engine") if name in getattr(item, "fixturenames", ())), item.nodeid.partition("::")[0])
+class Lanes(LoadScopeScheduling):
+    """Gives whole lanes to the workers of `make test`, so that no two tests share a node or an engine.
+
+    The worker that ends the tests without a node takes the engine's and the fleet's, while the other one has the node.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _lane(nodeid)
+
+
+def _lane(nodeid: str) -> str:
+    if nodeid.startswith(_ON_A_FLEET):
+        return "fleet"
+    return {"integration": "node", "faults": "node", "node": "engine"}.get(_folder(nodeid), "no node")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes | None:
+    """Name the scheduler. Not `--dist loadgroup`: pytest-xdist 3.8 writes a group into a field that
+    pytest 9.2 no longer reads."""
+    return Lanes(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that is named for a reason or an exit code it does not reach."""
+    """Fail a test that claims a reason or an exit code it does not reach."""
     reasons.begin()
     result = yield
     if missing := reasons.missing(item):
-        pytest.fail(f"tests/reasons.py names this test for what it has not seen: {', '.join(missing)}", pytrace=False)
+        pytest.fail(f"its marker `reaches` claims what it has not seen: {', '.join(missing)}", pytrace=False)
     return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the report of a test carry what went wrong with the lab meanwhile."""
+    report = yield
+    if report.when == "call" or report.failed:
+        report.user_properties += [(FAULT, fault) for fault in lab_faults.of(item, failed=report.failed)]
+    return report
 
 
 class RunCounter:
@@ -79,6 +111,9 @@ class RunCounter:
         self.outcomes: dict[str, tuple[str, str, frozenset[str]]] = {}  # test -> outcome, folder, markers
         self.not_run: Counter[str] = Counter()
         self.deselected = 0
+        self.seconds: dict[str, float] = {}
+        self.faults: dict[str, list[str]] = {}
+        self.workers: dict[str, set[str]] = {}  # lane -> workers of pytest-xdist
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count what was left out by name or marker."""
@@ -86,14 +121,35 @@ class RunCounter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep one outcome per test: a failure in any phase outranks the rest."""
-        if report.when == "call" or report.outcome != "passed":
-            before = self.outcomes.get(report.nodeid)
-            if before and before[0] == "failed":
-                return
-            markers = frozenset(marker for marker in COUNTED_MARKERS if marker in report.keywords)
-            self.outcomes[report.nodeid] = (report.outcome, _folder(report.nodeid), markers)
+        self.workers.setdefault(_lane(report.nodeid), set()).add(getattr(report, "worker_id", ""))
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if faults := [str(value) for name, value in report.user_properties if name == FAULT]:
+            self.faults[report.nodeid] = faults
+        before = self.outcomes.get(report.nodeid, ("",))[0]
+        if before != "failed" and (report.when == "call" or report.outcome != "passed"):
+            # The folder of a test is one of its keywords, too: tests/windows.
+            folder = _folder(report.nodeid)
+            markers = frozenset(marker for marker in COUNTED_MARKERS if marker in report.keywords and marker != folder)
+            self.outcomes[report.nodeid] = (report.outcome, folder, markers)
             if report.outcome == "skipped":
                 self.not_run[_reason(report)] += 1
+        if report.when == "teardown":
+            self._record(report.nodeid)
+
+    def _record(self, test: str) -> None:
+        file = os.environ.get(RECORD)
+        if not file:
+            return
+        line = {
+            "test": test,
+            "commit": _commit(),
+            "seconds": round(self.seconds[test], 1),
+            "result": self.outcomes.get(test, ("passed",))[0],
+            "lab_faults": self.faults.get(test, []),
+        }
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        with Path(file).open("a", encoding="utf-8") as record:
+            record.write(json.dumps(line) + "\n")
 
     def counts(self) -> dict[str, object]:
         """All counts, ready for JSON."""
@@ -105,7 +161,13 @@ class RunCounter:
             by_folder.setdefault(folder, Counter())[outcome] += 1
             for marker in markers:
                 by_marker.setdefault(marker, Counter())[outcome] += 1
-        return {"total": total, "folders": by_folder, "markers": by_marker, "not_run": self.not_run, "deselected": self.deselected}
+        return {
+            "total": total,
+            "folders": by_folder,
+            "markers": by_marker,
+            "not_run": self.not_run,
+            "deselected": self.deselected,
+        }
 
     def pytest_sessionfinish(self) -> None:
         """Leave the counts where ``.ci/run`` finds them."""
@@ -120,13 +182,42 @@ class RunCounter:
         for title, group in (("", counts["folders"]), ("of these ", counts["markers"])):
             assert isinstance(group, dict)
             for name, outcomes in sorted(group.items()):
-                write(f"{title + name:<22} " + ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items())))
-        if "wine" not in {marker for _, _, markers in self.outcomes.values() for marker in markers}:
+                write(
+                    f"{title + name:<22} "
+                    + ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+                )
+        for lane, workers in self.workers.items():
+            if len(workers) > 1:
+                write(f"lane '{lane}' ran on more than one worker: {', '.join(sorted(workers))}", red=True)
+        if "wine" not in {marker for _unused, _unused, markers in self.outcomes.values() for marker in markers}:
             write(f"{'of these wine':<22} none selected")
+        write(f"{'faults of the lab':<22} {sum(map(len, self.faults.values())) or 'none'}")
+        for test, faults in sorted(self.faults.items()):
+            for fault in faults:
+                write(f"  {self.outcomes.get(test, ('passed',))[0]} {test}: {fault}")
         for reason, number in sorted(self.not_run.items()):
             write(f"did not run: {number}, {reason}")
+        if unjudged := sum(test.endswith(NO_TRANSCRIPT) for test in self.outcomes):
+            write(
+                f"judged nothing: {unjudged} tests of the doubles; no transcript of real Windows yet "
+                "(tests/windows/README.md)"
+            )
         if self.deselected:
             write(f"did not run: {self.deselected}, deselected (`make test-lab` runs the long ones)")
+
+
+@cache
+def _commit() -> str:
+    """The commit of the checkout, with a + where files are changed."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*"],
+        cwd=layout.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.stdout.strip()
 
 
 def _folder(nodeid: str) -> str:

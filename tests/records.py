@@ -14,6 +14,8 @@ from typing import Any
 
 def write(file: Path, data: Mapping[str, Any], length: int = 1024) -> None:
     """Put a record in the place of the one that is there, or make it."""
-    rest = json.dumps({"sequence": 1, **{key: value for key, value in data.items() if key not in ("checksum", "sequence")}})[1:]
+    rest = json.dumps(
+        {"sequence": 1, **{key: value for key, value in data.items() if key not in ("checksum", "sequence")}}
+    )[1:]
     text = f'{{"checksum":"{hashlib.sha256(rest.encode()).hexdigest()}",{rest}'
     file.write_bytes(text.encode().ljust(length))

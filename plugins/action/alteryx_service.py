@@ -7,9 +7,10 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _health
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _health
 
 # Below WinRM's operation time-out, so that no call on the node is long.
 _WAIT_SECONDS = 12.0
@@ -31,14 +32,20 @@ class ActionModule(NodeAction):
         while True:
             wait = min(_WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
             # Asking again is harmless: a service on its way is not asked twice, and one that fell back is.
-            answer = self.call_node({**arguments, "_wait_seconds": wait}, variables, patience=min(_PATIENCE_SECONDS, arguments["timeout"]))
+            answer = self.call_node(
+                {**arguments, "_wait_seconds": wait}, variables, patience=min(_PATIENCE_SECONDS, arguments["timeout"])
+            )
             first = first or answer
             states += [seen for seen in answer["states"] if not states or seen["state"] != states[-1]["state"]]
             result = {"changed": first["changed"], "before": first["before"], "goal": first["goal"], "states": states}
             result |= {"service": answer["service"], "workflows": answer["workflows"]}
             if answer["workflows"]:
                 names = ", ".join(f"{process['name']} ({process['process_id']})" for process in answer["workflows"])
-                raise StepFailed("processes_left", f"{arguments['service_name']} is Stopped but these workflows still run: {names}", result)
+                raise StepFailed(
+                    "processes_left",
+                    f"{arguments['service_name']} is Stopped but these workflows still run: {names}",
+                    result,
+                )
             if answer["reached"] or self.check_mode:
                 return result
             state = answer["service"]["state"]
@@ -49,8 +56,15 @@ class ActionModule(NodeAction):
                 raise StepFailed(reason, f"{arguments['service_name']} is {state}{problem}", result)
             if time.monotonic() >= deadline:
                 reason = "service_not_restored" if first["goal"] == "Running" else "stop_timeout"
-                raise StepFailed(reason, f"{arguments['service_name']} was not {first['goal']} within {arguments['timeout']} s, it is {state}{problem}", result)
-            _display.display(f"{utc_text()} {variables['inventory_hostname']}: {arguments['service_name']} is {state}, waiting for {first['goal']}")
+                raise StepFailed(
+                    reason,
+                    f"{arguments['service_name']} was not {first['goal']} within {arguments['timeout']} s, "
+                    f"it is {state}{problem}",
+                    result,
+                )
+            show_progress(
+                variables["inventory_hostname"], f"{arguments['service_name']} is {state}, waiting for {first['goal']}"
+            )
 
     def _wait_for_answer(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         deadline = time.monotonic() + arguments["timeout"]
@@ -65,8 +79,10 @@ class ActionModule(NodeAction):
                 return {"changed": False, "service": service}
             if now >= deadline:
                 lacks = lacks or f"its process changes: {process} is not yet {arguments['stable']} s old"
-                raise StepFailed("controller_silent", f"not within {arguments['timeout']} s: {lacks}", {"service": service})
-            _display.display(f"{utc_text()} {variables['inventory_hostname']}: {lacks or 'answers, looking whether it stays so'}")
+                raise StepFailed(
+                    "controller_silent", f"not within {arguments['timeout']} s: {lacks}", {"service": service}
+                )
+            show_progress(variables["inventory_hostname"], lacks or "answers, looking whether it stays so")
             time.sleep(min(_POLL_SECONDS, max(0.0, deadline - now)))
 
 

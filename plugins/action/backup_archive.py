@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _manifest
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, version
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import version
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import paths
 
 
 class ActionModule(NodeAction):
@@ -17,26 +19,23 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_archive.yml."""
         run = arguments["plan"]
         node = run["nodes"][variables["inventory_hostname"]]
-        window, configuration = arguments.get("window"), arguments.get("configuration")
-        archive = f"{node['archive_folder']}\\{node['base_name']}.zip"
+        archive = paths.archive_file(node["archive_folder"], node["base_name"])
         if self.check_mode:
             return {"changed": True, "archive": archive}
-        spec = {
-            "run_id": run["run_id"],
-            "source": f"{node['staging']}\\files",
-            "staging": node["staging"],
-            "folder": node["archive_folder"],
-            "base_name": node["base_name"],
-            "manifest": _manifest.of_archive(run, node, window, configuration, version(), arguments["mongodb"]),
-            "secrets_file": configuration["secrets_file"] if configuration else "",
-            "compression": arguments["compression"],
-            "stored_extensions": arguments["stored_extensions"],
-            "keep_staging": arguments["keep_staging"],
-            "on_change": arguments["on_change"],
-            "dump_prefix": "database/",
-            # A list: names of collections may differ by case alone, which the keys of an object may not on the node.
-            "reported": [{"namespace": name, "documents": count} for name, count in sorted(window["documents"].items())] if window else [],
-        }
+        options = ("compression", "stored_extensions", "on_change", "again", "set_aside")
+        spec = _archive_job.build_archive_spec(
+            run,
+            node,
+            paths.Staging(run["staging_directory"], run["run_id"]),
+            _archive_job.read_window(arguments.get("window")),
+            arguments.get("configuration"),
+            version(),
+            arguments["mongodb"],
+            **{name: arguments[name] for name in options},
+        )
         job_id = f"{run['run_id']}-archive"
         # The node needs the job's own parameters only, not the plan once more.
-        return {"changed": True, **self.run_job(job_id, spec, arguments["timeout"], {"plan": {}, "_run_id": run["run_id"]}, variables)}
+        return {
+            "changed": True,
+            **self.run_job(job_id, spec, arguments["timeout"], {"plan": {}, "_run_id": run["run_id"]}, variables),
+        }

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _catalogue
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _catalogue
 
 
 class ActionModule(NodeAction):
     """Reads a destination folder; changes nothing."""
+
+    refuses_unknown_variables = True
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_info.yml."""

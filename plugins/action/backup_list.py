@@ -6,11 +6,17 @@ from __future__ import annotations
 
 import json
 import typing as t
+from datetime import UTC, datetime
 from pathlib import Path
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _catalogue
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, raw_variables, utc_text
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
+    direct_child_groups,
+    raw_variables,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show, utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _catalogue
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
 
 class ActionModule(NodeAction):
@@ -19,9 +25,21 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_list.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
-        listed = _catalogue.listing({host: raw_variables(variables, host).get(arguments["catalogues"]) or {} for host in hosts}, utc_text())
-        _display.display(_catalogue.listing_text(listed))
-        return {"changed": self._write(arguments["file"], listed), "listing": listed}
+        listed = _catalogue.listing(
+            {host: raw_variables(variables, host).get(arguments["catalogues"]) or {} for host in hosts}, utc_text()
+        )
+        show(_catalogue.listing_text(listed))
+        mode = arguments["mode"]
+        # Only the controller of a fleet has backups of the database alone.
+        fleets = _fleets(hosts, variables) if mode == "database" else None
+        problems = _catalogue.problems(listed, datetime.now(UTC), mode, arguments["max_age"], fleets)
+        listed["problems"] = [{"node": node, "text": text} for node, text in problems]
+        if problems:
+            show("\n" + "\n".join(f"problem: {node}: {text}" for node, text in problems))
+        changed = self._write(arguments["file"], listed)
+        if problems and arguments["alarm"]:
+            raise StepFailed("no_good_backup", _alarm_text(problems), {"node": problems[0][0], "listing": listed})
+        return {"changed": changed, "listing": listed}
 
     def _write(self, name: str, listed: dict[str, t.Any]) -> bool:
         if not name:
@@ -35,5 +53,18 @@ class ActionModule(NodeAction):
                 draft.replace(file)
             except OSError as error:
                 raise StepFailed("report_failed", f"the list cannot be written to {file}: {error}") from error
-        _display.display(f"\nlist     {file}")
+        show(f"\nlist     {file}")
         return True
+
+
+def _fleets(hosts: list[str], variables: dict[str, t.Any]) -> dict[str, list[str]]:
+    groups = direct_child_groups(variables, "alteryx")
+    found = {fleet: [host for host in hosts if host in members] for fleet, members in groups.items()}
+    return {fleet: members for fleet, members in found.items() if members}
+
+
+def _alarm_text(problems: list[tuple[str, str]]) -> str:
+    """The first problem without its node, which every failure names anyway, and the others with theirs."""
+    others = "".join(f"; {node}: {text}" for node, text in problems[1:5])
+    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return f"{problems[0][1]}{others}{more}"

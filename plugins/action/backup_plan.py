@@ -7,8 +7,14 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump, _node_job, _persistence, _plan
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, raw_variables, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import paths
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.text import size
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _dump, _persistence
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _node_facts
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _plan
 
 # What grows with the fleet.
 _OF_ALL_NODES = ("nodes", "members", "hosts", "warnings", "stop_tiers", "start_tiers")
@@ -20,8 +26,12 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_plan.yml."""
         asked = arguments["request"]
-        request = _plan.Request(**{field.name: asked[field.name] for field in dataclasses.fields(_plan.Request) if field.name in asked})
-        request = dataclasses.replace(request, pauses_schedules=arguments["schedules"], knows_api=arguments["schedules_api"])
+        request = _plan.Request(
+            **{field.name: asked[field.name] for field in dataclasses.fields(_plan.Request) if field.name in asked}
+        )
+        request = dataclasses.replace(
+            request, pauses_schedules=arguments["schedules"], knows_api=arguments["schedules_api"]
+        )
         hostvars = variables["hostvars"]
         addresses = {host: str(hostvars[host].get("ansible_host", "")) for host in asked["hosts"]}
         fleet = _plan.Fleet(
@@ -33,10 +43,18 @@ class ActionModule(NodeAction):
         )
         database = _plan.Database(
             kind=arguments["database_kind"],
-            options=_persistence.Options(**{name: arguments[f"mongodb_{name}"] for name in ("stop", "oplog", "gzip")}, sqlserver=arguments["sqlserver"]),
-            connections=_database_dump.given(arguments["mongodb_connections"]),
+            options=_persistence.Options(
+                **{name: arguments[f"mongodb_{name}"] for name in ("stop", "oplog", "gzip")},
+                sqlserver=arguments["sqlserver"],
+            ),
+            connections=_dump.read_connections(arguments["mongodb_connections"]),
         )
-        planned = _plan.plan_fleet({host: raw_variables(variables, host)[arguments["facts"]] for host in asked["hosts"]}, request, fleet, database)
+        planned = _plan.plan_fleet(
+            _node_facts.read_all({host: raw_variables(variables, host)[arguments["facts"]] for host in asked["hosts"]}),
+            request,
+            fleet,
+            database,
+        )
         request = planned.request
         plan = {
             **asked,
@@ -47,7 +65,8 @@ class ActionModule(NodeAction):
             "stop_tiers": [list(tier) for tier in planned.stop_tiers],
             "start_tiers": [list(tier) for tier in planned.start_tiers],
             "nodes": {
-                node.name: {**dataclasses.asdict(node), "dumps": node.dumps, "steps": node.steps(request)} for node in planned.nodes
+                node.name: {**dataclasses.asdict(node), "dumps": node.dumps, "steps": node.steps(request)}
+                for node in planned.nodes
             },
         }
         for text in planned.warnings:
@@ -55,19 +74,24 @@ class ActionModule(NodeAction):
         for node in planned.nodes:
             for text in node.warnings:
                 warn(f"{node.name}: {text}")
-            _display.display(
-                f"plan: {node.name} ({', '.join(node.roles)}), Alteryx {node.version or 'of unknown version'}, service {node.service['state']}, "
-                f"{_said_of_data(node)}{node.archive_folder}\\{node.base_name}.zip"
+            show(
+                f"plan: {node.name} ({', '.join(node.roles)}), Alteryx {node.version or 'of unknown version'}, "
+                f"service {node.service.state}, "
+                f"{_describe_data(node)}{paths.archive_file(node.archive_folder, node.base_name)}"
             )
             if request.stops_services and node.name not in (planned.controller, "") and not node.standby:
                 host = variables.get("alteryx_window_controller_address") or node.controller_host
                 port = variables.get("alteryx_window_controller_port") or node.controller_port
                 sign = node.controller_url or f"port {port} of {host}"
-                _display.display(f"plan: {node.name} starts again once {sign} has been down and answers")
-        return {"changed": False, "plan": plan, "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES}}
+                show(f"plan: {node.name} starts again once {sign} has been down and answers")
+        return {
+            "changed": False,
+            "plan": plan,
+            "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES},
+        }
 
 
-def _said_of_data(node: _plan.NodePlan) -> str:
+def _describe_data(node: _plan.NodePlan) -> str:
     if node.dump["method"] == "mongodump":
         return f"mongodump of {', '.join(dict.fromkeys(dump['shown'] for dump in node.dump['dumps']))} -> "
-    return f"data files {_node_job.size(node.expected_bytes)} -> "
+    return f"data files {size(node.expected_bytes)} -> "

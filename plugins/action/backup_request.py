@@ -4,25 +4,32 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import tempfile
 import time
 import typing as t
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names, _recipients
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import (
-    NodeAction,
-    Result,
+from ansible.utils.vars import load_extra_vars
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
     direct_child_groups,
     raw_variables,
-    refuse_invalid_values,
-    refuse_unknown_variables,
-    utc_text,
-    variable_default,
-    warn,
 )
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import utc_text, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._values import (
+    refuse_invalid_values,
+    refuse_strange_variables,
+    refuse_unknown_variables,
+    variable_default,
+    variable_warnings,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _recipients
 
 # Options that belong to roles which need not be in the play of the preflight.
 _VARIABLES = {
@@ -40,9 +47,15 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_request.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
-        arguments = {name: variable_default(_VARIABLES[name]) if value is None and name in _VARIABLES else value for name, value in arguments.items()}
+        arguments = {
+            name: variable_default(_VARIABLES[name]) if value is None and name in _VARIABLES else value
+            for name, value in arguments.items()
+        }
         of_hosts = {host: raw_variables(variables, host) for host in hosts}
         refuse_unknown_variables(variables, of_hosts.values())
+        refuse_strange_variables(load_extra_vars(self._loader), arguments["other_variables"])
+        for words in variable_warnings(of_hosts.values(), arguments["other_variables"]):
+            warn(words)
         mode = arguments["mode"]
         if mode not in _names.MODES:
             raise StepFailed("invalid_mode", f"there is no mode {mode!r}; there are {', '.join(_names.MODES)}")
@@ -50,15 +63,27 @@ class ActionModule(NodeAction):
         try:
             name = _names.base_name(mode, "20260901_020000", arguments["name_pattern"])
         except (KeyError, IndexError, ValueError) as error:
-            raise StepFailed("invalid_variable", f"the name pattern {arguments['name_pattern']!r} knows only {{mode}} and {{stamp}}") from error
+            raise StepFailed(
+                "invalid_variable", f"the name pattern {arguments['name_pattern']!r} knows only {{mode}} and {{stamp}}"
+            ) from error
         if (problem := _names.windows_name_problem(name)) or "{stamp}" not in arguments["name_pattern"]:
-            raise StepFailed("invalid_variable", f"the name pattern {arguments['name_pattern']!r} makes no good name: {problem or 'it lacks {stamp}'}")
+            raise StepFailed(
+                "invalid_variable",
+                f"the name pattern {arguments['name_pattern']!r} makes no good name: {problem or 'it lacks {stamp}'}",
+            )
         if arguments["space_factor"] <= 0:
-            raise StepFailed("invalid_variable", f"alteryx_preflight_space_factor is {arguments['space_factor']}; it must be above 0")
+            raise StepFailed(
+                "invalid_variable", f"alteryx_preflight_space_factor is {arguments['space_factor']}; it must be above 0"
+            )
         for file in arguments["task_files"]:
             # Where Ansible looks for another path depends on the place of the task that includes it.
             if Path(file).is_absolute() and not Path(file).is_file():
-                raise StepFailed("invalid_variable", f"there is no file {file} on the control node, which is to be included around the window")
+                raise StepFailed(
+                    "invalid_variable",
+                    f"there is no file {file} on the control node, which is to be included around the window",
+                )
+        if arguments["report_directory"]:
+            self._try_report_directory(Path(arguments["report_directory"]).expanduser())
         now = datetime.now(UTC)
         fleet, members = self._fleet(hosts, variables)
         recipients = self._recipients(arguments, mode, now)
@@ -73,14 +98,44 @@ class ActionModule(NodeAction):
             "hosts": hosts,
             "secrets": arguments["secrets"],
             "recipients": recipients,
-            **{key: arguments[key] for key in ("service_name", "archive_directory", "staging_directory", "name_pattern", "space_factor", "folder_trust")},
+            **{
+                key: arguments[key]
+                for key in (
+                    "service_name",
+                    "archive_directory",
+                    "staging_directory",
+                    "name_pattern",
+                    "space_factor",
+                    "folder_trust",
+                )
+            },
         }
-        return {"changed": False, "request": request}
+        return {"changed": False, "request": request, "report_directory": arguments["report_directory"]}
+
+    def _try_report_directory(self, folder: Path) -> None:
+        """Raises StepFailed unless reports can be written: after the window it would be too late to say so."""
+        try:
+            if self.check_mode:
+                there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+                if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+                    raise PermissionError(f"{there} is no folder that can be written to")
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder) as probe:
+                    probe.write(b"1")
+        except OSError as error:
+            raise StepFailed(
+                "invalid_variable",
+                f"alteryx_report_directory is {folder}, where the control node cannot write: {error}. "
+                "Make it writable, or set another folder",
+            ) from error
 
     @staticmethod
     def _fleet(hosts: list[str], variables: dict[str, t.Any]) -> tuple[str, list[str]]:
         """Name and all members, those that --limit leaves out included."""
-        fleets = {name: members for name, members in direct_child_groups(variables, "alteryx").items() if members & set(hosts)}
+        fleets = {
+            name: members for name, members in direct_child_groups(variables, "alteryx").items() if members & set(hosts)
+        }
         if len(fleets) != 1:
             which = ", ".join(sorted(fleets)) or "no child group of alteryx"
             raise StepFailed("several_fleets", f"the hosts of this run belong to {which}")
@@ -103,7 +158,9 @@ class ActionModule(NodeAction):
                 try:
                     content = Path(recipient).expanduser().read_bytes()
                 except OSError as error:
-                    raise StepFailed("recipient_invalid", f"the recipient {recipient} cannot be read: {error}") from error
+                    raise StepFailed(
+                        "recipient_invalid", f"the recipient {recipient} cannot be read: {error}"
+                    ) from error
             try:
                 read = _recipients.read(label, content, now, arguments["expiry_warning_days"])
             except _recipients.RecipientError as error:

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 
 
 class ActionModule(NodeAction):
@@ -14,4 +15,8 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_set.yml."""
-        return self.call_node(arguments, variables)
+        # Ansible writes the arguments of a module into the event log, which takes 32 KB, and masks
+        # what is marked as text only.
+        return self.call_node(
+            {"folder": arguments["folder"], "files": {}, "_texts": json.dumps(arguments["files"])}, variables
+        )

@@ -4,29 +4,128 @@
 
 from __future__ import annotations
 
-import secrets
 import typing as t
 from datetime import UTC, datetime
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job, _catalogue
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names, paths
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+
+_WORST_FIRST = ("archive_bad", "archive_incomplete")
 
 
 class ActionModule(NodeAction):
-    """Reads an archive back and stores the verdict beside it."""
+    """Reads archives back and stores a verdict beside each."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_verify.yml."""
-        if not arguments["base_name"]:
-            raise StepFailed("archive_incomplete", f"there is no complete backup in {arguments['folder']}")
+        if arguments["catalogue"]:
+            return self._read_chosen(arguments, variables)
         if problem := _names.windows_name_problem(arguments["base_name"]):
             raise StepFailed("invalid_variable", f"{arguments['base_name']!r} is no name of a backup: {problem}")
         if self.check_mode:
             return {"changed": True}
-        now = _names.stamp(datetime.now(UTC))
-        spec = {"run_id": arguments["run_id"], "folder": arguments["folder"], "base_name": arguments["base_name"], "stamp": now}
-        job_id = f"{arguments['base_name']}-verify-{secrets.token_hex(2)}"
+        return {"changed": True, **self._read_back(arguments, variables)}
+
+    def _read_back(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        base_name = arguments["base_name"]
+        directory, run_id = arguments["staging_directory"], arguments["run_id"]
+        spec = _archive_job.build_verify_spec(
+            arguments["folder"],
+            base_name,
+            _names.stamp(datetime.now(UTC)),
+            run_id,
+            paths.Staging(directory, run_id).folder if directory else "",
+            arguments["keep_staging"],
+        )
+        job_id = _archive_job.verify_job_id(base_name)
         found = self.run_job(job_id, spec, arguments["timeout"], arguments, variables)
-        _display.display(f"{utc_text()} {variables['inventory_hostname']}: {arguments['base_name']} is {found['verdict']}")
-        return {"changed": True, **found}
+        show_progress(variables["inventory_hostname"], f"{base_name} is {found['verdict']}")
+        return found
+
+    def _read_chosen(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """Reads one after the other back, whatever is wrong with one of them; then fails for the worst."""
+        host = variables["inventory_hostname"]
+        names = _choose(arguments, variables)
+        verb = "would be" if self.check_mode else "will be"
+        if names:
+            show_progress(host, f"{len(names)} of the backups {verb} read back: {', '.join(names)}")
+        if self.check_mode:
+            return {"changed": bool(names), "backups": []}
+        backups: list[dict[str, str]] = []
+        failures: list[tuple[str, StepFailed]] = []
+        for name in names:
+            failure = self._try_to_read_back({**arguments, "base_name": name}, variables)
+            if failure is not None:
+                show_progress(host, f"{name} is not good: {failure.message}")
+                failures.append((name, failure))
+            backups.append({"id": name, "verdict": failure.reason.name if failure else "good"})
+            if failure is not None and failure.reason.name == "connection_lost":
+                # The next would only wait as long for the same node.
+                break
+        if failures:
+            raise _worst(failures, names, backups)
+        return {"changed": bool(names), "backups": backups}
+
+    def _try_to_read_back(self, arguments: Result, variables: dict[str, t.Any]) -> StepFailed | None:
+        try:
+            self._read_back(arguments, variables)
+        except Exception as error:
+            failure = error if isinstance(error, StepFailed) else self.connection_failure(error)
+            if failure is None:
+                raise
+            return failure
+        return None
+
+
+def _choose(arguments: Result, variables: dict[str, t.Any]) -> list[str]:
+    """Returns the names of the backups to read back on this node. Raises StepFailed if there are none."""
+    wanted, mode = arguments["backup"], arguments["mode"]
+    if wanted and (problem := _names.windows_name_problem(wanted)):
+        raise StepFailed("invalid_variable", f"{wanted!r} is no name of a backup: {problem}")
+
+    def backups_of(host: str, folder: str) -> list[t.Mapping[str, t.Any]]:
+        answer = raw_variables(variables, host).get(arguments["catalogue"]) or {}
+        return [one for one in answer.get("catalogue", []) if _last_part(one["folder"]) == folder.casefold()]
+
+    def chosen(backups: list[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+        return _catalogue.chosen(backups, wanted, mode, arguments["all_backups"])
+
+    own = backups_of(variables["inventory_hostname"], _last_part(arguments["folder"]))
+    if found := chosen(own):
+        return [one["id"] for one in found]
+    # Only the controller of a fleet has backups of the database alone.
+    elsewhere = [
+        host
+        for host in variables["ansible_play_hosts_all"]
+        if (wanted or mode) and any(one["mode"] == "database" for one in chosen(backups_of(host, host)))
+    ]
+    if elsewhere:
+        show_progress(variables["inventory_hostname"], f"nothing to read back; {elsewhere[0]} has the database")
+        return []
+    if wanted:
+        raise StepFailed("backup_unknown", f"in {arguments['folder']} {_catalogue.unknown_text(own, wanted)}")
+    what = f"complete {mode} backup" if mode else "complete backup"
+    raise StepFailed("no_good_backup", f"there is no {what} in {arguments['folder']}")
+
+
+def _last_part(path: str) -> str:
+    # Windows does not tell names by case.
+    return path.rpartition("\\")[2].casefold()
+
+
+def _worst(failures: list[tuple[str, StepFailed]], names: list[str], backups: list[dict[str, str]]) -> StepFailed:
+    worst = next(
+        (failure for reason in _WORST_FIRST for _name, failure in failures if failure.reason.name == reason),
+        failures[0][1],
+    )
+    if len(names) == 1:
+        return worst
+    all_of_them = "; ".join(f"{name}: {failure.message}" for name, failure in failures)
+    unread = names[len(backups) :]
+    rest = f"; not read back: {', '.join(unread)}" if unread else ""
+    message = f"{len(failures)} of {len(names)} backups are not good: {all_of_them}{rest}"
+    return StepFailed(worst.reason.name, message, {"backups": backups})

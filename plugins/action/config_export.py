@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _node_metadata
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _node_facts
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _node_metadata
 
 
 class ActionModule(NodeAction):
-    """Copies the critical files of a node into staging, writes down what else it has, and writes its encrypted secrets file."""
+    """Copies the critical files of a node into staging, writes down what else it has, and writes its
+    encrypted secrets file."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/config_export.yml."""
         facts, kind, licence_value = (arguments.pop(name) for name in ("facts", "database_kind", "licence_value"))
         if facts:
             name, run_id = variables["inventory_hostname"], arguments["run_id"]
-            arguments["_metadata"] = _node_metadata.to_collect(name, run_id, facts, kind, licence_value)
+            arguments["_metadata"] = _node_metadata.to_collect(
+                name, run_id, _node_facts.read(facts), kind, licence_value
+            )
         return self.call_node(arguments, variables)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _dump, _dump_record
 
 
 class ActionModule(NodeAction):
@@ -15,18 +15,21 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/database_dump.yml."""
-        dump_folder = f"{arguments['staging_directory']}\\{arguments['run_id']}\\files\\database"
+        spec = _dump.build_job_spec(arguments)
+        dump_folder = spec["dump_folder"]
         if self.check_mode:
             return {"changed": True, "dump_folder": dump_folder}
-        spec = {
-            **{key: arguments[key] for key in ("run_id", "staging_directory", "dump_timeout")},
-            "dump_folder": dump_folder,
-            "expected_bytes": 0,
-            "space_reserve": arguments["space_reserve"] * 1000000,
-            **_database_dump.method(arguments),
-        }
-        names = _database_dump.names(arguments)
+        judging = {"required": _dump.list_databases(arguments)}
+        spec["memo"] = _dump_record.write_memo(arguments["plan"], arguments["mongodb"], judging)
         report = self.run_job(
-            f"{arguments['run_id']}-dump", spec, arguments["dump_timeout"] + 300, {**arguments, "dump": {}, "mongodb_connections": {}}, variables
+            f"{arguments['run_id']}-dump",
+            spec,
+            arguments["dump_timeout"] + 300,
+            # The module needs nothing else; a number of bytes may be too large for its int.
+            {**{key: arguments[key] for key in ("run_id", "staging_directory")}, "dump": {}},
+            variables,
         )
-        return {"changed": True, **_database_dump.judged(report, names, {"dump_folder": dump_folder, "events": report["events"]})}
+        return {
+            "changed": True,
+            **_dump.judge_dump(report, result={"dump_folder": dump_folder, "events": report["events"]}, **judging),
+        }

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _database_dump
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _dump, _dump_record
+
+# Arguments that the module itself reads. The job gets the others, because a number of bytes can exceed an int.
+_OF_THE_MODULE = ("state", "run_id", "attach", "executable", "staging_directory")
 
 
 class ActionModule(NodeAction):
@@ -17,60 +20,47 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/database_window.yml."""
         attach = arguments["attach"]
+        of_module = {key: arguments[key] for key in _OF_THE_MODULE}
         job_id = f"{attach or arguments['run_id']}-window"
         if arguments["state"] == "cancelled":
-            arguments = {**arguments, "dump": {}, "mongodb_connections": {}}
-            return {"changed": False} if self.check_mode else self.call_node({**arguments, "_operation": "cancel", "_job_id": job_id}, variables)
-        names = _database_dump.names(arguments)
-        dump_folder = f"{arguments['staging_directory']}\\{arguments['run_id']}\\files\\database"
+            if self.check_mode:
+                return {"changed": False}
+            return self.call_node({**of_module, "_operation": "cancel", "_job_id": job_id}, variables)
+        spec = _dump.build_job_spec(arguments)
         if self.check_mode:
-            return {"changed": True, "dump_folder": dump_folder}
-        spec = {
-            **{key: arguments[key] for key in ("run_id", "executable", "staging_directory", "stop_timeout", "dump_timeout", "start_timeout", "max_downtime")},
-            "leftover_timeout": arguments["leftover_timeout"],
-            "service": arguments["service_name"],
-            "bin_folder": arguments["executable"].rpartition("\\")[0],
-            "dump_folder": dump_folder,
-            "expected_bytes": arguments["expected_megabytes"] * 1000000,
-            "space_reserve": arguments["space_reserve"] * 1000000,
-            **_database_dump.method(arguments),
+            return {"changed": True, "dump_folder": spec["dump_folder"]}
+        judging = {
+            "required": _dump.list_databases(arguments),
+            "accepted_exit_codes": arguments["emongodump_exit_codes"],
+            "removed": arguments["removed_collections"],
         }
-        arguments = {**arguments, "dump": {}, "mongodb_connections": {}}
+        spec["memo"] = _dump_record.write_memo(arguments["plan"], arguments["mongodb"], judging)
         # Leftovers are waited for twice, before the dump and before the start.
         limits = ("stop_timeout", "dump_timeout", "start_timeout", "leftover_timeout", "leftover_timeout")
         total = sum(arguments[name] for name in limits) + 300
         try:
-            report = self.run_job(job_id, spec, total, arguments, variables, attach=bool(attach))
+            report = self.run_job(job_id, spec, total, of_module, variables, attach=bool(attach))
         except StepFailed as failure:
-            failure.detail["downtime"] = downtime(failure.detail.get("marks", {}))
-            # The full list belongs to the dump, which has failed.
+            failure.detail["downtime"] = _dump.measure_downtime(failure.detail.get("marks", {}))
+            # A dump that has paid for the outage goes into an archive, whatever has failed after it.
+            usable, why = _dump.judge_ended(failure.reason, failure.detail, **judging)
+            if usable:
+                failure.detail |= usable
+            elif "exit_code" in failure.detail:
+                failure.detail["unusable"] = why
+            # The full lists were needed for that.
             failure.detail.pop("files", None)
+            failure.detail.pop("last", None)
             raise
         if attach:
-            self.call_node({**arguments, "_operation": "adopt"}, variables)
+            self.call_node({**of_module, "_operation": "adopt"}, variables)
         result = {
             "changed": True,
             "prior_state": report["prior_state"],
             "restored": report["restored"],
             "states": report["states"],
-            "downtime": downtime(report["marks"]),
-            "dump_folder": dump_folder,
+            "downtime": _dump.measure_downtime(report["marks"]),
+            "dump_folder": spec["dump_folder"],
             "events": report["events"],
         }
-        return _database_dump.judged(report, names, result)
-
-
-def downtime(marks: t.Mapping[str, float]) -> dict[str, float]:
-    """Seconds of a window from its marks: total, stop, dump, start and the rest; all 0 when the service was not stopped by this run."""
-    if "stop_requested" not in marks:
-        return dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0)
-    # A service that was left down has been down as far as the marks go.
-    end = marks.get("running", max(marks.values()))
-    parts = {
-        "total": end - marks["stop_requested"],
-        "stop": marks.get("stopped", marks.get("start_requested", end)) - marks["stop_requested"],
-        "dump": marks.get("dump_ended", 0.0) - marks["dump_started"] if "dump_ended" in marks else 0.0,
-        "start": end - marks["start_requested"] if "start_requested" in marks else 0.0,
-    }
-    parts["rest"] = parts["total"] - parts["stop"] - parts["dump"] - parts["start"]
-    return {name: round(seconds, 3) for name, seconds in parts.items()}
+        return _dump.judge_dump(report, result=result, **judging)

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _survey
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, direct_child_groups, raw_variables
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
+    direct_child_groups,
+    raw_variables,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _fleet_topology
 
 
 class ActionModule(NodeAction):
@@ -19,11 +24,16 @@ class ActionModule(NodeAction):
         hosts = list(variables["ansible_play_hosts_all"])
         surveys = {}
         for fleet, members in direct_child_groups(variables, "alteryx").items():
-            facts = {host: raw_variables(variables, host).get(arguments["facts"]) or {} for host in hosts if host in members}
+            facts = {
+                host: raw_variables(variables, host).get(arguments["facts"]) or {} for host in hosts if host in members
+            }
             if facts:
                 addresses = {host: str(variables["hostvars"][host].get("ansible_host", "")) for host in facts}
-                surveys[fleet] = _survey.survey(fleet, facts, addresses, arguments["controller_names"])
-        _display.display("\n" + "\n\n".join(found.text for found in surveys.values()))
+                left = {host: raw_variables(variables, host).get(arguments["left"]) or {} for host in facts}
+                surveys[fleet] = _fleet_topology.describe_fleet(
+                    fleet, facts, addresses, arguments["controller_names"], left
+                )
+        show("\n" + "\n\n".join(found.text for found in surveys.values()))
         fleets = {
             fleet: {
                 "controller": found.controller,
@@ -38,5 +48,9 @@ class ActionModule(NodeAction):
                 raise StepFailed(reason, f"fleet {fleet}: {text}", {"node": node, "fleets": fleets})
             if found.problems:
                 node, text = found.problems[0]
-                raise StepFailed("topology_contradicts", f"fleet {fleet}: {text}", {**({"node": node} if node else {}), "fleets": fleets})
+                raise StepFailed(
+                    "topology_contradicts",
+                    f"fleet {fleet}: {text}",
+                    {**({"node": node} if node else {}), "fleets": fleets},
+                )
         return {"changed": False, "fleets": fleets}

@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _mongodb_check
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _mongodb_check
 
 
 class ActionModule(NodeAction):
@@ -20,7 +21,7 @@ class ActionModule(NodeAction):
         asked = _mongodb_check.questions(dump, arguments["mongodb_connections"])
         probes = json.dumps([{"config": question.config, "arguments": question.arguments} for question in asked])
         told = {"dump": {}, "timeout": arguments["timeout"], "_tool": dump["tool"], "_probes": probes}
-        found = _mongodb_check.judged(dump, asked, self.call_node(told, variables)["answers"])
+        found = _mongodb_check.judge_answers(dump, asked, self.call_node(told, variables)["answers"])
         for text in found["remarks"]:
             warn(f"{variables['inventory_hostname']}: {text}")
         return {"changed": False, **found}

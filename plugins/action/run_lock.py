@@ -6,19 +6,21 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import time
 import typing as t
+from pathlib import Path
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import (
-    NodeAction,
-    Result,
-    _display,
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
     direct_child_groups,
     raw_variables,
-    utc_text,
 )
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
 
 # Below WinRM's operation time-out, so that no call on the node is long.
 _WAIT_SECONDS = 12.0
@@ -34,30 +36,70 @@ class ActionModule(NodeAction):
             arguments["window_over"] = _window_over(arguments["judged"], variables)
         asked = {**arguments, "holder": f"{getpass.getuser()}@{socket.gethostname()} process {os.getppid()}"}
         host = variables["inventory_hostname"]
+        inspects = arguments["state"] == "inspected"
         deadline = time.monotonic() + arguments["wait_timeout"]
-        result: Result = {"changed": False, "did": [], "adopted": "", "inherited": ""}
+        nothing: Result = {"did": [], "left_behind": [], "logs": [], "unarchived": []}
+        result: Result = {"changed": False, "adopted": "", "inherited": "", **nothing}
+        _say_untried(host, arguments["try_folders"] if self.check_mode else [])
         while True:
             answer = self.call_node({**asked, "_wait_seconds": _WAIT_SECONDS}, variables)
             result["changed"] = result["changed"] or answer["changed"]
-            for key in ("adopted", "inherited"):
+            for key in ("adopted", "inherited", "unarchived"):
                 result[key] = answer[key] or result[key]
             for line in answer["did"]:
                 if line not in result["did"]:
                     result["did"].append(line)
-                    _display.display(f"{utc_text()} {host}: {line}")
-            if not answer["pending"] or self.check_mode:
+                    if not inspects:
+                        show_progress(host, line)
+            for line in answer["left_behind"]:
+                if line not in result["left_behind"]:
+                    result["left_behind"].append(line)
+                    warn(f"{host}: {line}")
+            result["logs"] += [_fetch(log, arguments["log_directory"], host) for log in answer["logs"]]
+            if not answer["pending"] or self.check_mode or inspects:
                 return {**result, "pending": answer["pending"]}
             pending = "; ".join(answer["pending"])
             if answer.get("logon_failed") or answer.get("gave_up"):
                 raise StepFailed(answer["pending_reason"], f"not waited for: {pending}", result)
             if time.monotonic() > deadline:
-                raise StepFailed(answer["pending_reason"], f"still waiting after {arguments['wait_timeout']} s for {pending}", result)
-            _display.display(f"{utc_text()} {host}: waiting for {pending}")
+                raise StepFailed(
+                    answer["pending_reason"], f"still waiting after {arguments['wait_timeout']} s for {pending}", result
+                )
+            show_progress(host, f"waiting for {pending}")
             time.sleep(1)
 
 
+def _say_untried(host: str, folders: list[str]) -> None:
+    if folders:
+        show_progress(host, f"only a run can try whether files can be written in {' and '.join(folders)}")
+
+
+def _fetch(log: Result, directory: str, host: str) -> Result:
+    """Writes the log of a job to the control node, if there is a folder for it.
+
+    The node keeps it whatever happens here.
+    """
+    if not directory:
+        return {"node_path": log["path"], "path": ""}
+    # What a node says is no path yet.
+    run = log["run_id"] if re.fullmatch(_names.RUN_ID, log["run_id"]) else "unknown_run"
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}_{log['id']}.log")
+    file = Path(directory).expanduser() / run / name
+    try:
+        _files.write_private_text(file, log["text"])
+    except OSError as error:
+        warn(
+            f"{host}: a log of the run {run} cannot be written to {file}: {error}."
+            f" It stays on the node as {log['path']}"
+        )
+        return {"node_path": log["path"], "path": ""}
+    show_progress(host, f"fetched a log of the run {run} to {file}")
+    return {"node_path": log["path"], "path": str(file)}
+
+
 def _window_over(judged: str, variables: dict[str, t.Any]) -> bool:
-    """Has every node of the fleet answered, and none that a run lives there? Raises StepFailed for the first on which one lives."""
+    """Has every node of the fleet answered, and none that a run lives there? Raises StepFailed for the
+    first on which one lives."""
     own = variables["inventory_hostname"]
     answers = {host: raw_variables(variables, host).get(judged) or {} for host in variables["ansible_play_hosts_all"]}
     for host, answer in answers.items():

@@ -13,10 +13,16 @@ from pathlib import Path
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _schedules
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text, warn
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._schedules import Record, Request, Response, Schedule
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._server_api import _schedules
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._server_api._schedules import (
+    Record,
+    Request,
+    Response,
+    Schedule,
+)
 
 # The record is what the next run needs, so a node that is gone for a moment is waited for.
 _PATIENCE_SECONDS = 60.0
@@ -38,42 +44,51 @@ class ActionModule(NodeAction):
 
     def _pause(self, arguments: Result, node: _Record) -> Result:
         if not _is_given(arguments["api"]):
-            raise StepFailed("invalid_variable", "schedules can be paused only with base, client_id and client_secret of the API")
+            raise StepFailed(
+                "invalid_variable", "schedules can be paused only with base, client_id and client_secret of the API"
+            )
         api, base = _api(arguments["api"], node), arguments["api"]["base"]
         left = node.read()
         if self.check_mode:
-            listed = _schedules.patiently(api.listing, node.wait)
+            listed = _schedules.ask_patiently(api.listing, node.wait)
             record = _schedules.record_of(arguments["run_id"], base, listed, left)
-            _display.display(f"{utc_text()} {node.name}: {_schedules.counted(record.schedules)} would be paused")
+            show_progress(node.name, f"{_schedules.count_schedules(record.schedules)} would be paused")
         else:
             record = _schedules.pause(api, arguments["run_id"], base, left, node.save, node.wait)
-            _display.display(f"{utc_text()} {node.name}: paused {_schedules.counted(record.schedules)}")
-        return {"changed": bool(record.schedules), "schedules": _told(record.schedules)}
+            show_progress(node.name, f"paused {_schedules.count_schedules(record.schedules)}")
+        return {"changed": bool(record.schedules), "schedules": _list_schedules(record.schedules)}
 
     def _resume(self, arguments: Result, node: _Record) -> Result:
         record = node.read_surely(arguments)
         result: Result = {"changed": False, "schedules": [], "gone": [], "left": [], "did": []}
         if record is None:
             return result
-        names = _schedules.named(record.schedules)
+        names = _schedules.list_names(record.schedules)
         if not _is_given(arguments["api"]):
-            text = _schedules.left_paused(record, knows_api=False)
+            text = _schedules.describe_left_paused(record, knows_api=False)
             warn(f"{node.name}: {text}")
-            return {**result, "left": _told(record.schedules), "did": [text]}
+            return {**result, "left": _list_schedules(record.schedules), "did": [text]}
         _schedules.check_server(record, arguments["api"]["base"])
         if self.check_mode:
             did = [f"would enable schedules that the run {record.run_id} has paused: {names}"]
-            return {**result, "changed": True, "schedules": _told(record.schedules), "did": did}
+            show_progress(node.name, did[0])
+            return {**result, "changed": True, "schedules": _list_schedules(record.schedules), "did": did}
         found = _schedules.resume_patiently(_api(arguments["api"], node), record, node.save, node.wait)
-        result |= {"changed": bool(found.done), "schedules": _told(found.done), "gone": _told(found.gone), "left": _told(found.left)}
+        result |= {
+            "changed": bool(found.done),
+            "schedules": _list_schedules(found.done),
+            "gone": _list_schedules(found.gone),
+            "left": _list_schedules(found.left),
+        }
         if found.left:
             raise StepFailed(
                 "schedules_not_resumed",
-                f"these schedules are still paused: {_schedules.named(found.left)} ({found.problem}); the record on the node keeps them for the next run",
+                f"these schedules are still paused: {_schedules.list_names(found.left)} ({found.problem});"
+                " the record on the node keeps them for the next run",
                 result,
             )
         result["did"] = [f"enabled schedules that the run {record.run_id} had paused: {names}"]
-        _display.display(f"{utc_text()} {node.name}: {result['did'][0]}")
+        show_progress(node.name, f"{result['did'][0]}")
         return result
 
 
@@ -112,7 +127,7 @@ class _Record:
         left = self.deadline - time.monotonic()
         if left <= 0:
             return False
-        _display.display(f"{utc_text()} {self.name}: asking the API of the Server again: {problem}")
+        show_progress(self.name, f"asking the API of the Server again: {problem}")
         time.sleep(min(self.pause, left))
         self.pause = min(self.pause * 2, _LONGEST_WAIT_SECONDS)
         return True
@@ -129,7 +144,12 @@ class _Record:
 
     def _call(self, operation: str, text: str = "", patience: float = _PATIENCE_SECONDS) -> str:
         self.called = time.monotonic()
-        asked = {"state": self.arguments["state"], "run_id": self.arguments["run_id"], "_operation": operation, "_record": text}
+        asked = {
+            "state": self.arguments["state"],
+            "run_id": self.arguments["run_id"],
+            "_operation": operation,
+            "_record": text,
+        }
         return str(self.action.call_node(asked, self.variables, patience)["record"])
 
 
@@ -140,7 +160,7 @@ def _is_given(api: t.Mapping[str, t.Any] | None) -> bool:
     return all(given)
 
 
-def _told(schedules: t.Iterable[Schedule]) -> list[dict[str, str]]:
+def _list_schedules(schedules: t.Iterable[Schedule]) -> list[dict[str, str]]:
     return [{"id": each.id, "name": each.name} for each in schedules]
 
 
@@ -160,15 +180,18 @@ def _api(given: t.Mapping[str, t.Any], node: _Record) -> _schedules.Api:
 
     settings = ("token_path", "listing_path", "item_path", "id_field", "name_field", "enabled_field")
     fields = {key.removesuffix("_path"): given[key] for key in settings if given[key]}
-    return _schedules.Api(send, _schedules.Endpoints(given["base"], **fields), given["client_id"], given["client_secret"])
+    return _schedules.Api(
+        send, _schedules.Endpoints(given["base"], **fields), given["client_id"], given["client_secret"]
+    )
 
 
 def _send(request: Request, ca_file: str, given: t.Mapping[str, t.Any]) -> Response:
     try:
         # No redirect: it would carry the secret to whom it names. No netrc: it would replace the header.
         with open_url(
-            request.url, method=request.method, headers=dict(request.headers), data=request.body or None, timeout=given["request_timeout"],
-            validate_certs=given["validate_certs"], ca_path=ca_file or None, use_proxy=given["use_proxy"], follow_redirects="none", use_netrc=False,
+            request.url, method=request.method, headers=dict(request.headers), data=request.body or None,
+            timeout=given["request_timeout"], validate_certs=given["validate_certs"], ca_path=ca_file or None,
+            use_proxy=given["use_proxy"], follow_redirects="none", use_netrc=False,
         ) as answer:  # fmt: skip
             return Response(answer.status, answer.read(_MAXIMUM_BYTES).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _gate
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, raw_variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _gate
 
 
 class ActionModule(NodeAction):
@@ -21,9 +22,17 @@ class ActionModule(NodeAction):
             return {"changed": False, "open": True}
 
         def of_nodes(name: str) -> dict[str, t.Any]:
-            return {host: raw_variables(variables, host).get(name) or {} for host, node in plan["nodes"].items() if not node.get("standby")}
+            return {
+                host: raw_variables(variables, host).get(name) or {}
+                for host, node in plan["nodes"].items()
+                if not node.get("standby")
+            }
 
         leases = of_nodes(arguments["leases"])
-        age = time.monotonic() - min((lease["clock"] for lease in leases.values() if "clock" in lease), default=time.monotonic())
-        _gate.check(plan["run_id"], plan["controller"], leases, of_nodes(arguments["stops"]), age, arguments["open_within"])
+        age = time.monotonic() - min(
+            (lease["clock"] for lease in leases.values() if "clock" in lease), default=time.monotonic()
+        )
+        _gate.check(
+            plan["run_id"], plan["controller"], leases, of_nodes(arguments["stops"]), age, arguments["open_within"]
+        )
         return {"changed": False, "open": True}

@@ -7,8 +7,9 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import NodeAction, Result, _display, utc_text, warn
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress, warn
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
 # Below WinRM's operation time-out, so that no call on the node is long.
 _WAIT_SECONDS = 12.0
@@ -34,5 +35,9 @@ class ActionModule(NodeAction):
                 warn(f"{variables['inventory_hostname']}: going on although workflows run: {names}")
                 return {**result, "forced": True}
             if time.monotonic() >= deadline:
-                raise StepFailed("drain_timeout", f"workflows still run after {arguments['timeout']} s: {names}", {"running": running})
-            _display.display(f"{utc_text()} {variables['inventory_hostname']}: waiting for {names}")
+                raise StepFailed(
+                    "drain_timeout",
+                    f"workflows still run after {arguments['timeout']} s: {names}",
+                    {"running": running},
+                )
+            show_progress(variables["inventory_hostname"], f"waiting for {names}")

@@ -13,22 +13,48 @@ version_added: 0.1.0
 author:
   - alteryx_ops.server_backup contributors (@alteryx-ops)
 description:
-  - Watches the modules of alteryx_ops.server_backup and ends C(ansible-playbook) with the exit code of the run, as the table of exit codes says.
+  - Watches the modules of alteryx_ops.server_backup and ends C(ansible-playbook) with the exit code of the run, as the
+    table of exit codes says.
   - A play that matched no host ends with 3 instead of 0.
   - Runs without a failure of this collection keep Ansible's own exit code.
+  - A backup that is interrupted before its report (Ctrl-C, SIGTERM) ends with 9. What goes on on the nodes, until when,
+    and what to do next is printed, and C(outcome.json) is written.
+  - A backup that ends without its report for another reason, such as C(--step), ends with 1.
 requirements:
   - Enabled by name in C(callbacks_enabled); the C(playbooks/ansible.cfg) of this collection does it.
 """
 
+import atexit
+import contextlib
+import os
 import re
+import signal
 import sys
+import time
 import typing as t
 from pathlib import Path
 
 from ansible.plugins.callback import CallbackBase
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _variables
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import EXIT_CODES, REASONS, overall_exit_code
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _collection, _variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import (
+    EXIT_CODES,
+    REASONS,
+    StepFailed,
+    overall_exit_code,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import (
+    _files,
+    _interruption,
+    _log,
+    _report,
+    _steps,
+)
+
+_VARIABLES = frozenset(step.variable for step in _steps.STEPS.values())
+_PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
+_REQUEST = _steps.STEPS["request"].variable
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -43,9 +69,44 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self._codes: list[tuple[str, int]] = []  # node, code; in the order they happened
         self._reported: int | None = None
+        self._results: dict[str, dict[str, t.Any]] = {}  # host -> registered variable -> result
+        self._process = os.getpid()
+        self._is_interrupted = False
+        self._has_ended = False
+        self._check_mode = False
+        self._is_ours = False
+
+    def v2_playbook_on_start(self, playbook: t.Any) -> None:
+        """Whoever interrupts a backup hears what goes on without it."""
+        atexit.register(self._end_without_report)
+        # Only the main thread may set signals; elsewhere Ansible's own way of ending has to do.
+        with contextlib.suppress(ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: t.Any) -> None:
+        if os.getpid() != self._process:
+            # A worker, which inherits this.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._is_interrupted = True
+        raise KeyboardInterrupt
+
+    def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
+        """An interruption that came where Python cannot raise is raised here."""
+        if self._is_interrupted:
+            raise KeyboardInterrupt
+
+    def v2_playbook_on_play_start(self, play: t.Any) -> None:
+        """Only a rehearsal of the whole play is one, and only our own plays must come to their report."""
+        self._check_mode = bool(getattr(play, "check_mode", False))
+        file = Path(str(play.get_path()).rpartition(":")[0])
+        self._is_ours = self._is_ours or file.resolve().parent == _PLAYBOOKS
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         """A failed task; ours carry their exit code. Ansible's own check of a role's arguments is validation, too."""
+        self._keep(result)
         if ignore_errors:
             return
         fields = self._fields(result)
@@ -61,27 +122,86 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """The report knows the whole run and is therefore right."""
+        self._keep(result)
         outcome = self._fields(result).get("outcome")
         if isinstance(outcome, t.Mapping) and "exit_code" in outcome:
             self._reported = int(outcome["exit_code"])
             late = REASONS["service_restored_late"]
             back = {failure["node"] for failure in outcome.get("failures", []) if failure["reason"] == late.name}
-            # What the window said before the service came back after all; a service that was lost again stands in the report itself.
+            # What the window said before the service came back after all; a service that was lost again
+            # stands in the report itself.
             self._codes = [(node, late.exit_code if code == 7 and node in back else code) for node, code in self._codes]
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        """A limit that leaves a play without hosts must not end green. A localhost play is left without hosts too, so only a callback can see it."""
+        """A limit that leaves a play without hosts must not end green. A localhost play is left without hosts too, so
+        only a callback can see it."""
         self._codes.append(("", REASONS["no_hosts"].exit_code))
         self._display.error(f"no host of the inventory matches this play and --limit. {REASONS['no_hosts'].hint}")
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Ends the run. SystemExit is the one way out that ansible-playbook passes on."""
+        self._has_ended = True
+        if self._is_ours and self._request() and self._reported is None and not self._codes:
+            self._codes.append(("", REASONS["run_incomplete"].exit_code))
+            self._display.error(f"the backup ended without its report. {REASONS['run_incomplete'].hint}")
         # A failure that came after the report, or that the report could not see, still counts.
-        code = overall_exit_code(([self._reported] if self._reported else []) + [code for _, code in self._codes])
+        code = overall_exit_code(([self._reported] if self._reported else []) + [code for _unused, code in self._codes])
         if code:
             sys.stdout.flush()
-            self._display.display(f"exit code {code}: {EXIT_CODES.get(code, 'failure')}", stderr=True)
+            self._display.display(
+                f"exit code {code}: {EXIT_CODES[code].meaning if code in EXIT_CODES else 'failure'}", stderr=True
+            )
             raise SystemExit(code)
+
+    def _keep(self, result: t.Any) -> None:
+        """Stores the result of a step, in case the run ends before its report."""
+        task, host = (getattr(result, name, None) or getattr(result, f"_{name}", None) for name in ("task", "host"))
+        if task is not None and host is not None and task.register in _VARIABLES:
+            self._results.setdefault(host.get_name(), {})[task.register] = self._fields(result)
+
+    def _request(self) -> t.Mapping[str, t.Any]:
+        """The result of the step that begins a backup; empty in other plays, and in one that was refused there."""
+        found = (results.get(_REQUEST, {}) for results in self._results.values())
+        return next((result for result in found if "request" in result), {})
+
+    def _end_without_report(self) -> None:
+        """The last word of a backup that was interrupted."""
+        if os.getpid() != self._process or self._has_ended or self._reported is not None or not self._is_interrupted:
+            return
+        request = self._request()
+        if not request:
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        results = {host: _steps.read_results(registered) for host, registered in self._results.items()}
+        step = _interruption.last_step(results)
+        lines = _interruption.describe_nodes(results)
+        outcome = _report.compose(
+            request["request"]["mode"],
+            results,
+            self._check_mode,
+            utc_text(),
+            time.monotonic(),
+            f"{_collection.NAME} {_collection.version()}",
+            interruption=f"the run was interrupted after the step {step}. {' '.join(lines)}",
+        )
+        sys.stdout.flush()
+        sys.stderr.write(f"\n{_report.summary(outcome, self._write(request, outcome, results))}\n")
+        code = REASONS["run_interrupted"].exit_code
+        sys.stderr.write(f"exit code {code}: {EXIT_CODES[code].meaning}\n")
+        sys.stderr.flush()
+        # The one way to give an exit code that is left here.
+        os._exit(code)
+
+    @staticmethod
+    def _write(request: t.Mapping[str, t.Any], outcome: dict[str, t.Any], results: _steps.Results) -> str:
+        if not request.get("report_directory"):
+            return "not written: no folder for reports is known"
+        folder = Path(request["report_directory"]).expanduser() / outcome["name"]
+        try:
+            return str(_files.write_report(folder, outcome, _log.text(outcome, results)))
+        except StepFailed as failure:
+            return f"not written: {failure.message}"
 
     def _name_the_nearest(self, text: str) -> None:
         known = _variables.read(Path(__file__).resolve().parent.parent.parent / "roles")

@@ -13,13 +13,14 @@ class ModuleDocFragment:
 options:
   mongodb_connections:
     description: >-
-      How the self-managed MongoDB is reached, by part of the Server. What is not given is taken from the settings of the
-      nodes, which hold passwords encrypted for the machine: a password always has to be given.
+      How the self-managed MongoDB is reached, by part of the Server. What is not given is taken from the settings of
+      the nodes, which hold passwords encrypted for the machine: a password always has to be given.
     type: dict
     default: {}
     suboptions:
       service:
-        description: The MongoDB of the Server itself; it also serves for the other parts where they are on the same server.
+        description: >-
+          The MongoDB of the Server itself; it also serves for the other parts where they are on the same server.
         type: dict
         suboptions: &connection
           connection:
@@ -31,7 +32,8 @@ options:
             type: str
             default: ''
           password:
-            description: Its password. Comes from a vault; it travels encrypted and lives in a protected file while mongodump runs.
+            description: >-
+              Its password. Comes from a vault; it travels encrypted and lives in a protected file while mongodump runs.
             type: str
             default: ''
           auth_source:

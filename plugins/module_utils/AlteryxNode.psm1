@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
 
-# The Alteryx installation, as found: which of its processes live, and where it answers.
+# The Alteryx installation, as found: which of its processes live, where it answers, and what its verbs say.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
+
+$script:Failure = '\b(fail|failed|error|exception|unable|cannot|invalid|denied)\b'
 
 function Test-TcpPort {
     <#
@@ -85,11 +86,16 @@ function Get-AlteryxProcess {
         [string[]] $Name = @(),
         [switch] $Surely
     )
-    $prefix = $BinFolder.TrimEnd('\') + '\'
+    # The service may name its folder through a link, a mounted volume or short names (C:\PROGRA~1).
+    $real = [AlteryxOps.ProcessTable]::RealFolder($BinFolder)
+    $prefixes = @(foreach ($folder in $BinFolder, $real) { if ($folder) { $folder.TrimEnd('\') + '\' } })
     foreach ($process in [AlteryxOps.ProcessTable]::Read()) {
         $isNamed = $Name -contains $process.Name
         if ($Name.Count -gt 0 -and -not $isNamed) { continue }
-        $isInside = $process.Path.StartsWith($prefix, [StringComparison]::OrdinalIgnoreCase)
+        $isInside = $false
+        foreach ($prefix in $prefixes) {
+            if ($process.Path.StartsWith($prefix, [StringComparison]::OrdinalIgnoreCase)) { $isInside = $true }
+        }
         if ($isInside -or ($isNamed -and -not $process.Path -and -not $Surely)) {
             @{
                 name = [string]$process.Name
@@ -101,4 +107,29 @@ function Get-AlteryxProcess {
     }
 }
 
-Export-ModuleMember -Function Test-TcpPort, Get-UrlAnswer, Get-AlteryxProcess
+function Get-VerbAnswer {
+    <#
+    .SYNOPSIS
+    Runs one verb of AlteryxService.exe. Returns text, the output of the verb, and problem, which says why the output
+    cannot be used and does not quote it; problem is empty for a usable output. The exit codes of these verbs are not
+    documented, so an output that is empty or that contains a word of failure cannot be used. The output is a secret:
+    callers must not write it to logs, messages or files.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Executable,
+        [Parameter(Mandatory = $true)][string] $Verb,
+        [Parameter(Mandatory = $true)][int] $TimeoutSeconds
+    )
+    $answer = Invoke-NativeProcess -FileName $Executable -ArgumentList @($Verb) -TimeoutSeconds $TimeoutSeconds `
+        -TickSeconds 0.1
+    $text = $answer.stdout.Trim()
+    $problem = ''
+    if ($answer.timed_out) { $problem = "did not end within $TimeoutSeconds s" }
+    # Not -match: to ignore case, Turkish makes other letters of I and i.
+    elseif (-not $text -or [regex]::IsMatch($text, $script:Failure, 'IgnoreCase, CultureInvariant')) {
+        $problem = "gave no usable answer (exit code $($answer.exit_code), $($text.Length) characters)"
+    }
+    @{ text = $text; problem = $problem }
+}
+
+Export-ModuleMember -Function Test-TcpPort, Get-UrlAnswer, Get-AlteryxProcess, Get-VerbAnswer

@@ -2,7 +2,8 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Reads an archive back: every byte of the zip, every entry against the manifest inside, every document of the dump, all in one pass.
+// Reads an archive back: every byte of the zip, every entry against the manifest inside, every document of
+// the dump, all in one pass.
 
 using System;
 using System.Collections.Generic;
@@ -56,7 +57,11 @@ namespace AlteryxOps
         public Action<long, long> Progress { get; set; }
 
         public ArchiveVerifier(string path, ProblemList problems)
-            : this(() => new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.SequentialScan), problems)
+            : this(
+                () => new FileStream(
+                    path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1,
+                    FileOptions.SequentialScan),
+                problems)
         {
         }
 
@@ -137,15 +142,25 @@ namespace AlteryxOps
             Compare(entry);
         }
 
-        /// <summary>Entries stand in the order of the manifest. Where they do not, the rest of it is held, so that everything wrong can be named.</summary>
+        /// <summary>Entries stand in the order of the manifest. Where they do not, the rest of it is held, so that
+        /// everything wrong can be named.</summary>
         private void Compare(ZipRecord entry)
         {
             ManifestFile file = null;
             if (!manifestBroken) { Guarded(() => { file = NextOf(entry.Name); }); }
             if (manifestBroken) { return; }
-            if (file == null) { Problems.Add(entry.Name + " is not in the manifest, or not where the manifest has it"); }
-            else if (file.Bytes != entry.Size) { Problems.Add(entry.Name + " has " + entry.Size + " bytes, the manifest says " + file.Bytes); }
-            else if (zip.Sha256 != "" && file.Sha256 != zip.Sha256) { Problems.Add(entry.Name + " does not have the SHA-256 of the manifest"); }
+            if (file == null)
+            {
+                Problems.Add(entry.Name + " is not in the manifest, or not where the manifest has it");
+            }
+            else if (file.Bytes != entry.Size)
+            {
+                Problems.Add(entry.Name + " has " + entry.Size + " bytes, the manifest says " + file.Bytes);
+            }
+            else if (zip.Sha256 != "" && file.Sha256 != zip.Sha256)
+            {
+                Problems.Add(entry.Name + " does not have the SHA-256 of the manifest");
+            }
         }
 
         private ManifestFile NextOf(string name)
@@ -159,9 +174,15 @@ namespace AlteryxOps
                 held = new Dictionary<string, ManifestFile>(StringComparer.Ordinal);
                 do
                 {
-                    if (held.ContainsKey(manifest.Current.Path)) { Problems.Add("the manifest lists " + ZipName.Shown(manifest.Current.Path) + " twice"); }
+                    if (held.ContainsKey(manifest.Current.Path))
+                    {
+                        Problems.Add("the manifest lists " + ZipName.Shown(manifest.Current.Path) + " twice");
+                    }
                     held[manifest.Current.Path] = manifest.Current;
-                    if (held.Count > Held) { throw new ManifestProblem("it is not in the order of the entries, so the rest is not compared"); }
+                    if (held.Count > Held)
+                    {
+                        throw new ManifestProblem("it is not in the order of the entries, so the rest is not compared");
+                    }
                 }
                 while (NextListed());
             }
@@ -188,7 +209,10 @@ namespace AlteryxOps
                 }
             });
             if (manifestBroken) { return; }
-            if (manifest.FileCount != listed) { Problems.Add("the manifest counts " + manifest.FileCount + " files and lists " + listed); }
+            if (manifest.FileCount != listed)
+            {
+                Problems.Add("the manifest counts " + manifest.FileCount + " files and lists " + listed);
+            }
             if (Problems.Total == 0 && manifest.FileBytes != Bytes)
             {
                 Problems.Add("the manifest counts " + manifest.FileBytes + " bytes, the entries have " + Bytes);
@@ -215,19 +239,27 @@ namespace AlteryxOps
                     continue;
                 }
                 if (documents == Unknown) { continue; }
-                if (documents != collection.Documents) { Problems.Add(name + " has " + documents + " documents, the manifest says " + collection.Documents); }
+                if (documents != collection.Documents)
+                {
+                    Problems.Add(name + " has " + documents + " documents, the manifest says " + collection.Documents);
+                }
                 if (collection.Bytes >= 0 && collection.Bytes != walkedBytes[collection.Namespace])
                 {
-                    Problems.Add(name + " has " + walkedBytes[collection.Namespace] + " bytes, the manifest says " + collection.Bytes);
+                    Problems.Add(name + " has " + walkedBytes[collection.Namespace] + " bytes, the manifest says "
+                        + collection.Bytes);
                 }
                 if (collection.Reported >= 0 && documents != collection.Reported)
                 {
-                    Problems.Add(name + " has " + documents + " documents, the tool that dumped it said " + collection.Reported);
+                    Problems.Add(
+                        name + " has " + documents + " documents, the tool that dumped it said " + collection.Reported);
                 }
             }
             foreach (string name in walked.Keys)
             {
-                if (!known.Contains(name)) { Problems.Add("the collection " + ZipName.Shown(name) + " is not in the manifest"); }
+                if (!known.Contains(name))
+                {
+                    Problems.Add("the collection " + ZipName.Shown(name) + " is not in the manifest");
+                }
             }
         }
 
@@ -311,7 +343,10 @@ namespace AlteryxOps
         {
             this.content = content;
             byte[] header = Take(10);
-            if (header[0] != 0x1f || header[1] != 0x8b || header[2] != 8 || (header[3] & ~8) != 0) { throw new ZipProblem("it is not what gzip writes"); }
+            if (header[0] != 0x1f || header[1] != 0x8b || header[2] != 8 || (header[3] & ~8) != 0)
+            {
+                throw new ZipProblem("it is not what gzip writes");
+            }
             long left = size - 18;
             if ((header[3] & 8) != 0)
             {
@@ -333,9 +368,14 @@ namespace AlteryxOps
         /// <summary>"" when checksum and length of what was read are right and nothing follows.</summary>
         public string End()
         {
-            if (Read(new byte[1], 0, 1) != 0 || body.Left != 0) { return "its compressed data end before their length says"; }
+            if (Read(new byte[1], 0, 1) != 0 || body.Left != 0)
+            {
+                return "its compressed data end before their length says";
+            }
             byte[] trailer = Take(8);
-            return Le.U32(trailer, 0) == crc && Le.U32(trailer, 4) == length ? "" : "its bytes do not have the CRC-32 and length that gzip noted";
+            return Le.U32(trailer, 0) == crc && Le.U32(trailer, 4) == length
+                ? ""
+                : "its bytes do not have the CRC-32 and length that gzip noted";
         }
 
         private byte[] Take(int count)

@@ -2,8 +2,9 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Walks BSON documents, as mongodump writes them one after another, to their last byte. What the format says twice or must say in one way is checked:
-// lengths, type bytes, terminators, subtypes. Values are not: neither numbers nor the UTF-8 of texts, for a server stores any bytes in them.
+// Walks BSON documents, as mongodump writes them one after another, to their last byte. What the format says twice or
+// must say in one way is checked: lengths, type bytes, terminators, subtypes. Values are not: neither numbers nor the
+// UTF-8 of texts, for a server stores any bytes in them.
 
 using System;
 using System.IO;
@@ -29,7 +30,8 @@ namespace AlteryxOps
             }
             catch (BsonProblem problem)
             {
-                result.Problem = "byte " + problem.Offset + ", document " + (result.Documents + 1) + ": " + problem.Message;
+                result.Problem =
+                    "byte " + problem.Offset + ", document " + (result.Documents + 1) + ": " + problem.Message;
             }
             return result;
         }
@@ -98,9 +100,18 @@ namespace AlteryxOps
         {
             long start = Offset;
             int length = Int32();
-            if (length < 5 || length > LargestDocument) { throw new BsonProblem(start, "a document of " + length + " bytes"); }
-            if (length > limit - start) { throw new BsonProblem(start, "a document of " + length + " bytes is longer than what holds it"); }
-            if (depth == DeepestDocument) { throw new BsonProblem(start, "documents nested deeper than " + DeepestDocument); }
+            if (length < 5 || length > LargestDocument)
+            {
+                throw new BsonProblem(start, "a document of " + length + " bytes");
+            }
+            if (length > limit - start)
+            {
+                throw new BsonProblem(start, "a document of " + length + " bytes is longer than what holds it");
+            }
+            if (depth == DeepestDocument)
+            {
+                throw new BsonProblem(start, "documents nested deeper than " + DeepestDocument);
+            }
             ends[depth++] = start + length;
         }
 
@@ -108,7 +119,8 @@ namespace AlteryxOps
         {
             if (Offset != ends[depth - 1])
             {
-                throw new BsonProblem(Offset - 1, "a document ends here, " + (ends[depth - 1] - Offset) + " bytes before its length says");
+                throw new BsonProblem(Offset - 1,
+                    "a document ends here, " + (ends[depth - 1] - Offset) + " bytes before its length says");
             }
             depth--;
         }
@@ -116,7 +128,10 @@ namespace AlteryxOps
         private void Element(byte type)
         {
             long start = Offset - 1;
-            if (start >= ends[depth - 1] - 1) { throw new BsonProblem(start, "a document goes on where its length says it ends"); }
+            if (start >= ends[depth - 1] - 1)
+            {
+                throw new BsonProblem(start, "a document goes on where its length says it ends");
+            }
             Text();
             switch (type)
             {
@@ -185,16 +200,32 @@ namespace AlteryxOps
             Inside(5);
             int length = Int32();
             byte subtype = buffer[next++];
-            if (length < 0 || length > Room) { throw new BsonProblem(start, "binary data of " + length + " bytes do not fit into their document"); }
+            if (length < 0 || length > Room)
+            {
+                throw new BsonProblem(start, "binary data of " + length + " bytes do not fit into their document");
+            }
             // From 10 on the specification has none, from 128 on they belong to whoever uses them.
-            if (subtype > 9 && subtype < 128) { throw new BsonProblem(start + 4, "0x" + subtype.ToString("x2") + " is no subtype of binary data"); }
+            if (subtype > 9 && subtype < 128)
+            {
+                throw new BsonProblem(start + 4, "0x" + subtype.ToString("x2") + " is no subtype of binary data");
+            }
             bool fixedLength = subtype == 3 || subtype == 4 || subtype == 5;
-            if (fixedLength && length != 16) { throw new BsonProblem(start, "binary data of subtype " + subtype + " have 16 bytes, not " + length); }
+            if (fixedLength && length != 16)
+            {
+                throw new BsonProblem(start, "binary data of subtype " + subtype + " have 16 bytes, not " + length);
+            }
             if (subtype == 2)
             {
-                if (length < 4) { throw new BsonProblem(start, "binary data of the old subtype have at least 4 bytes, not " + length); }
+                if (length < 4)
+                {
+                    throw new BsonProblem(start, "binary data of the old subtype have at least 4 bytes, not " + length);
+                }
                 int inner = Int32();
-                if (inner != length - 4) { throw new BsonProblem(start + 5, "binary data of the old subtype name " + inner + " bytes and have " + (length - 4)); }
+                if (inner != length - 4)
+                {
+                    throw new BsonProblem(
+                        start + 5, "binary data of the old subtype name " + inner + " bytes and have " + (length - 4));
+                }
                 length = inner;
             }
             Skip(length);
@@ -205,12 +236,18 @@ namespace AlteryxOps
             long start = Offset;
             Inside(14);
             int length = Int32();
-            if (length < 14 || length > Room + 4) { throw new BsonProblem(start, "code with scope of " + length + " bytes does not fit into its document"); }
+            if (length < 14 || length > Room + 4)
+            {
+                throw new BsonProblem(start, "code with scope of " + length + " bytes does not fit into its document");
+            }
             String();
             long scope = Offset;
             Inside(5);
             Open(ends[depth - 1] - 1);
-            if (ends[depth - 1] != start + length) { throw new BsonProblem(scope, "the scope of code does not end where the code's length says"); }
+            if (ends[depth - 1] != start + length)
+            {
+                throw new BsonProblem(scope, "the scope of code does not end where the code's length says");
+            }
         }
 
         /// <summary>A length, that many bytes, the last of them zero.</summary>
@@ -219,10 +256,16 @@ namespace AlteryxOps
             long start = Offset;
             Inside(5);
             int length = Int32();
-            if (length < 1 || length > Room) { throw new BsonProblem(start, "a string of " + length + " bytes does not fit into its document"); }
+            if (length < 1 || length > Room)
+            {
+                throw new BsonProblem(start, "a string of " + length + " bytes does not fit into its document");
+            }
             Skip(length - 1);
             if (next == end) { Need(1); }
-            if (buffer[next] != 0) { throw new BsonProblem(Offset, "a string is not terminated where its length says"); }
+            if (buffer[next] != 0)
+            {
+                throw new BsonProblem(Offset, "a string is not terminated where its length says");
+            }
             next++;
         }
 
@@ -244,14 +287,20 @@ namespace AlteryxOps
                     next++;
                     return;
                 }
-                if (room <= 0) { throw new BsonProblem(start, "a name or pattern is not terminated inside its document"); }
+                if (room <= 0)
+                {
+                    throw new BsonProblem(start, "a name or pattern is not terminated inside its document");
+                }
             }
         }
 
         /// <summary>Asks for bytes of one value: inside the innermost document, and in the buffer.</summary>
         private void Inside(int count)
         {
-            if (count > Room) { throw new BsonProblem(Offset, "a value of " + count + " bytes or more does not fit into its document"); }
+            if (count > Room)
+            {
+                throw new BsonProblem(Offset, "a value of " + count + " bytes or more does not fit into its document");
+            }
             if (end - next < count) { Need(count); }
         }
 

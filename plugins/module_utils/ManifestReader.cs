@@ -2,7 +2,8 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Reads the manifest of an archive as a stream: of a million files one at a time. Strict JSON in strict UTF-8; what is no manifest of ours is an error.
+// Reads the manifest of an archive as a stream: of a million files one at a time. Strict JSON in strict UTF-8; what is
+// no manifest of ours is an error.
 
 using System;
 using System.Collections.Generic;
@@ -100,7 +101,10 @@ namespace AlteryxOps
                 }
             }
             json.End();
-            if (schema != Schema) { throw new ManifestProblem("its schema is " + schema + ", this version knows " + Schema); }
+            if (schema != Schema)
+            {
+                throw new ManifestProblem("its schema is " + schema + ", this version knows " + Schema);
+            }
             if (!hasFiles) { throw new ManifestProblem("it has no list of files"); }
             return false;
         }
@@ -119,7 +123,10 @@ namespace AlteryxOps
                     default: json.Skip(); break;
                 }
             }
-            if (file.Path == null || file.Bytes < 0 || file.Sha256 == null) { throw new ManifestProblem("a file in it lacks path, bytes or sha256"); }
+            if (file.Path == null || file.Bytes < 0 || file.Sha256 == null)
+            {
+                throw new ManifestProblem("a file in it lacks path, bytes or sha256");
+            }
             return file;
         }
 
@@ -155,20 +162,24 @@ namespace AlteryxOps
                     default: json.Skip(); break;
                 }
             }
-            if (collection.Namespace == null || collection.Documents < 0) { throw new ManifestProblem("a collection in it lacks namespace or documents"); }
+            if (collection.Namespace == null || collection.Documents < 0)
+            {
+                throw new ManifestProblem("a collection in it lacks namespace or documents");
+            }
             return collection;
         }
     }
 
     /// <summary>
-    /// JSON, token by token: { } [ ] as they are, s for a string, 0 for a number, t, f and n for true, false and null, $ at the end. Inside an object Next reads the
-    /// name of a member and the first token of its value.
+    /// JSON, token by token: { } [ ] as they are, s for a string, 0 for a number, t, f and n for true, false and null,
+    /// $ at the end. Inside an object Next reads the name of a member and the first token of its value.
     /// </summary>
     internal sealed class JsonPull
     {
         private const int Deepest = 32;
         private const int LongestText = 1024 * 1024;
-        private static readonly Regex Numbers = new Regex("^-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?$", RegexOptions.CultureInvariant);
+        private static readonly Regex Numbers =
+            new Regex("^-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?$", RegexOptions.CultureInvariant);
         private readonly Stream stream;
         private readonly byte[] buffer = new byte[64 * 1024];
         private int next;
@@ -219,7 +230,10 @@ namespace AlteryxOps
             {
                 if (letter != '"') { throw Bad("no name"); }
                 Name = String();
-                if (!names[depth - 1].Add(Name)) { throw Bad("the name " + ZipName.Shown(Name) + " twice in one object"); }
+                if (!names[depth - 1].Add(Name))
+                {
+                    throw Bad("the name " + ZipName.Shown(Name) + " twice in one object");
+                }
                 if (Significant() != ':') { throw Bad("no colon"); }
                 Take();
                 letter = Significant();
@@ -248,7 +262,10 @@ namespace AlteryxOps
         {
             Is('0');
             long number;
-            if (!long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out number)) { throw Bad("a number that is not whole, or too large"); }
+            if (!long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out number))
+            {
+                throw Bad("a number that is not whole, or too large");
+            }
             return number;
         }
 
@@ -307,7 +324,8 @@ namespace AlteryxOps
         private string Number()
         {
             StringBuilder digits = new StringBuilder();
-            for (int letter = Peek(); letter >= 0 && "+-.0123456789eE".IndexOf((char)letter) >= 0 && digits.Length < 40; letter = Peek())
+            for (int letter = Peek(); letter >= 0 && "+-.0123456789eE".IndexOf((char)letter) >= 0 && digits.Length < 40;
+                letter = Peek())
             {
                 digits.Append((char)letter);
                 Take();

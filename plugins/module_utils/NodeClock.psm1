@@ -17,6 +17,13 @@ function Get-UtcText {
     $Time.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", [Globalization.CultureInfo]::InvariantCulture)
 }
 
+function Get-PersonTime {
+    <# .SYNOPSIS
+    A UTC time for people, written so that no JSON reader takes it for a date of its own. #>
+    param([Parameter(Mandatory = $true)][DateTime] $Time)
+    $Time.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", [Globalization.CultureInfo]::InvariantCulture)
+}
+
 function Get-MonotonicSecond {
     <#
     .SYNOPSIS
@@ -41,4 +48,4 @@ function Get-BootIdentity {
     finally { $key.Dispose() }
 }
 
-Export-ModuleMember -Function Get-UtcText, Get-MonotonicSecond, Get-BootIdentity
+Export-ModuleMember -Function Get-UtcText, Get-PersonTime, Get-MonotonicSecond, Get-BootIdentity

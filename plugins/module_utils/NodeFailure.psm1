@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# A failure with a name: what breaks on a node reaches the control node as a reason of the table in plugin_utils/_outcome.py.
+# A failure with a name: what breaks on a node reaches the control node as a reason of the table in
+# plugin_utils/_core/reasons.yml.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -10,9 +11,11 @@ $ErrorActionPreference = 'Stop'
 function New-NodeFailure {
     <#
     .SYNOPSIS
-    An exception to throw: a message for people and a reason for the control node (a name of plugin_utils/_outcome.py).
+    An exception to throw: a message for people and a reason for the control node (a name of
+    plugin_utils/_core/reasons.yml).
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'makes an object')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'makes an object')]
     param(
         [Parameter(Mandatory = $true)][string] $Reason,
         [Parameter(Mandatory = $true)][string] $Message,
@@ -27,7 +30,8 @@ function New-NodeFailure {
 function Get-NodeFailure {
     <#
     .SYNOPSIS
-    Reads an error record: a hashtable with reason ('unexpected' for everything that New-NodeFailure did not make), message and detail.
+    Reads an error record: a hashtable with reason ('unexpected' for everything that New-NodeFailure did not
+    make), message and detail.
     #>
     param([Parameter(Mandatory = $true)][System.Management.Automation.ErrorRecord] $ErrorRecord)
     # PowerShell wraps what a .NET method throws; the named failure may be any of the inner exceptions.

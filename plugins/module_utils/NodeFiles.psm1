@@ -1,7 +1,6 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 
 # Files and folders of a node. Text is UTF-8 without a byte order mark, whatever the PowerShell; a text file is
 # replaced whole or not at all.
@@ -31,7 +30,8 @@ function New-ProtectedFolder {
     Creates a folder that only SYSTEM and Administrators may touch, in one call, so that nobody gets in between. An
     existing folder is left as it is.
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Path)
     if ([IO.Directory]::Exists($Path)) { return }
     $security = New-Object System.Security.AccessControl.DirectorySecurity
@@ -68,7 +68,8 @@ function Write-NodeText {
     )
     $temporary = '{0}.{1}.new' -f $Path, [Guid]::NewGuid().ToString('N')
     $bytes = $script:Utf8.GetBytes($Text)
-    $stream = New-Object System.IO.FileStream $temporary, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write), ([IO.FileShare]::None)
+    $stream = New-Object System.IO.FileStream $temporary, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write),
+    ([IO.FileShare]::None)
     try {
         $stream.Write($bytes, 0, $bytes.Length)
         $stream.Flush($true)
@@ -111,11 +112,65 @@ function Add-NodeText {
     finally { $stream.Dispose() }
 }
 
+function Invoke-Patiently {
+    <#
+    .SYNOPSIS
+    Runs Action again until it does not throw, at most for Seconds: another program may hold a file for some
+    time. Returns what Action returns, or throws its last error; at once when IsHopeless returns true.
+    OnTick runs between attempts.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][scriptblock] $Action,
+        [Parameter(Mandatory = $true)][double] $Seconds,
+        [scriptblock] $OnTick = {},
+        [scriptblock] $IsHopeless = { $false }
+    )
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        try { return & $Action }
+        catch { if ($watch.Elapsed.TotalSeconds -ge $Seconds -or (& $IsHopeless)) { throw } }
+        $null = & $OnTick
+        Start-Sleep -Milliseconds 200
+    }
+}
+
+function Remove-NodeFile {
+    <#
+    .SYNOPSIS
+    Removes a file; an absent one is fine. One that another program holds is tried again, at most for Seconds.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Path, [double] $Seconds = 15)
+    Invoke-Patiently -Seconds $Seconds -Action { [IO.File]::Delete($Path) }
+}
+
+function Move-NodeFile {
+    <#
+    .SYNOPSIS
+    Gives a file or folder another name on the same drive; never replaces anything. One that another program holds (a
+    virus scanner looks at every new file) is tried again, at most for Seconds. OnTick runs meanwhile.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param(
+        [Parameter(Mandatory = $true)][string] $Path,
+        [Parameter(Mandatory = $true)][string] $Target,
+        [double] $Seconds = 15,
+        [scriptblock] $OnTick = {}
+    )
+    Invoke-Patiently -Seconds $Seconds -OnTick $OnTick -Action {
+        if ([IO.Directory]::Exists($Path)) { [IO.Directory]::Move($Path, $Target) }
+        else { [IO.File]::Move($Path, $Target) }
+    } -IsHopeless { [IO.File]::Exists($Target) -or [IO.Directory]::Exists($Target) }
+}
+
 function Get-FileSha256 {
     <# .SYNOPSIS
     SHA-256 of a file as 64 lower-case hexadecimal digits. #>
     param([Parameter(Mandatory = $true)][string] $Path)
-    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), ([IO.FileShare]::Read), 1048576
+    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read),
+    ([IO.FileShare]::Read), 1048576
     # The CSP class, because it also works where FIPS mode forbids managed implementations.
     $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
     try { ConvertTo-Hexadecimal -Bytes $algorithm.ComputeHash($stream) }
@@ -141,54 +196,6 @@ function ConvertTo-Hexadecimal {
     [BitConverter]::ToString($Bytes).Replace('-', '').ToLowerInvariant()
 }
 
-function Get-FolderFile {
-    <#
-    .SYNOPSIS
-    Every file below a folder as objects with path (relative, with /), full_path, bytes and modified (UTC text),
-    sorted by path.
-    #>
-    param([Parameter(Mandatory = $true)][string] $Path)
-    if (-not [IO.Directory]::Exists($Path)) { return }
-    $root = [IO.Path]::GetFullPath($Path).TrimEnd('\')
-    $names = [IO.Directory]::GetFiles($root, '*', [IO.SearchOption]::AllDirectories)
-    [Array]::Sort($names, [StringComparer]::Ordinal)
-    foreach ($name in $names) {
-        $file = New-Object System.IO.FileInfo $name
-        @{
-            path = $name.Substring($root.Length + 1).Replace('\', '/')
-            full_path = $name
-            bytes = [long]$file.Length
-            modified = Get-UtcText -Time $file.LastWriteTimeUtc
-        }
-    }
-}
-
-function Get-FolderByteCount {
-    <# .SYNOPSIS
-    Sum of the sizes of all files below a folder, 0 when it does not exist. Files that vanish meanwhile are left out. #>
-    param([Parameter(Mandatory = $true)][string] $Path)
-    [long] $total = 0
-    if ([IO.Directory]::Exists($Path)) {
-        foreach ($name in [IO.Directory]::GetFiles($Path, '*', [IO.SearchOption]::AllDirectories)) {
-            try { $total += (New-Object System.IO.FileInfo $name).Length }
-            catch [IO.FileNotFoundException] { continue }
-        }
-    }
-    $total
-}
-
-function Remove-NodeFolder {
-    <# .SYNOPSIS
-    Removes a folder with everything in it; an absent one is fine. Links in it are removed, not followed. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
-    param([Parameter(Mandatory = $true)][string] $Path)
-    if (-not [IO.Directory]::Exists($Path)) { return }
-    if ([IO.File]::GetAttributes($Path) -band [IO.FileAttributes]::ReparsePoint) {
-        throw "$Path is a link to somewhere else, so nothing in it is removed"
-    }
-    [IO.Directory]::Delete($Path, $true)
-}
-
 function ConvertTo-NodeJson {
     <# .SYNOPSIS
     One line of JSON. #>
@@ -196,6 +203,8 @@ function ConvertTo-NodeJson {
     ConvertTo-Json -InputObject $InputObject -Depth 20 -Compress
 }
 
-Export-ModuleMember -Function Get-StateFolder, Get-CodeFolder, New-ProtectedFolder, Read-NodeText, Write-NodeText,
-    Add-NodeText, Get-FileSha256, Get-TextSha256, ConvertTo-Hexadecimal, Get-FolderFile, Get-FolderByteCount,
-    Remove-NodeFolder, ConvertTo-NodeJson
+Export-ModuleMember -Function @(
+    'Get-StateFolder', 'Get-CodeFolder', 'New-ProtectedFolder', 'Read-NodeText', 'Write-NodeText', 'Add-NodeText',
+    'Invoke-Patiently', 'Remove-NodeFile', 'Move-NodeFile', 'Get-FileSha256', 'Get-TextSha256',
+    'ConvertTo-Hexadecimal', 'ConvertTo-NodeJson'
+)

@@ -1,33 +1,39 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRecord
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
 # Work that outlives the WinRM shell: a folder, a detached scheduled task, and files that the job overwrites in place,
 # so that a full drive does not stop it.
 #
-#   <state>\jobs\<id>\spec.json     what to do, written before the start
+#   <state>\jobs\<id>\spec.json     what to do, written before the start. The job renames it to claimed.json, which only
+#                                  one process can do, reads it and deletes it
 #                    \status.json   a record (NodeRecord.psm1): run_id, job, state (running, succeeded, failed), phase,
 #                                   done_bytes, total_bytes, message, process_id, process_birth
+#                    \cancel        empty; its presence asks the job to end. The job checks for it regularly.
 #                    \job.log       one line an event: UTC time, level, text
 #                    \result.json   what came out, written before the last status; until then the room for it
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
+# A process that Windows or security software holds up does not begin; another one usually does.
+$script:Starts = 2
 $script:FirstStatusSeconds = 60
 $script:ResultBytes = 1MB
 $script:BusySeconds = 10
+$script:LogCharacters = 200000
+$script:CancelSeconds = 10
+$script:CancelHeardSeconds = 60
+$script:EndingMessage = 'ending, as it was asked to'  # as in job_host.ps1
 
 function Get-JobFolder {
     param([Parameter(Mandatory = $true)][string] $Id)
-    if ($Id -notmatch '^[A-Za-z0-9._-]+$') { throw "not a job id: $Id" }
+    # Case counts here: to ignore it, Turkish makes another letter of I.
+    if ($Id -cnotmatch '^[A-Za-z0-9._-]+$') { throw "not a job id: $Id" }
     Join-Path -Path (Join-Path -Path (Get-StateFolder) -ChildPath 'jobs') -ChildPath $Id
 }
 
@@ -45,7 +51,9 @@ function Install-NodeCode {
     $null = [IO.Directory]::CreateDirectory($folder)
     foreach ($script in (ConvertFrom-Json -InputObject $Code).PSObject.Properties) {
         $path = Join-Path -Path $folder -ChildPath $script.Name
-        if (-not [IO.File]::Exists($path) -or (Read-NodeText -Path $path) -cne $script.Value) { Write-NodeText -Path $path -Text $script.Value }
+        if (-not [IO.File]::Exists($path) -or (Read-NodeText -Path $path) -cne $script.Value) {
+            Write-NodeText -Path $path -Text $script.Value
+        }
     }
     $folder
 }
@@ -53,10 +61,11 @@ function Install-NodeCode {
 function Start-NodeJob {
     <#
     .SYNOPSIS
-    Starts a job and returns once it has shown life (its first status). Spec is JSON text. Code (see Install-NodeCode)
-    must hold JobHost.ps1 and the script named Job.
+    Starts a job, returns once it has shown life (its first status), and says how often its task had to be started. Spec
+    is JSON text. Code (see Install-NodeCode) must hold job_host.ps1 and the script named Job.
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param(
         [Parameter(Mandatory = $true)][string] $Id,
         [Parameter(Mandatory = $true)][string] $Job,
@@ -75,29 +84,54 @@ function Start-NodeJob {
     Write-NodeText -Path (Join-Path -Path $folder -ChildPath 'spec.json') -Text $Spec
     Write-NodeText -Path (Join-Path -Path $folder -ChildPath 'result.json') -Text (' ' * $script:ResultBytes)
     $task = "\AlteryxOps\$Id"
+    $starts = 0
     try {
-        Register-NodeTask -Name $task -Description "alteryx_ops.server_backup: $Job" -Path (Join-Path -Path $codeFolder -ChildPath 'JobHost.ps1') `
-            -ArgumentList @($folder, $codeFolder, $Job) -Priority $Priority
-        Start-NodeTask -Name $task
-        $watch = [Diagnostics.Stopwatch]::StartNew()
-        $status = Join-Path -Path $folder -ChildPath 'status.json'
-        while (-not [IO.File]::Exists($status)) {
-            if ($watch.Elapsed.TotalSeconds -gt $script:FirstStatusSeconds) {
-                throw (New-NodeFailure -Reason 'job_not_started' -Message ('The task {0} was started but its script has not begun within {1} s' -f $task, $script:FirstStatusSeconds))
-            }
-            Start-Sleep -Milliseconds 100
+        do {
+            # A task whose process hangs would not run a second one.
+            if ($starts -gt 0) { Remove-NodeTask -Name $task }
+            Register-NodeTask -Name $task -Description "alteryx_ops.server_backup: $Job" `
+                -Path (Join-Path -Path $codeFolder -ChildPath 'job_host.ps1') `
+                -ArgumentList @($folder, $codeFolder, $Job) -Priority $Priority
+            Start-NodeTask -Name $task
+            $starts++
+            $hasBegun = Wait-JobBegin -Folder $folder
+        } until ($hasBegun -or $starts -ge $script:Starts)
+        if (-not $hasBegun) {
+            throw (New-NodeFailure -Reason 'job_not_started' -Message (
+                    'The task {0} was started {1} times, but its script has not begun within {2} s' -f
+                    $task, $starts, $script:FirstStatusSeconds))
         }
     }
     catch {
         try { Remove-NodeTask -Name $task } catch { Write-Verbose -Message "the task could not be removed: $_" }
         # A job that begins late must not do its work: without a spec it ends at once.
-        [IO.File]::Delete((Join-Path -Path $folder -ChildPath 'spec.json'))
-        if (-not [IO.File]::Exists((Join-Path -Path $folder -ChildPath 'status.json'))) { Remove-NodeFolder -Path $folder }
+        try { Remove-NodeFile -Path (Join-Path -Path $folder -ChildPath 'spec.json') }
+        catch { Write-Verbose -Message "the spec could not be removed: $_" }
+        if (-not [IO.File]::Exists((Join-Path -Path $folder -ChildPath 'status.json'))) {
+            # Why it did not start is what the operator must hear of.
+            try { Remove-NodeFolder -Path $folder }
+            catch { Write-Verbose -Message "the folder could not be removed: $_" }
+        }
         throw
     }
     # The running instance goes on; nothing is left registered if everybody else dies. It has no trigger, so one that
     # stays does no harm.
     try { Remove-NodeTask -Name $task } catch { Write-Verbose -Message "the task could not be removed: $_" }
+    $starts
+}
+
+function Wait-JobBegin {
+    # Waits for the first status of a job and returns whether it came. A job that has claimed its spec has begun and
+    # gets the same time again.
+    param([string] $Folder)
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while (-not [IO.File]::Exists((Join-Path -Path $Folder -ChildPath 'status.json'))) {
+        $isOffered = [IO.File]::Exists((Join-Path -Path $Folder -ChildPath 'spec.json'))
+        $limit = if ($isOffered) { $script:FirstStatusSeconds } else { 2 * $script:FirstStatusSeconds }
+        if ($watch.Elapsed.TotalSeconds -gt $limit) { return $false }
+        Start-Sleep -Milliseconds 100
+    }
+    $true
 }
 
 function Get-NodeJobStatus {
@@ -122,7 +156,9 @@ function Get-NodeJobStatus {
                 # Read again: it may have ended between the two looks.
                 $status = Read-JobStatus -Id $Id -Folder $folder
                 if ($status.state -eq 'running') {
-                    throw (New-NodeFailure -Reason 'job_died' -Message ('The job {0} (process {1}) has ended without a result during {2}' -f $Id, $status.process_id, $status.phase))
+                    throw (New-NodeFailure -Reason 'job_died' -Message (
+                            'The job {0} (process {1}) has ended without a result during {2}' -f
+                            $Id, $status.process_id, $status.phase))
                 }
             }
         }
@@ -132,27 +168,30 @@ function Get-NodeJobStatus {
     $answer = @{ status = $status; log = ''; log_offset = $LogOffset; result = '' }
     $logPath = Join-Path -Path $folder -ChildPath 'job.log'
     if ([IO.File]::Exists($logPath)) {
-        $log = Read-NodeText -Path $logPath
-        $answer.log = $log.Substring([Math]::Min($LogOffset, $log.Length))
-        $answer.log_offset = $log.Length
+        # A log that another program holds is read at the next poll; all of it is in the result, too.
+        try {
+            $log = Read-NodeText -Path $logPath
+            $answer.log = $log.Substring([Math]::Min($LogOffset, $log.Length))
+            $answer.log_offset = $log.Length
+        }
+        catch { Write-Verbose -Message "job.log: $_" }
     }
     # The text, not the object: what the job wrote reaches the control node as it is. The folder stays until the
     # control node has it.
     if ($status.state -ne 'running') {
-        $answer.result = (Read-BusyText -Path (Join-Path -Path $folder -ChildPath 'result.json')).Trim()
+        $resultPath = Join-Path -Path $folder -ChildPath 'result.json'
+        try {
+            $text = Invoke-Patiently -Seconds $script:BusySeconds -Action { Read-NodeText -Path $resultPath }
+            $answer.result = $text.Trim()
+        }
+        catch {
+            if (-not [IO.File]::Exists($resultPath)) { throw }
+            # The job is not over for us before its result can be read.
+            $why = $_.Exception.GetBaseException().Message
+            $answer.status = Get-BusyStatus -Message "its result cannot be read: $why"
+        }
     }
     $answer
-}
-
-function Read-BusyText {
-    # The text of a file that another program may hold for some seconds.
-    param([string] $Path)
-    $watch = [Diagnostics.Stopwatch]::StartNew()
-    while ($true) {
-        try { return Read-NodeText -Path $Path }
-        catch { if ($watch.Elapsed.TotalSeconds -ge $script:BusySeconds) { throw } }
-        Start-Sleep -Milliseconds 200
-    }
 }
 
 function Read-JobStatus {
@@ -164,10 +203,14 @@ function Read-JobStatus {
     if ($read.state -eq 'absent') {
         throw (New-NodeFailure -Reason 'job_lost' -Message "The job $Id is not on this node ($($read.problem))")
     }
+    Get-BusyStatus -Message "its status cannot be read: $($read.problem)"
+}
+
+function Get-BusyStatus {
+    param([string] $Message)
     @{
         run_id = ''; job = ''; process_id = 0; process_birth = 0
-        state = 'running'; phase = 'unknown'; done_bytes = 0; total_bytes = 0
-        message = "its status cannot be read: $($read.problem)"
+        state = 'running'; phase = 'unknown'; done_bytes = 0; total_bytes = 0; message = $Message
     }
 }
 
@@ -178,17 +221,61 @@ function Test-JobProcess {
 }
 
 function Stop-NodeJob {
-    <# .SYNOPSIS
-    Ends the process tree of a job that is still running; returns whether there was one. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    <#
+    .SYNOPSIS
+    Ends a job that is still running; returns whether there was one. It is asked for first: a job ends by itself what it
+    has begun, and a hardened node does not let us end its process. One that does not end in some seconds is ended with
+    all it has started.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Id)
     $folder = Get-JobFolder -Id $Id
     Assert-FolderTrust -Path $folder
     $read = Read-NodeRecord -Path (Join-Path -Path $folder -ChildPath 'status.json') -Seconds $script:BusySeconds
     if ($read.state -ne 'read' -or $read.data.state -ne 'running') { return $false }
     if (-not (Test-JobProcess -Status $read.data)) { return $false }
-    # What the job has started dies with it (see JobHost.ps1); what did not join it is ended one by one.
+    if (Wait-JobEnd -Folder $folder -Status $read.data) { return $true }
+    # What the job has started dies with it (see job_host.ps1); what did not join it is ended one by one.
     Stop-NodeProcessTree -ProcessId ([int]$read.data.process_id) -Birth ([long]$read.data.process_birth)
+}
+
+function Wait-JobEnd {
+    # Creates the file that asks a job to end, waits, and returns whether the job has ended. Does not wait when the file
+    # cannot be created. A job that says that it ends, or is starting its service again, gets more time.
+    param([string] $Folder, $Status)
+    try { [IO.File]::WriteAllText((Join-Path -Path $Folder -ChildPath 'cancel'), '') }
+    catch { return $false }
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $limit = $script:CancelSeconds
+    while ($watch.Elapsed.TotalSeconds -lt $limit) {
+        if (-not (Test-JobProcess -Status $Status)) { return $true }
+        $read = Read-NodeRecord -Path (Join-Path -Path $Folder -ChildPath 'status.json') -Seconds 0
+        # Nothing comes after its last status; the process may be one that we cannot look at.
+        if ($read.state -eq 'read' -and $read.data.state -ne 'running') { return $true }
+        $isHeard = $read.state -eq 'read' -and (
+            $read.data.phase -eq 'start' -or $read.data.message -ceq $script:EndingMessage)
+        if ($isHeard) { $limit = $script:CancelHeardSeconds }
+        Start-Sleep -Milliseconds 200
+    }
+    $false
+}
+
+function Get-NodeJobOption {
+    <#
+    .SYNOPSIS
+    The options by which an action plugin directs the job of a module, for Create of Ansible.Basic. Each module has
+    _operation itself, because some have more operations. Documented in doc_fragments/node_job.py.
+    #>
+    @{
+        options = @{
+            _job_id = @{ type = 'str' }
+            _spec = @{ type = 'str'; no_log = $true }
+            _code = @{ type = 'str'; no_log = $true }
+            _wait_seconds = @{ type = 'float'; default = 0 }
+            _log_offset = @{ type = 'int'; default = 0 }
+        }
+    }
 }
 
 function Invoke-NodeJobOperation {
@@ -204,11 +291,13 @@ function Invoke-NodeJobOperation {
     $parameters = $Module.Params
     switch ($parameters['_operation']) {
         'start' {
-            Start-NodeJob -Id $parameters['_job_id'] -Job $Job -Spec $parameters['_spec'] -Code $parameters['_code'] -Priority $Priority
+            $Module.Result['starts'] = Start-NodeJob -Id $parameters['_job_id'] -Job $Job -Spec $parameters['_spec'] `
+                -Code $parameters['_code'] -Priority $Priority
             $Module.Result['changed'] = $true
         }
         'poll' {
-            $answer = Get-NodeJobStatus -Id $parameters['_job_id'] -WaitSeconds $parameters['_wait_seconds'] -LogOffset $parameters['_log_offset']
+            $answer = Get-NodeJobStatus -Id $parameters['_job_id'] -WaitSeconds $parameters['_wait_seconds'] `
+                -LogOffset $parameters['_log_offset']
             foreach ($name in @($answer.Keys)) { $Module.Result[$name] = $answer[$name] }
         }
         'cancel' { $Module.Result['changed'] = Stop-NodeJob -Id $parameters['_job_id'] }
@@ -230,7 +319,9 @@ function Get-NodeJob {
     Assert-FolderTrust -Path $root
     if (-not [IO.Directory]::Exists($root)) { return }
     foreach ($folder in [IO.Directory]::GetDirectories($root)) {
-        $answer = @{ id = [IO.Path]::GetFileName($folder); run_id = ''; job = ''; phase = ''; process_id = 0; alive = $false }
+        $answer = @{
+            id = [IO.Path]::GetFileName($folder); run_id = ''; job = ''; phase = ''; process_id = 0; alive = $false
+        }
         $read = Read-NodeRecord -Path (Join-Path -Path $folder -ChildPath 'status.json') -Seconds $script:BusySeconds
         if ($read.state -eq 'read') {
             $status = $read.data
@@ -249,10 +340,32 @@ function Get-NodeJob {
     }
 }
 
+function Save-NodeJobLog {
+    <#
+    .SYNOPSIS
+    Keeps the log of a job whose folder is going to be removed, as the only word of what it did: moves it to the folder
+    logs of the state folder. Returns a hashtable with id, path and text (of a very long log the end); nothing when the
+    job has no log.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Id)
+    $log = Join-Path -Path (Get-JobFolder -Id $Id) -ChildPath 'job.log'
+    if (-not [IO.File]::Exists($log)) { return }
+    $folder = Join-Path -Path (Get-StateFolder) -ChildPath 'logs'
+    Assert-FolderTrust -Path $folder
+    New-ProtectedFolder -Path $folder
+    $path = Join-Path -Path $folder -ChildPath "$Id.log"
+    $text = Read-NodeText -Path $log
+    # A rename on one drive, which a full one does not keep from happening.
+    Remove-NodeFile -Path $path
+    Move-NodeFile -Path $log -Target $path
+    @{ id = $Id; path = $path; text = $text.Substring([Math]::Max(0, $text.Length - $script:LogCharacters)) }
+}
+
 function Remove-NodeJob {
     <# .SYNOPSIS
     Removes what a job that is not alive has left: its task, should it still be registered, and its folder. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Id)
     $folder = Get-JobFolder -Id $Id
     Assert-FolderTrust -Path $folder
@@ -260,5 +373,7 @@ function Remove-NodeJob {
     Remove-NodeFolder -Path $folder
 }
 
-Export-ModuleMember -Function Install-NodeCode, Start-NodeJob, Get-NodeJobStatus, Stop-NodeJob, Get-NodeJob, Remove-NodeJob,
-    Invoke-NodeJobOperation
+Export-ModuleMember -Function @(
+    'Install-NodeCode', 'Start-NodeJob', 'Get-NodeJobStatus', 'Stop-NodeJob', 'Get-NodeJob', 'Save-NodeJobLog',
+    'Remove-NodeJob', 'Get-NodeJobOption', 'Invoke-NodeJobOperation'
+)

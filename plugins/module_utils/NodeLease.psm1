@@ -1,12 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRecord
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRegistry
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
@@ -92,7 +88,7 @@ function Get-GuardOrder {
     guard. It stands in the arguments of its task, for a lease that is lost or cannot be read.
     #>
     $xml = [Net.WebUtility]::HtmlDecode((Get-NodeTaskXml -Name $script:GuardTask))
-    # The script, then Service and PriorState (see Guard.ps1).
+    # The script, then Service and PriorState (see guard.ps1).
     if ($xml -match "ReadAllText\('(?:[^']|'')*'\)\)\) '((?:[^']|'')+)' '(Running|Stopped)'") {
         @{ service = $Matches[1].Replace("''", "'"); prior_state = $Matches[2] }
     }
@@ -146,17 +142,38 @@ function Write-NodeNotice {
     Leaves word for a person who finds the service down: why, back by when, and how to start it now.
     #>
     param([Parameter(Mandatory = $true)] $Lease)
+    $what = "A backup (alteryx_ops.server_backup) stops the Windows service $($Lease.service) on purpose"
+    $until = "$($Lease.deadline) at the latest; the scheduled task $script:GuardTask sees to that"
     $text = @(
-        "The Windows service $($Lease.service) is stopped on purpose by a backup (alteryx_ops.server_backup)."
+        "$what and starts it again."
+        "This file is removed when the service is back."
         "Run:       $($Lease.run_id)"
         "Since:     $(Get-UtcText)"
-        "Back by:   $($Lease.deadline) at the latest; the scheduled task $script:GuardTask sees to that, also after a reboot."
+        "Back by:   $until, also after a reboot."
         "Start now: run restore-service.cmd in this folder. The backup that is running then fails and says so."
         "Keep down: create a file named HOLD in this folder. To end that, run restore-service.cmd; it removes HOLD."
     )
     Write-NodeText -Path (Get-StatePath -Name 'STATUS.txt') -Text (($text -join "`r`n") + "`r`n")
-    $command = "@echo off`r`nrem Starts the Alteryx service now, whatever a backup is doing.`r`ndel ""%~dp0HOLD"" 2>nul`r`nsc.exe start ""$($Lease.service)""`r`n"
+    $command = @(
+        '@echo off'
+        'rem Starts the Alteryx service now, whatever a backup is doing.'
+        'del "%~dp0HOLD" 2>nul'
+        "sc.exe start ""$($Lease.service)"" && del ""%~dp0STATUS.txt"""
+        ''
+    ) -join "`r`n"
     Write-NodeText -Path (Get-StatePath -Name 'restore-service.cmd') -Text $command
+}
+
+function Remove-NodeNotice {
+    <#
+    .SYNOPSIS
+    Takes back the word of Write-NodeNotice, once the service is back. Never throws: the release of the lease removes
+    what stays. restore-service.cmd stays until then, should the service fail again.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param()
+    try { [IO.File]::Delete((Get-StatePath -Name 'STATUS.txt')) } catch { Write-Verbose -Message "STATUS.txt: $_" }
 }
 
 function New-NodeLease {
@@ -167,9 +184,11 @@ function New-NodeLease {
     HeartbeatStale, on a controller, the age in seconds at which the window job counts as dead (0: this node has no
     window job). Returns the lease with the account that answered. On the other nodes of a fleet ControllerHost and
     ControllerPort, or ControllerUrl where it is given, are where the controller answers: the guard restores once it
-    has seen the controller down and answering again. A guard that has not seen it down acts at the deadline only.
+    has seen the controller down and answering again, for StartDelay seconds. A guard that has not seen it down acts at
+    the deadline only.
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
         [Parameter(Mandatory = $true)][string] $Service,
@@ -178,15 +197,20 @@ function New-NodeLease {
         [string] $ControllerHost = '',
         [int] $ControllerPort = 0,
         [string] $ControllerUrl = '',
+        [int] $StartDelay = 0,
         [Parameter(Mandatory = $true)][string] $GuardScript,
         [Parameter(Mandatory = $true)][string] $Account
     )
     $found = Get-NodeService -Name $Service
     if (@('Running', 'Stopped') -notcontains $found.state) {
-        throw (New-NodeFailure -Reason 'service_in_transition' -Message ('The service {0} is {1}; a lease is taken only when it is Running or Stopped' -f $Service, $found.state))
+        throw (New-NodeFailure -Reason 'service_in_transition' -Message (
+                'The service {0} is {1}; a lease is taken only when it is Running or Stopped' -f
+                $Service, $found.state))
     }
     if (Test-NodeHold) {
-        throw (New-NodeFailure -Reason 'held_by_operator' -Message ('The file {0} is there: nothing is stopped or started on this node' -f (Get-StatePath -Name 'HOLD')))
+        # Nothing is stopped yet, so nothing has to be brought back.
+        throw (New-NodeFailure -Reason 'hold_present' -Message (
+                'The file {0} is there: nothing is stopped or started on this node' -f (Get-StatePath -Name 'HOLD')))
     }
     Assert-FolderTrust -Path (Get-StateFolder)
     New-ProtectedFolder -Path (Get-StateFolder)
@@ -200,8 +224,7 @@ function New-NodeLease {
         start_type = $found.start_type
         boot = $boot
         deadline_monotonic = $now + $HoldSeconds
-        # For people; written so that no JSON reader takes it for a date of its own.
-        deadline = [DateTime]::UtcNow.AddSeconds($HoldSeconds).ToString("yyyy-MM-dd HH:mm:ss 'UTC'", [Globalization.CultureInfo]::InvariantCulture)
+        deadline = Get-PersonTime -Time ([DateTime]::UtcNow.AddSeconds($HoldSeconds))
         heartbeat_stale = $HeartbeatStale
         controller_host = $ControllerHost
         drilled = $false
@@ -213,14 +236,15 @@ function New-NodeLease {
         if ($found.state -eq 'Running') { Remove-OwnKey -Name 'Starts' }
         # Heartbeat and lease before the task: a guard that fires without them would act.
         $heartbeat = Get-StatePath -Name 'heartbeat.json'
-        if ($HeartbeatStale -eq 0) { [IO.File]::Delete($heartbeat) }
+        if ($HeartbeatStale -eq 0) { Remove-NodeFile -Path $heartbeat }
         else { New-NodeRecord -Path $heartbeat -Length $script:HeartbeatBytes -Data (Get-HeartbeatData) }
         Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
-        Register-NodeTask -Name $script:GuardTask -Description 'alteryx_ops.server_backup: brings the Alteryx service back if a backup cannot' `
+        Register-NodeTask -Name $script:GuardTask `
+            -Description 'alteryx_ops.server_backup: brings the Alteryx service back if a backup cannot' `
             -Path $GuardScript -Priority 4 -TimeLimit 'PT5M' -AtBootAndEveryMinute -ArgumentList @(
             $Service, $found.state, [IO.Path]::GetDirectoryName($found.executable),
             (ConvertTo-InvariantText -Number $now), (ConvertTo-InvariantText -Number $lease.deadline_monotonic), $boot,
-            [string]$HeartbeatStale, $ControllerHost, [string]$ControllerPort, $ControllerUrl)
+            [string]$HeartbeatStale, $ControllerHost, [string]$ControllerPort, $ControllerUrl, [string]$StartDelay)
         $lease['guard_account'] = Invoke-GuardDrill -Account $Account
         $lease['drilled'] = $true
         Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
@@ -245,28 +269,37 @@ function Invoke-GuardDrill {
     $request = Join-Path -Path (Get-StateFolder) -ChildPath 'drill-request.txt'
     $answerPath = Join-Path -Path (Get-StateFolder) -ChildPath 'drill-answer.json'
     $word = [Guid]::NewGuid().ToString('N')
-    [IO.File]::Delete($answerPath)
+    Remove-NodeFile -Path $answerPath
     Write-NodeText -Path $request -Text $word
     try {
         Start-NodeTask -Name $script:GuardTask
         $watch = [Diagnostics.Stopwatch]::StartNew()
         while ($true) {
-            if ([IO.File]::Exists($answerPath)) {
-                $answer = ConvertFrom-Json -InputObject (Read-NodeText -Path $answerPath)
-                if ($answer.word -ceq $word) { break }
+            # Another program may hold the new file for a moment.
+            try {
+                if ([IO.File]::Exists($answerPath)) {
+                    $answer = ConvertFrom-Json -InputObject (Read-NodeText -Path $answerPath)
+                    if ($answer.word -ceq $word) { break }
+                }
             }
+            catch { Write-Verbose -Message "${answerPath}: $_" }
             if ($watch.Elapsed.TotalSeconds -gt $script:DrillSeconds) {
-                throw (New-NodeFailure -Reason 'drill_unanswered' -Message ('The guard task {0} was run but has not answered within {1} s' -f $script:GuardTask, $script:DrillSeconds))
+                throw (New-NodeFailure -Reason 'drill_unanswered' -Message (
+                        'The guard task {0} was run but has not answered within {1} s' -f
+                        $script:GuardTask, $script:DrillSeconds))
             }
             Start-Sleep -Milliseconds 100
         }
     }
     finally {
-        [IO.File]::Delete($request)
-        [IO.File]::Delete($answerPath)
+        foreach ($path in $request, $answerPath) {
+            # The guard has answered, or has not: a file that stays says no more than that.
+            try { Remove-NodeFile -Path $path } catch { Write-Verbose -Message "${path}: $_" }
+        }
     }
     if ([string]$answer.account -cne $Account) {
-        throw (New-NodeFailure -Reason 'drill_wrong_account' -Message ('The guard runs as {0}, expected {1}' -f $answer.account, $Account))
+        throw (New-NodeFailure -Reason 'drill_wrong_account' -Message (
+                'The guard runs as {0}, expected {1}' -f $answer.account, $Account))
     }
     [string]$answer.account
 }
@@ -274,7 +307,8 @@ function Invoke-GuardDrill {
 function Set-LeaseRun {
     <# .SYNOPSIS
     Gives the lease of a dead run to this one. Everything else in it stays. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $RunId)
     $lease = Read-NodeLease
     $lease.run_id = $RunId
@@ -314,7 +348,8 @@ function Assert-NodeLease {
     )
     $lack = Get-LeaseLack -RunId $RunId -Service $Service
     if ($lack) {
-        throw (New-NodeFailure -Reason 'no_lease' -Message "The service $Service is not stopped without a lease of this run on this node: $lack")
+        throw (New-NodeFailure -Reason 'no_lease' -Message (
+                "The service $Service is not stopped without a lease of this run on this node: $lack"))
     }
     Read-NodeLease
 }
@@ -326,17 +361,22 @@ function Remove-NodeLease {
     to release. Throws task_unknown, and leaves all as it is, where the Task Scheduler does not tell that the guard is
     gone: a guard without a lease acts.
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param()
     $had = Test-LeaseRemains
     Remove-NodeTask -Name $script:GuardTask
-    foreach ($name in @('lease.json', 'heartbeat.json', 'STATUS.txt', 'restore-service.cmd')) {
-        [IO.File]::Delete((Get-StatePath -Name $name))
+    # A lease that stays keeps other runs away; the rest is written anew by the next lease.
+    Remove-NodeFile -Path (Get-StatePath -Name 'lease.json')
+    foreach ($name in @('heartbeat.json', 'STATUS.txt', 'restore-service.cmd')) {
+        try { Remove-NodeFile -Path (Get-StatePath -Name $name) } catch { Write-Verbose -Message "${name}: $_" }
     }
-    Remove-OwnKey -Name 'Guard'
+    try { Remove-OwnKey -Name 'Guard' } catch { Write-Verbose -Message "the memory of the guard: $_" }
     $had
 }
 
-Export-ModuleMember -Function Read-LeaseFile, Read-NodeLease, Get-WindowJobProcess, Test-NodeHold, Test-LeaseRemains,
-    Get-GuardOrder, Write-LeaseHeartbeat, Write-NodeNotice, New-NodeLease, Set-LeaseRun, Get-LeaseLack, Assert-NodeLease,
-    Remove-NodeLease
+Export-ModuleMember -Function @(
+    'Read-LeaseFile', 'Read-NodeLease', 'Get-WindowJobProcess', 'Test-NodeHold', 'Test-LeaseRemains',
+    'Get-GuardOrder', 'Write-LeaseHeartbeat', 'Write-NodeNotice', 'Remove-NodeNotice', 'New-NodeLease',
+    'Set-LeaseRun', 'Get-LeaseLack', 'Assert-NodeLease', 'Remove-NodeLease'
+)

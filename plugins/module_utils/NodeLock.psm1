@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRecord
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
@@ -22,13 +20,16 @@ function Get-LockPath { Join-Path -Path (Get-StateFolder) -ChildPath 'run.json' 
 function Read-RunLock {
     <#
     .SYNOPSIS
-    The lock as a hashtable: run_id, holder, started, age (seconds since its last heartbeat, -1 when it is from
-    another boot or unreadable), fresh; nothing when there is none. Stale by heartbeat only: an age above its own
-    stale_seconds, or a boot since.
+    Returns the lock as a hashtable, or nothing when there is no lock: run_id, holder, started, age (seconds since its
+    last heartbeat; -1 when it is from another boot or unreadable), fresh, stale_in (seconds until it is stale without
+    another heartbeat) and stale_at (the same as text; empty when it is not known). A lock is stale when its age is
+    above its own stale_seconds, or when the node has been restarted since.
     #>
     $read = Read-NodeRecord -Path (Get-LockPath) -Seconds 5
     if ($read.state -eq 'absent') { return }
-    $answer = @{ run_id = ''; holder = 'unknown'; started = ''; age = -1.0; fresh = $false }
+    $answer = @{
+        run_id = ''; holder = 'unknown'; started = ''; age = -1.0; fresh = $false; stale_in = 0.0; stale_at = ''
+    }
     if ($read.state -ne 'read') {
         # One that is held by another program may be as fresh as can be; one that holds something else is nobody's.
         if ($read.state -eq 'busy') {
@@ -43,7 +44,9 @@ function Read-RunLock {
     $answer.started = [string]$lock.started
     if ([string]$lock.boot -ceq (Get-BootIdentity)) {
         $answer.age = [Math]::Max(0.0, (Get-MonotonicSecond) - [double]$lock.heartbeat_monotonic)
+        $answer.stale_in = [Math]::Max(0.0, [double]$lock.stale_seconds - $answer.age)
         $answer.fresh = $answer.age -le [double]$lock.stale_seconds
+        $answer.stale_at = Get-PersonTime -Time ([DateTime]::UtcNow.AddSeconds($answer.stale_in))
     }
     $answer
 }
@@ -55,7 +58,11 @@ function Invoke-LockChange {
     $gate = $null
     $watch = [Diagnostics.Stopwatch]::StartNew()
     while ($null -eq $gate) {
-        try { $gate = New-Object System.IO.FileStream "$(Get-LockPath).gate", ([IO.FileMode]::OpenOrCreate), ([IO.FileAccess]::ReadWrite), ([IO.FileShare]::None) }
+        try {
+            $gatePath = "$(Get-LockPath).gate"
+            $gate = New-Object System.IO.FileStream $gatePath, ([IO.FileMode]::OpenOrCreate),
+            ([IO.FileAccess]::ReadWrite), ([IO.FileShare]::None)
+        }
         catch {
             if ($watch.Elapsed.TotalSeconds -ge $Seconds) { throw }
             Start-Sleep -Milliseconds 100
@@ -71,7 +78,8 @@ function New-RunLock {
     Publishes the lock of this run; a stale one is replaced. Throws run_locked, naming the holder, when somebody else
     has it.
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
         [Parameter(Mandatory = $true)][string] $Holder,
@@ -84,29 +92,38 @@ function New-RunLock {
         $found = Read-RunLock
         if ($null -ne $found) {
             if ($found.fresh -and $found.run_id -cne $RunId) { throw (New-LockFailure -Lock $found) }
-            [IO.File]::Delete($path)
+            Remove-NodeFile -Path $path
         }
         $new = "$path.new"
         New-NodeRecord -Path $new -Length $script:RecordBytes -Data @{
             run_id = $RunId
             holder = $Holder.Substring(0, [Math]::Min(200, $Holder.Length))
-            # For people; written so that no JSON reader takes it for a date of its own.
-            started = [DateTime]::UtcNow.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", [Globalization.CultureInfo]::InvariantCulture)
+            started = Get-PersonTime -Time ([DateTime]::UtcNow)
             boot = Get-BootIdentity -Create
             heartbeat_monotonic = Get-MonotonicSecond
             stale_seconds = $StaleSeconds
         }
         # A rename that does not replace, so that even a writer that ignores the gate is not overwritten.
-        [IO.File]::Move($new, $path)
+        Move-NodeFile -Path $new -Target $path
     }
 }
 
 function New-LockFailure {
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'makes an object')]
+    <#
+    .SYNOPSIS
+    The failure that another run holds this node.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'makes an object')]
     param([hashtable] $Lock)
     $age = if ($Lock.age -ge 0) { '{0} s ago' -f [int]$Lock.age } else { 'at an unknown time' }
-    New-NodeFailure -Reason 'run_locked' -Detail $Lock -Message ('The run {0} of {1} holds this node since {2}; its last sign of life was {3}' -f
-        $Lock.run_id, $Lock.holder, $Lock.started, $age)
+    $stale = if ($Lock.stale_at) {
+        $seconds = [int][Math]::Ceiling($Lock.stale_in)
+        '. Without another one, its lock is stale in {0} s, at {1}' -f $seconds, $Lock.stale_at
+    }
+    New-NodeFailure -Reason 'run_locked' -Detail $Lock -Message (
+        'The run {0} of {1} holds this node since {2}; its last sign of life was {3}{4}' -f
+        $Lock.run_id, $Lock.holder, $Lock.started, $age, $stale)
 }
 
 function Update-RunLock {
@@ -115,7 +132,8 @@ function Update-RunLock {
     A sign of life of the run; nothing happens when it does not hold the lock. Never throws: what a module does
     matters more than that it is seen.
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][AllowEmptyString()][AllowNull()][string] $RunId)
     if (-not $RunId -or -not [IO.File]::Exists((Get-LockPath))) { return }
     try {
@@ -123,7 +141,9 @@ function Update-RunLock {
             $read = Read-NodeRecord -Path (Get-LockPath) -Seconds 1
             if ($read.state -ne 'read' -or [string]$read.data.run_id -cne $RunId) { return }
             $lock = @{ heartbeat_monotonic = Get-MonotonicSecond }
-            foreach ($name in @('run_id', 'holder', 'started', 'boot', 'stale_seconds')) { $lock[$name] = $read.data.$name }
+            foreach ($name in @('run_id', 'holder', 'started', 'boot', 'stale_seconds')) {
+                $lock[$name] = $read.data.$name
+            }
             Write-NodeRecord -Path (Get-LockPath) -Data $lock
         }
     }
@@ -133,13 +153,14 @@ function Update-RunLock {
 function Remove-RunLock {
     <# .SYNOPSIS
     Releases the lock of this run; that of another is left alone. Returns whether it was ours. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $RunId)
     if (-not [IO.File]::Exists((Get-LockPath))) { return $false }
     Invoke-LockChange -Body {
         $found = Read-RunLock
         if ($null -eq $found -or $found.run_id -cne $RunId) { return $false }
-        [IO.File]::Delete((Get-LockPath))
+        Remove-NodeFile -Path (Get-LockPath)
         $true
     }
 }

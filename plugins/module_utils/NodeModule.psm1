@@ -1,10 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 
 # The frame of every module of this collection.
 
@@ -22,6 +20,8 @@ function Invoke-NodeModule {
         [Parameter(Mandatory = $true)][scriptblock] $Body,
         [switch] $ServiceFirst
     )
+    # What brings a service back gets no secret, and nothing stands before it.
+    if (-not $ServiceFirst) { Disable-CommandLogging }
     $names = if ($Module.CheckMode) { @() } else { @('run_id', '_run_id') }
     $runs = @(foreach ($name in $names) { if ($Module.Params.ContainsKey($name)) { $Module.Params[$name] } })
     try {

@@ -53,15 +53,17 @@ function Stop-NodeProcessTree {
     s. Birth tells the process from a later one with its id. Returns whether all are gone; never throws, because a
     member that is dying already refuses to be ended.
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][int] $ProcessId, [long] $Birth = 0)
     Stop-ProcessUntilGone -Read { [AlteryxOps.ProcessTable]::ReadTree($ProcessId, $Birth) }
 }
 
 function Stop-HeldProcess {
     <# .SYNOPSIS
-    Ends everything that this job has started and that still lives (see JobHost.ps1), as Stop-NodeProcessTree does. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    Ends everything that this job has started and that still lives (see job_host.ps1), as Stop-NodeProcessTree does. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param()
     Stop-ProcessUntilGone -Read { [AlteryxOps.ProcessTable]::ReadHeld() }
 }
@@ -87,17 +89,24 @@ function Stop-ProcessUntilGone {
 }
 
 function New-NativeProcess {
-    # A process that is not started yet: no shell, no window, every stream ours.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'changes nothing')]
-    param([string] $FileName, [string[]] $ArgumentList, [string] $RawArguments)
+    # A process that is not started yet: no shell, no window, every stream ours. What it prints is read in the code page
+    # of the console, in a task of SYSTEM that of the system; with Utf8 as what MongoDB's tools print.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'changes nothing')]
+    param([string] $FileName, [string[]] $ArgumentList, [string] $RawArguments, [switch] $Utf8)
     $start = New-Object System.Diagnostics.ProcessStartInfo
     $start.FileName = $FileName
-    $start.Arguments = if ($RawArguments) { $RawArguments } else { (@($ArgumentList | ForEach-Object { ConvertTo-NativeArgument -Value $_ }) -join ' ') }
+    $start.Arguments = if ($RawArguments) { $RawArguments }
+    else { @($ArgumentList | ForEach-Object { ConvertTo-NativeArgument -Value $_ }) -join ' ' }
     $start.UseShellExecute = $false
     $start.CreateNoWindow = $true
     $start.RedirectStandardInput = $true
     $start.RedirectStandardOutput = $true
     $start.RedirectStandardError = $true
+    if ($Utf8) {
+        $start.StandardOutputEncoding = New-Object System.Text.UTF8Encoding $false
+        $start.StandardErrorEncoding = $start.StandardOutputEncoding
+    }
     $process = New-Object System.Diagnostics.Process
     $process.StartInfo = $start
     $process
@@ -108,7 +117,8 @@ function Read-NativeHead {
     .SYNOPSIS
     Runs a program, reads the bytes of its standard output until Enough says so (it gets the bytes and how many of
     them count) and ends it then. Returns a hashtable: enough, timed_out, stderr. A program that ends by itself is
-    waited for; one that writes more than 64 MB before it is enough is ended.
+    waited for; one that writes more than 64 MB before it is enough is ended. What it says of errors is UTF-8, as
+    MongoDB's tools print it.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $FileName,
@@ -116,7 +126,7 @@ function Read-NativeHead {
         [Parameter(Mandatory = $true)][scriptblock] $Enough,
         [Parameter(Mandatory = $true)][int] $TimeoutSeconds
     )
-    $process = New-NativeProcess -FileName $FileName -ArgumentList $ArgumentList
+    $process = New-NativeProcess -FileName $FileName -ArgumentList $ArgumentList -Utf8
     $answer = @{ enough = $false; timed_out = $false; stderr = '' }
     $head = New-Object System.IO.MemoryStream
     $buffer = New-Object byte[] 65536
@@ -158,7 +168,7 @@ function Invoke-NativeProcess {
     .SYNOPSIS
     Runs a program and returns a hashtable: exit_code, stdout, stderr, timed_out, seconds. OnStart gets its id and
     birth as a hashtable. OnTick runs about every TickSeconds while it lives; when it returns the text of a reason the
-    process tree is ended and stopped_because holds it.
+    process tree is ended and stopped_because holds it. Utf8 is for programs that print UTF-8 whatever the code page is.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $FileName,
@@ -167,9 +177,10 @@ function Invoke-NativeProcess {
         [int] $TimeoutSeconds = 60,
         [scriptblock] $OnStart,
         [scriptblock] $OnTick,
-        [double] $TickSeconds = 1
+        [double] $TickSeconds = 1,
+        [switch] $Utf8
     )
-    $process = New-NativeProcess -FileName $FileName -ArgumentList $ArgumentList -RawArguments $RawArguments
+    $process = New-NativeProcess -FileName $FileName -ArgumentList $ArgumentList -RawArguments $RawArguments -Utf8:$Utf8
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $timedOut = $false
     $stoppedBecause = ''
@@ -180,8 +191,8 @@ function Invoke-NativeProcess {
         $process.StandardInput.Close()
         if ($OnStart) { & $OnStart @{ id = $process.Id; birth = $birth } }
         # Both streams are read while it runs, otherwise a full pipe would block the program.
-        $standardOutput = $process.StandardOutput.ReadToEndAsync()
-        $standardError = $process.StandardError.ReadToEndAsync()
+        $standardOutput = New-Object AlteryxOps.PrintedText $process.StandardOutput
+        $standardError = New-Object AlteryxOps.PrintedText $process.StandardError
         while (-not $process.WaitForExit([int](1000 * $TickSeconds))) {
             if ($OnTick) { $stoppedBecause = [string](& $OnTick) }
             $timedOut = $watch.Elapsed.TotalSeconds -gt $TimeoutSeconds
@@ -190,12 +201,14 @@ function Invoke-NativeProcess {
                 break
             }
         }
-        # A grandchild that lives on keeps the pipe open, so the end of the text is waited for only so long.
-        $null = [Threading.Tasks.Task]::WaitAll([Threading.Tasks.Task[]]@($standardOutput, $standardError), 10000)
+        # A grandchild that lives on (a mongod that still writes) keeps the pipe open, so the end of the text is waited
+        # for only so long. What has been printed until then counts.
+        $null = $standardOutput.Wait(10000)
+        $null = $standardError.Wait(1000)
         @{
             exit_code = $(if ($process.HasExited) { $process.ExitCode } else { -1 })
-            stdout = $(if ($standardOutput.IsCompleted) { $standardOutput.Result } else { '' })
-            stderr = $(if ($standardError.IsCompleted) { $standardError.Result } else { '' })
+            stdout = $standardOutput.Text
+            stderr = $standardError.Text
             timed_out = $timedOut
             stopped_because = $stoppedBecause
             seconds = $watch.Elapsed.TotalSeconds
@@ -210,5 +223,7 @@ function Invoke-NativeProcess {
     finally { $process.Dispose() }
 }
 
-Export-ModuleMember -Function ConvertTo-NativeArgument, Get-ProcessBirth, Test-NodeProcess, Stop-NodeProcessTree,
-    Stop-HeldProcess, Read-NativeHead, Invoke-NativeProcess
+Export-ModuleMember -Function @(
+    'ConvertTo-NativeArgument', 'Get-ProcessBirth', 'Test-NodeProcess', 'Stop-NodeProcessTree',
+    'Stop-HeldProcess', 'Read-NativeHead', 'Invoke-NativeProcess'
+)

@@ -28,13 +28,15 @@ function ConvertTo-RecordByte {
 function New-NodeRecord {
     <# .SYNOPSIS
     Makes a record of that many bytes, whole or not at all; an existing file is replaced. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param(
         [Parameter(Mandatory = $true)][string] $Path,
         [Parameter(Mandatory = $true)][int] $Length,
         [Parameter(Mandatory = $true)][hashtable] $Data
     )
-    Write-NodeText -Path $Path -Text $script:Utf8.GetString((ConvertTo-RecordByte -Data $Data -Sequence 1 -Length $Length))
+    $bytes = ConvertTo-RecordByte -Data $Data -Sequence 1 -Length $Length
+    Write-NodeText -Path $Path -Text $script:Utf8.GetString($bytes)
 }
 
 function Write-NodeRecord {

@@ -6,7 +6,7 @@
 # be written while the drive is full.
 #
 #   HKLM\SOFTWARE\AlteryxOps\Boot     volatile: id, a text that is new after every boot
-#   HKLM\SOFTWARE\AlteryxOps\Guard    volatile: what the guard remembers from one firing to the next (Guard.ps1)
+#   HKLM\SOFTWARE\AlteryxOps\Guard    volatile: what the guard remembers from one firing to the next (guard.ps1)
 #   HKLM\SOFTWARE\AlteryxOps\Starts   start attempts that failed at the log-on of the service (NodeService.psm1)
 
 Set-StrictMode -Version 2.0
@@ -25,14 +25,17 @@ function Open-OwnKey {
         [switch] $Create,
         [switch] $Volatile
     )
-    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
+        [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
     try {
         if (-not $Create) { return $machine.OpenSubKey("$script:OwnKey\$Name") }
         # First the key above it: a key that is made on the way to a volatile one is volatile too, and then takes no
         # other children.
         $machine.CreateSubKey($script:OwnKey).Dispose()
-        $options = if ($Volatile) { [Microsoft.Win32.RegistryOptions]::Volatile } else { [Microsoft.Win32.RegistryOptions]::None }
-        $machine.CreateSubKey("$script:OwnKey\$Name", [Microsoft.Win32.RegistryKeyPermissionCheck]::ReadWriteSubTree, $options)
+        $options = if ($Volatile) { [Microsoft.Win32.RegistryOptions]::Volatile }
+        else { [Microsoft.Win32.RegistryOptions]::None }
+        $machine.CreateSubKey(
+            "$script:OwnKey\$Name", [Microsoft.Win32.RegistryKeyPermissionCheck]::ReadWriteSubTree, $options)
     }
     finally { $machine.Dispose() }
 }
@@ -40,9 +43,11 @@ function Open-OwnKey {
 function Remove-OwnKey {
     <# .SYNOPSIS
     Deletes a subkey of ours; an absent one is fine. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Name)
-    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
+        [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
     try { $machine.DeleteSubKeyTree("$script:OwnKey\$Name", $false) }
     finally { $machine.Dispose() }
 }

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 
-# The record of the schedules that a run has paused. Its content is the control node's matter; here it survives whoever wrote it.
+# The record of the schedules that a run has paused. Its content is the control node's matter; here it
+# survives whoever wrote it.
 #
 #   <state>\schedules.json
 
@@ -28,7 +29,7 @@ function Write-ScheduleRecord {
         New-ProtectedFolder -Path (Get-StateFolder)
         Write-NodeText -Path $path -Text $Text
     }
-    elseif ([IO.File]::Exists($path)) { [IO.File]::Delete($path) }
+    elseif ([IO.File]::Exists($path)) { Remove-NodeFile -Path $path }
 }
 
 Export-ModuleMember -Function Read-ScheduleRecord, Write-ScheduleRecord

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRegistry
 
 # A Windows service, as the service manager and the registry tell. Its states are the truth; a request is never taken
 # for its effect.
@@ -19,7 +18,7 @@ $script:Disabled = 1058
 $script:DoesNotExist = 1060
 $script:LogonFailed = 1069
 
-# Guard.ps1 has the same two numbers.
+# guard.ps1 has the same two numbers.
 $script:LogonFailureSeconds = 900
 $script:LogonFailuresAllowed = 2
 
@@ -68,15 +67,15 @@ function Get-NodeService {
 function Get-ServiceStatus {
     <#
     .SYNOPSIS
-    Only the state, cheap enough to ask four times a second; Unknown when the service manager does not tell. Never throws,
-    so that one question without an answer ends no dump and no start.
+    Only the state, cheap enough to ask four times a second; Unknown when the service manager does not tell. Never
+    throws, so that one question without an answer ends no dump and no start.
     #>
     param([Parameter(Mandatory = $true)][string] $Name)
     $controller = New-Object System.ServiceProcess.ServiceController $Name
-    try { [string]$controller.Status }
-    catch {
-        Write-Verbose -Message "${Name}: $_"
-        'Unknown'
+    try {
+        # PowerShell makes nothing of what a property throws.
+        $status = [string]$controller.Status
+        if ($status) { $status } else { 'Unknown' }
     }
     finally { $controller.Dispose() }
 }
@@ -121,7 +120,8 @@ function Start-ServiceSurely {
     reached, states (each with state and at), running_after (seconds until it was first seen Running for good),
     problem (the last refusal as text), error (its number, 0 for none) and gave_up (a person has to act first).
     #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param(
         [Parameter(Mandatory = $true)][string] $Name,
         [Parameter(Mandatory = $true)][double] $TimeoutSeconds,
@@ -146,7 +146,8 @@ function Start-ServiceSurely {
             break
         }
         if ($now -ne 'Running' -and $seconds -gt $TimeoutSeconds) { break }
-        if ($now -eq 'Stopped' -and $seconds -ge $nextRequest) {
+        # Where the state is not known the request tells whether there is such a service.
+        if (@('Stopped', 'Unknown') -contains $now -and $seconds -ge $nextRequest) {
             $asked = Request-ServiceStart -Name $Name
             if ($asked.error -ne 0) {
                 $answer.problem = $asked.problem
@@ -158,7 +159,8 @@ function Start-ServiceSurely {
                 break
             }
             # A domain controller that does not answer for a moment looks like a wrong password.
-            $nextRequest = $watch.Elapsed.TotalSeconds + $(if ($asked.error -eq $script:LogonFailed) { 60 } else { $pause })
+            $wait = if ($asked.error -eq $script:LogonFailed) { 60 } else { $pause }
+            $nextRequest = $watch.Elapsed.TotalSeconds + $wait
             $pause = [Math]::Min($pause * 2, 5)
         }
         if ($OnTick) { try { & $OnTick } catch { Write-Verbose -Message "tick: $_" } }
@@ -200,7 +202,9 @@ function Request-ServiceStart {
     catch {
         $failure = Get-NativeError -Exception $_.Exception
         $problem = $_.Exception.GetBaseException().Message
-        if ($failure -eq $script:LogonFailed) { $problem = "the account of the service could not log on (error $failure)" }
+        if ($failure -eq $script:LogonFailed) {
+            $problem = "the account of the service could not log on (error $failure)"
+        }
         # What matters is what comes of it: a request that failed may be under way all the same.
         if (@('StartPending', 'Running') -contains (Get-ServiceStatus -Name $Name)) { $failure = 0 }
     }
@@ -283,5 +287,7 @@ function Request-ServiceStop {
     finally { $controller.Dispose() }
 }
 
-Export-ModuleMember -Function Get-NodeService, Get-ServiceStatus, Wait-ServiceState, Start-ServiceSurely,
-    Test-LogonFailure, Request-ServiceStop
+Export-ModuleMember -Function @(
+    'Get-NodeService', 'Get-ServiceStatus', 'Wait-ServiceState', 'Start-ServiceSurely', 'Test-LogonFailure',
+    'Request-ServiceStop'
+)

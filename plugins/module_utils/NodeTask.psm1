@@ -30,7 +30,9 @@ function ConvertTo-ScriptCommand {
     )
     $literals = @(@($Path) + $ArgumentList | ForEach-Object { "'{0}'" -f $_.Replace("'", "''") })
     $arguments = if ($literals.Count -gt 1) { ' ' + ($literals[1..($literals.Count - 1)] -join ' ') } else { '' }
-    '-NoProfile -NonInteractive -ExecutionPolicy Bypass -Command "& ([scriptblock]::Create([IO.File]::ReadAllText({0}))){1}"' -f $literals[0], $arguments
+    $command = '-NoProfile -NonInteractive -ExecutionPolicy Bypass -Command ' +
+    '"& ([scriptblock]::Create([IO.File]::ReadAllText({0}))){1}"'
+    $command -f $literals[0], $arguments
 }
 
 function Register-NodeTask {
@@ -51,29 +53,39 @@ function Register-NodeTask {
     )
     $triggers = ''
     if ($AtBootAndEveryMinute) {
-        $triggers = '<BootTrigger><Enabled>true</Enabled></BootTrigger><TimeTrigger><Repetition><Interval>PT1M</Interval></Repetition>' +
+        $triggers = '<BootTrigger><Enabled>true</Enabled></BootTrigger>' +
+        '<TimeTrigger><Repetition><Interval>PT1M</Interval></Repetition>' +
         # In UTC: what a trigger in local time does in the hour that a clock change repeats is not specified
         # (Microsoft KB325413).
         '<StartBoundary>2020-01-01T00:00:00Z</StartBoundary><Enabled>true</Enabled></TimeTrigger>'
     }
-    $powershell = Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath 'WindowsPowerShell\v1.0\powershell.exe'
+    $system = [Environment]::GetFolderPath('System')
+    $powershell = Join-Path -Path $system -ChildPath 'WindowsPowerShell\v1.0\powershell.exe'
     $escape = { param($Text) [Security.SecurityElement]::Escape($Text) }
     $xml = '<?xml version="1.0" encoding="UTF-16"?>' +
     '<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">' +
     '<RegistrationInfo><Description>{0}</Description></RegistrationInfo><Triggers>{1}</Triggers>' +
-    '<Principals><Principal id="Author"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>' +
-    '<Settings><MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy><DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>' +
-    '<StopIfGoingOnBatteries>false</StopIfGoingOnBatteries><AllowHardTerminate>true</AllowHardTerminate><StartWhenAvailable>true</StartWhenAvailable>' +
+    '<Principals><Principal id="Author"><UserId>S-1-5-18</UserId>' +
+    '<RunLevel>HighestAvailable</RunLevel></Principal></Principals>' +
+    '<Settings><MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>' +
+    '<DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>' +
+    '<StopIfGoingOnBatteries>false</StopIfGoingOnBatteries><AllowHardTerminate>true</AllowHardTerminate>' +
+    '<StartWhenAvailable>true</StartWhenAvailable>' +
     '<RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable><Enabled>true</Enabled><Hidden>false</Hidden>' +
-    '<RunOnlyIfIdle>false</RunOnlyIfIdle><WakeToRun>false</WakeToRun><ExecutionTimeLimit>{2}</ExecutionTimeLimit><Priority>{3}</Priority></Settings>' +
+    '<RunOnlyIfIdle>false</RunOnlyIfIdle><WakeToRun>false</WakeToRun>' +
+    '<ExecutionTimeLimit>{2}</ExecutionTimeLimit><Priority>{3}</Priority></Settings>' +
     '<Actions Context="Author"><Exec><Command>{4}</Command><Arguments>{5}</Arguments></Exec></Actions></Task>'
     $xml = $xml -f (& $escape $Description), $triggers, $TimeLimit, $Priority, (& $escape $powershell),
     (& $escape (ConvertTo-ScriptCommand -Path $Path -ArgumentList $ArgumentList))
     $file = Join-Path -Path (Get-StateFolder) -ChildPath ('task-{0}.xml' -f [Guid]::NewGuid().ToString('N'))
     # schtasks wants UTF-16 with a byte order mark, as the declaration says.
     [IO.File]::WriteAllText($file, $xml, [Text.Encoding]::Unicode)
-    try { Invoke-TaskCommand -ArgumentList @('/Create', '/TN', $Name, '/XML', $file) -Doing "register the scheduled task $Name" }
-    finally { [IO.File]::Delete($file) }
+    try {
+        Invoke-TaskCommand -ArgumentList @('/Create', '/TN', $Name, '/XML', $file) `
+            -Doing "register the scheduled task $Name"
+    }
+    # Whether there is a task does not depend on it; the next run sweeps what stays.
+    finally { try { Remove-NodeFile -Path $file } catch { Write-Verbose -Message "${file}: $_" } }
 }
 
 function Invoke-TaskCommand {
@@ -81,17 +93,20 @@ function Invoke-TaskCommand {
         [Parameter(Mandatory = $true)][string[]] $ArgumentList,
         [Parameter(Mandatory = $true)][string] $Doing
     )
-    $answer = Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList $ArgumentList -TimeoutSeconds 60 -TickSeconds 0.1
+    $answer = Invoke-NativeProcess -FileName (Get-TaskExecutable) -ArgumentList $ArgumentList -TimeoutSeconds 60 `
+        -TickSeconds 0.1
     if ($answer.exit_code -ne 0) {
         $text = ('{0} {1}' -f $answer.stderr.Trim(), $answer.stdout.Trim()).Trim()
-        throw (New-NodeFailure -Reason 'task_refused' -Message ('The Task Scheduler refused to {0}: {1} (exit code {2})' -f $Doing, $text, $answer.exit_code))
+        throw (New-NodeFailure -Reason 'task_refused' -Message (
+                'The Task Scheduler refused to {0}: {1} (exit code {2})' -f $Doing, $text, $answer.exit_code))
     }
 }
 
 function Start-NodeTask {
     <# .SYNOPSIS
     Runs a registered task now. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Name)
     Invoke-TaskCommand -ArgumentList @('/Run', '/TN', $Name) -Doing "run the scheduled task $Name"
 }
@@ -121,8 +136,9 @@ function Get-NodeTaskXml {
         if ($answer.exit_code -eq 0) { return '' }
         $why = ('{0} {1}' -f $answer.stderr.Trim(), $answer.stdout.Trim()).Trim()
     }
-    $message = "The Task Scheduler did not say whether the task $Name is registered: $why (exit code $($answer.exit_code))"
-    throw (New-NodeFailure -Reason 'task_unknown' -Message $message)
+    throw (New-NodeFailure -Reason 'task_unknown' -Message (
+            'The Task Scheduler did not say whether the task {0} is registered: {1} (exit code {2})' -f
+            $Name, $why, $answer.exit_code))
 }
 
 function Test-NodeTask {
@@ -135,13 +151,16 @@ function Test-NodeTask {
 function Remove-NodeTask {
     <# .SYNOPSIS
     Deletes a task and checks that it is gone; an absent one is fine. A running instance is not ended by this. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'callers check')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Name)
     if (-not (Test-NodeTask -Name $Name)) { return }
     Invoke-TaskCommand -ArgumentList @('/Delete', '/TN', $Name, '/F') -Doing "delete the scheduled task $Name"
     if (Test-NodeTask -Name $Name) {
-        throw (New-NodeFailure -Reason 'task_refused' -Message "The scheduled task $Name is still there after it was deleted")
+        throw (New-NodeFailure -Reason 'task_refused' -Message (
+                "The scheduled task $Name is still there after it was deleted"))
     }
 }
 
-Export-ModuleMember -Function ConvertTo-ScriptCommand, Register-NodeTask, Start-NodeTask, Get-NodeTaskXml, Test-NodeTask, Remove-NodeTask
+Export-ModuleMember -Function ConvertTo-ScriptCommand, Register-NodeTask, Start-NodeTask, Get-NodeTaskXml,
+Test-NodeTask, Remove-NodeTask

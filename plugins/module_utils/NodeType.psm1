@@ -1,6 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 
 # C# for jobs: what must be fast is compiled on the node from the sources beside the scripts.
 
@@ -12,7 +13,8 @@ $ErrorActionPreference = 'Stop'
 function Import-NodeType {
     <#
     .SYNOPSIS
-    Compiles the named C# files of the code folder, in one go, because each start of the compiler takes a third of a second.
+    Compiles the named C# files of the code folder, in one go, because each start of the compiler
+    takes a third of a second.
     #>
     param([Parameter(Mandatory = $true)][string[]] $Name)
     $imports = New-Object System.Collections.ArrayList
@@ -22,7 +24,8 @@ function Import-NodeType {
         $text -replace '(?m)^using [\w.]+;'
     }
     $source = ((@($imports | Sort-Object -Unique) + $bodies) -join "`n")
-    # System.Core holds the hash classes. The lab's engine calls them obsolete; what is worth a warning in 5.1 fails the checks of this project.
+    # System.Core holds the hash classes. The lab's engine calls them obsolete; what is worth a warning in 5.1 fails
+    # the checks of this project.
     Add-Type -TypeDefinition $source -ReferencedAssemblies 'System.Core' -IgnoreWarnings
 }
 

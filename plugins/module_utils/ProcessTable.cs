@@ -7,8 +7,10 @@
 
 using System;
 using System.Collections.Generic;
+using System.IO;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading;
 
 namespace AlteryxOps
 {
@@ -88,8 +90,18 @@ namespace AlteryxOps
         private static extern bool GetProcessTimes(
             IntPtr process, out long created, out long exited, out long kernel, out long user);
 
-        [DllImport("kernel32.dll", SetLastError = true, CharSet = CharSet.Unicode, EntryPoint = "QueryFullProcessImageNameW")]
-        private static extern bool QueryFullProcessImageName(IntPtr process, int flags, StringBuilder name, ref int size);
+        [DllImport(
+            "kernel32.dll", SetLastError = true, CharSet = CharSet.Unicode, EntryPoint = "QueryFullProcessImageNameW")]
+        private static extern bool QueryFullProcessImageName(
+            IntPtr process, int flags, StringBuilder name, ref int size);
+
+        [DllImport("kernel32.dll", SetLastError = true, CharSet = CharSet.Unicode, EntryPoint = "CreateFileW")]
+        private static extern IntPtr CreateFile(
+            string path, int access, int share, IntPtr security, int disposition, int flags, IntPtr template);
+
+        [DllImport("kernel32.dll", SetLastError = true, CharSet = CharSet.Unicode,
+            EntryPoint = "GetFinalPathNameByHandleW")]
+        private static extern int GetFinalPathNameByHandle(IntPtr handle, StringBuilder path, int size, int flags);
 
         [DllImport("kernel32.dll", SetLastError = true)]
         private static extern bool TerminateProcess(IntPtr process, int exitCode);
@@ -132,14 +144,52 @@ namespace AlteryxOps
         [DllImport("advapi32.dll", SetLastError = true)]
         private static extern bool CloseServiceHandle(IntPtr handle);
 
+        /// <summary>The path of a folder as Windows tells it of the processes in it: without short names, and without
+        /// the links and mounted volumes on the way to it. Empty where Windows does not tell.</summary>
+        public static string RealFolder(string folder)
+        {
+            // Any access, shared with everybody; a folder opens with FILE_FLAG_BACKUP_SEMANTICS only.
+            IntPtr handle = CreateFile(folder, 0, 7, IntPtr.Zero, 3, 0x02000000, IntPtr.Zero);
+            if (handle == InvalidHandle)
+            {
+                return string.Empty;
+            }
+            try
+            {
+                StringBuilder path = new StringBuilder(32768);
+                int length = GetFinalPathNameByHandle(handle, path, path.Capacity, 0);
+                if (length == 0 || length >= path.Capacity)
+                {
+                    return string.Empty;
+                }
+                string text = path.ToString();
+                if (text.StartsWith("\\\\?\\UNC\\", StringComparison.Ordinal))
+                {
+                    return "\\\\" + text.Substring(8);
+                }
+                return text.StartsWith("\\\\?\\", StringComparison.Ordinal) ? text.Substring(4) : text;
+            }
+            finally
+            {
+                CloseHandle(handle);
+            }
+        }
+
         /// <summary>Every process of the node. One that Windows does not let us open has a name and no path.</summary>
         public static ProcessEntry[] Read()
         {
             List<ProcessEntry> found = new List<ProcessEntry>();
             IntPtr snapshot = CreateToolhelp32Snapshot(2, 0);
-            if (snapshot == InvalidHandle)
+            // Windows refuses it for a moment when it is short of memory or the list changes meanwhile.
+            for (int attempt = 1; snapshot == InvalidHandle; attempt++)
             {
-                throw new System.ComponentModel.Win32Exception(Marshal.GetLastWin32Error());
+                int problem = Marshal.GetLastWin32Error();
+                if (attempt == 20)
+                {
+                    throw new System.ComponentModel.Win32Exception(problem);
+                }
+                Thread.Sleep(100);
+                snapshot = CreateToolhelp32Snapshot(2, 0);
             }
             try
             {
@@ -157,8 +207,8 @@ namespace AlteryxOps
             return found.ToArray();
         }
 
-        /// <summary>The birth of a process that lives; 0 when there is none, -1 when there may be one that Windows does not
-        /// let us open.</summary>
+        /// <summary>The birth of a process that lives; 0 when there is none, -1 when there may be one that Windows does
+        /// not let us open.</summary>
         public static long GetBirth(int id)
         {
             IntPtr process = OpenProcess(QueryLimited | Synchronize, false, id);
@@ -177,9 +227,9 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>A process and everything below it. The process itself counts when it is the one of this birth (0: any).
-        /// A child is one whose parent is in the tree and that began no earlier; it outlives its parent and still names
-        /// it. A child whose birth is not known counts.</summary>
+        /// <summary>A process and everything below it. The process itself counts when it is the one of this birth (0:
+        /// any). A child is one whose parent is in the tree and that began no earlier; it outlives its parent and still
+        /// names it. A child whose birth is not known counts.</summary>
         public static ProcessEntry[] ReadTree(int id, long birth)
         {
             ProcessEntry[] all = Read();
@@ -220,8 +270,9 @@ namespace AlteryxOps
             return tree.ToArray();
         }
 
-        /// <summary>Ends one process and waits for its end, at most that long. True when it lives no more. Never throws:
-        /// a process that is dying already refuses to be ended. Birth tells it from a later one with its id (0: any).
+        /// <summary>Ends one process and waits for its end, at most that long. True when it lives no more.
+        /// Never throws: a process that is dying already refuses to be ended. Birth tells it from a later
+        /// one with its id (0: any).
         /// </summary>
         public static bool Finish(int id, long birth, int milliseconds)
         {
@@ -254,7 +305,8 @@ namespace AlteryxOps
             {
                 return true;
             }
-            // JOBOBJECT_EXTENDED_LIMIT_INFORMATION: 144 bytes in a process of 64 bits, 112 in one of 32; LimitFlags at 16.
+            // JOBOBJECT_EXTENDED_LIMIT_INFORMATION: 144 bytes in a process of 64 bits, 112 in one
+            // of 32; LimitFlags at 16.
             int size = IntPtr.Size == 8 ? 144 : 112;
             IntPtr limits = Marshal.AllocHGlobal(size);
             IntPtr job = CreateJobObject(IntPtr.Zero, null);
@@ -330,8 +382,9 @@ namespace AlteryxOps
             {
                 ServiceStatusProcess status = new ServiceStatusProcess();
                 int needed;
-                if (service == IntPtr.Zero ||
-                    !QueryServiceStatusEx(service, 0, ref status, Marshal.SizeOf(typeof(ServiceStatusProcess)), out needed))
+                if (service == IntPtr.Zero
+                    || !QueryServiceStatusEx(
+                        service, 0, ref status, Marshal.SizeOf(typeof(ServiceStatusProcess)), out needed))
                 {
                     return 0;
                 }
@@ -387,6 +440,59 @@ namespace AlteryxOps
                 return 0;
             }
             return (created + FileTimeEpoch) / 10000;
+        }
+    }
+
+    /// <summary>What a program prints, read on a thread of its own. A child of the program that lives on keeps the pipe
+    /// open; then Text is what there is until now.</summary>
+    public sealed class PrintedText
+    {
+        private readonly TextReader _source;
+        private readonly StringBuilder _text = new StringBuilder();
+        private readonly Thread _thread;
+
+        public PrintedText(TextReader source)
+        {
+            _source = source;
+            _thread = new Thread(Read);
+            _thread.IsBackground = true;
+            _thread.Start();
+        }
+
+        public string Text
+        {
+            get
+            {
+                lock (_text)
+                {
+                    return _text.ToString();
+                }
+            }
+        }
+
+        /// <summary>Waits for the end of the text, at most that long; false when it has not come.</summary>
+        public bool Wait(int milliseconds)
+        {
+            return _thread.Join(milliseconds);
+        }
+
+        private void Read()
+        {
+            char[] block = new char[4096];
+            try
+            {
+                for (int got; (got = _source.Read(block, 0, block.Length)) > 0;)
+                {
+                    lock (_text)
+                    {
+                        _text.Append(block, 0, got);
+                    }
+                }
+            }
+            // The pipe is broken, or nobody wants to know any more. What a thread throws would end the whole process.
+            catch (Exception)
+            {
+            }
         }
     }
 }

@@ -2,13 +2,15 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// The files below a folder: listed once, then read in that order, with paths of any length. A file that is no longer what was listed is a failure that names
-// it. The list lies in a temporary file, so that a million files take no memory.
+// The files below a folder: listed once, then read in that order, with paths of any length. A file that is
+// no longer what was listed is a failure that names it. The list lies in a temporary file, so that a
+// million files take no memory.
 
 using System;
 using System.Collections;
 using System.Collections.Generic;
 using System.ComponentModel;
+using System.Diagnostics;
 using System.IO;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -25,12 +27,14 @@ namespace AlteryxOps
         private readonly FileStream list;
         private readonly BinaryReader reader;
 
-        /// <summary>Lists the folder into a temporary file of the given name, which is gone again after Dispose or the end of the process.</summary>
+        /// <summary>Lists the folder into a temporary file of the given name, which is gone again after Dispose or the
+        /// end of the process.</summary>
         public SourceFolder(string folder, string spool)
         {
             root = LongPath.Of(folder);
             if (!LongPath.IsFolder(root)) { throw SourceFailure.Make("folder_invalid", folder + " is no folder"); }
-            list = new FileStream(spool, FileMode.Create, FileAccess.ReadWrite, FileShare.None, 65536, FileOptions.DeleteOnClose);
+            list = new FileStream(
+                spool, FileMode.Create, FileAccess.ReadWrite, FileShare.None, 65536, FileOptions.DeleteOnClose);
             BinaryWriter writer = new BinaryWriter(list, Names);
             Stack<string> folders = new Stack<string>();
             folders.Push("");
@@ -56,7 +60,8 @@ namespace AlteryxOps
             return true;
         }
 
-        /// <summary>Opens the file that Next has come to. Tolerant: a small one may have changed since it was listed, and may change while it is read.</summary>
+        /// <summary>Opens the file that Next has come to. Tolerant: a small one may have changed since it was listed,
+        /// and may change while it is read.</summary>
         public SourceFile Open(bool tolerant)
         {
             return new SourceFile(root + "\\" + Path.Replace('/', '\\'), size, tolerant);
@@ -81,7 +86,11 @@ namespace AlteryxOps
                     if ((found.Attributes & FileAttributes.Directory) == 0)
                     {
                         try { writer.Write(name); }
-                        catch (EncoderFallbackException) { throw SourceFailure.Make("file_unreadable", path + "\\" + found.Name + " has a name that is no Unicode text"); }
+                        catch (EncoderFallbackException)
+                        {
+                            throw SourceFailure.Make(
+                                "file_unreadable", path + "\\" + found.Name + " has a name that is no Unicode text");
+                        }
                         writer.Write(found.Size);
                         Files++;
                         Bytes += found.Size;
@@ -99,13 +108,16 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>One file to be read to its end, once. No one else can write to it meanwhile; on a node that cannot promise that (a share), a change is found.</summary>
+    /// <summary>One file to be read to its end, once. No one else can write to it meanwhile; on a node that cannot
+    /// promise that (a share), a change is found.</summary>
     public sealed class SourceFile : Stream
     {
         // Up to this size a tolerant reader holds the whole file in memory, so that it can read it again.
         private const int Small = 16 * 1024 * 1024;
         private const int Attempts = 3;
         private const int PauseMilliseconds = 300;
+        // So long a scanner or a backup agent may keep a file from being opened.
+        private const int BusyMilliseconds = 30000;
 
         private readonly string path;
         private FileStream file;
@@ -117,17 +129,23 @@ namespace AlteryxOps
         internal SourceFile(string path, long listed, bool tolerant)
         {
             this.path = path;
-            for (int attempt = 1; ; attempt++)
+            Stopwatch watch = Stopwatch.StartNew();
+            for (int attempt = 1; ; )
             {
                 bool last = attempt == Attempts;
-                file = LongPath.OpenRead(path, last);
+                file = LongPath.OpenRead(path, watch.ElapsedMilliseconds > BusyMilliseconds);
                 if (file != null)
                 {
+                    attempt++;
                     size = file.Length;
                     modified = LongPath.Modified(file.SafeFileHandle);
                     if (!tolerant || size > Small)
                     {
-                        if (size != listed) { throw Fail("file_changed", "changed before it was read: " + listed + " bytes were listed, it has " + size); }
+                        if (size != listed)
+                        {
+                            throw Fail("file_changed",
+                                "changed before it was read: " + listed + " bytes were listed, it has " + size);
+                        }
                         content = file;
                         return;
                     }
@@ -170,7 +188,8 @@ namespace AlteryxOps
 
         private bool IsUnchanged()
         {
-            return count == size && (content != file || (file.Length == size && LongPath.Modified(file.SafeFileHandle) == modified));
+            return count == size
+                && (content != file || (file.Length == size && LongPath.Modified(file.SafeFileHandle) == modified));
         }
 
         // The file's bytes; null when it changed meanwhile.
@@ -216,7 +235,8 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>Files by paths of more than 260 characters. Whether .NET Framework takes them depends on the host program; Windows itself always does.</summary>
+    /// <summary>Files by paths of more than 260 characters. Whether .NET Framework takes them depends on the host
+    /// program; Windows itself always does.</summary>
     internal static class LongPath
     {
         private const string Prefix = "\\\\?\\";
@@ -238,12 +258,16 @@ namespace AlteryxOps
         {
             string full = folder.TrimEnd('\\');
             if (full.StartsWith(Prefix, StringComparison.Ordinal)) { return full; }
-            return full.StartsWith("\\\\", StringComparison.Ordinal) ? Prefix + "UNC\\" + full.Substring(2) : Prefix + full;
+            return full.StartsWith("\\\\", StringComparison.Ordinal)
+                ? Prefix + "UNC\\" + full.Substring(2)
+                : Prefix + full;
         }
 
         internal static string Shown(string path)
         {
-            return path.StartsWith(Prefix + "UNC\\", StringComparison.Ordinal) ? "\\\\" + path.Substring(8) : path.Substring(Prefix.Length);
+            return path.StartsWith(Prefix + "UNC\\", StringComparison.Ordinal)
+                ? "\\\\" + path.Substring(8)
+                : path.Substring(Prefix.Length);
         }
 
         internal static bool IsFolder(string path)
@@ -260,15 +284,22 @@ namespace AlteryxOps
             int error = Marshal.GetLastWin32Error();
             bool busy = error == SharingViolation || error == LockViolation;
             if (busy && !last) { return null; }
-            string reason = busy ? "file_changed" : error == NotFound || error == PathNotFound ? "file_vanished" : "file_unreadable";
-            string what = busy ? "is open for writing elsewhere" : reason == "file_vanished" ? "was there and is gone" : "cannot be opened";
+            string reason = busy ? "file_changed"
+                : error == NotFound || error == PathNotFound ? "file_vanished"
+                : "file_unreadable";
+            string what = busy ? "is open for writing elsewhere"
+                : reason == "file_vanished" ? "was there and is gone"
+                : "cannot be opened";
             throw SourceFailure.Make(reason, Shown(path) + " " + what + ": " + new Win32Exception(error).Message);
         }
 
         internal static long Modified(SafeFileHandle handle)
         {
             long created, accessed, modified;
-            if (!GetFileTime(handle, out created, out accessed, out modified)) { throw new Win32Exception(Marshal.GetLastWin32Error()); }
+            if (!GetFileTime(handle, out created, out accessed, out modified))
+            {
+                throw new Win32Exception(Marshal.GetLastWin32Error());
+            }
             return modified;
         }
 
@@ -279,7 +310,8 @@ namespace AlteryxOps
             if (search == Invalid)
             {
                 int error = Marshal.GetLastWin32Error();
-                throw SourceFailure.Make("file_unreadable", Shown(pattern) + " cannot be listed: " + new Win32Exception(error).Message);
+                throw SourceFailure.Make(
+                    "file_unreadable", Shown(pattern) + " cannot be listed: " + new Win32Exception(error).Message);
             }
             found = data.ToFound();
             return search;
@@ -296,7 +328,8 @@ namespace AlteryxOps
             }
             int error = Marshal.GetLastWin32Error();
             if (error == NoMoreFiles) { return false; }
-            throw SourceFailure.Make("file_unreadable", Shown(folder) + " cannot be listed: " + new Win32Exception(error).Message);
+            throw SourceFailure.Make(
+                "file_unreadable", Shown(folder) + " cannot be listed: " + new Win32Exception(error).Message);
         }
 
         internal static void EndFind(IntPtr search)
@@ -332,14 +365,16 @@ namespace AlteryxOps
         }
 
         [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
-        private static extern SafeFileHandle CreateFileW(string path, uint access, uint share, IntPtr security, uint disposition, uint flags, IntPtr template);
+        private static extern SafeFileHandle CreateFileW(
+            string path, uint access, uint share, IntPtr security, uint disposition, uint flags, IntPtr template);
 
         [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
         private static extern uint GetFileAttributesW(string path);
 
         [DllImport("kernel32.dll", SetLastError = true)]
         [return: MarshalAs(UnmanagedType.Bool)]
-        private static extern bool GetFileTime(SafeFileHandle file, out long created, out long accessed, out long modified);
+        private static extern bool GetFileTime(
+            SafeFileHandle file, out long created, out long accessed, out long modified);
 
         [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
         private static extern IntPtr FindFirstFileW(string pattern, out FindData data);

@@ -2,8 +2,9 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Reads a zip of ours to find what is wrong with it, in constant memory and in one pass over its bytes. It trusts nothing: what the format says twice is
-// compared, what it says once must be what we write, and every byte must belong to something. So it refuses many zips that other tools open.
+// Reads a zip of ours to find what is wrong with it, in constant memory and in one pass over its bytes. It trusts
+// nothing: what the format says twice is compared, what it says once must be what we write, and every byte must belong
+// to something. So it refuses many zips that other tools open.
 
 using System;
 using System.Collections.Generic;
@@ -56,8 +57,8 @@ namespace AlteryxOps
     }
 
     /// <summary>
-    /// Open, then for each entry Next, read Content as far as wanted, Finish; then Complete. What is wrong goes into the list of problems; reading goes on as far
-    /// as it can.
+    /// Open, then for each entry Next, read Content as far as wanted, Finish; then Complete. What is wrong goes into
+    /// the list of problems; reading goes on as far as it can.
     /// </summary>
     public sealed class ZipReader : IDisposable
     {
@@ -100,7 +101,11 @@ namespace AlteryxOps
         }
 
         public ZipReader(string path, ProblemList problems)
-            : this(() => new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.SequentialScan), problems)
+            : this(
+                () => new FileStream(
+                    path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1,
+                    FileOptions.SequentialScan),
+                problems)
         {
         }
 
@@ -142,7 +147,10 @@ namespace AlteryxOps
             long length = stream.Length;
             if (length < EndSize) { throw new ZipProblem("it has " + length + " bytes and no end record"); }
             byte[] end = At(stream, length - EndSize, EndSize);
-            if (Le.U32(end, 0) != 0x06054b50) { throw new ZipProblem("it does not end with an end record: it is cut, or something follows it"); }
+            if (Le.U32(end, 0) != 0x06054b50)
+            {
+                throw new ZipProblem("it does not end with an end record: it is cut, or something follows it");
+            }
             if (Le.U16(end, 20) != 0) { problems.Add("the end record names a comment"); }
             if (Le.U16(end, 4) != 0 || Le.U16(end, 6) != 0) { problems.Add("the end record names other disks"); }
             long count = Le.U16(end, 10);
@@ -160,7 +168,8 @@ namespace AlteryxOps
             }
             if (directory + size != tail)
             {
-                throw new ZipProblem("the central directory (" + size + " bytes at " + directory + ") does not end where the end record begins (" + tail + ")");
+                throw new ZipProblem("the central directory (" + size + " bytes at " + directory
+                    + ") does not end where the end record begins (" + tail + ")");
             }
             directoryEnd = tail;
             EntryCount = count;
@@ -168,20 +177,36 @@ namespace AlteryxOps
 
         private long ReadZip64End(Stream stream, long at, byte[] locator, ref long count, ref long size)
         {
-            if (Le.U32(locator, 4) != 0 || Le.U32(locator, 16) != 1) { problems.Add("the Zip64 locator names other disks"); }
+            if (Le.U32(locator, 4) != 0 || Le.U32(locator, 16) != 1)
+            {
+                problems.Add("the Zip64 locator names other disks");
+            }
             if (Le.I64(locator, 8) != at) { problems.Add("the Zip64 locator does not point to the Zip64 end record"); }
             byte[] end = At(stream, at, Zip64EndSize);
-            if (Le.U32(end, 0) != 0x06064b50 || Le.I64(end, 4) != Zip64EndSize - 12) { throw new ZipProblem("there is no Zip64 end record before its locator"); }
-            if (Le.U16(end, 12) != 45 || Le.U16(end, 14) != 45) { problems.Add("the Zip64 end record has versions other than 4.5"); }
-            if (Le.U32(end, 16) != 0 || Le.U32(end, 20) != 0) { problems.Add("the Zip64 end record names other disks"); }
+            if (Le.U32(end, 0) != 0x06064b50 || Le.I64(end, 4) != Zip64EndSize - 12)
+            {
+                throw new ZipProblem("there is no Zip64 end record before its locator");
+            }
+            if (Le.U16(end, 12) != 45 || Le.U16(end, 14) != 45)
+            {
+                problems.Add("the Zip64 end record has versions other than 4.5");
+            }
+            if (Le.U32(end, 16) != 0 || Le.U32(end, 20) != 0)
+            {
+                problems.Add("the Zip64 end record names other disks");
+            }
             if (Le.I64(end, 24) != Le.I64(end, 32)) { problems.Add("the Zip64 end record has two numbers of entries"); }
             // The short fields say the same, or that they cannot say it.
-            bool same = Agrees(count, Le.I64(end, 32), 0xFFFF) && Agrees(size, Le.I64(end, 40), 0xFFFFFFFF) && Agrees(directory, Le.I64(end, 48), 0xFFFFFFFF);
+            bool same = Agrees(count, Le.I64(end, 32), 0xFFFF) && Agrees(size, Le.I64(end, 40), 0xFFFFFFFF)
+                && Agrees(directory, Le.I64(end, 48), 0xFFFFFFFF);
             if (!same) { problems.Add("end record and Zip64 end record differ"); }
             count = Le.I64(end, 32);
             size = Le.I64(end, 40);
             directory = Le.I64(end, 48);
-            if (count < 0 || size < 0 || directory < 0) { throw new ZipProblem("the Zip64 end record has negative numbers"); }
+            if (count < 0 || size < 0 || directory < 0)
+            {
+                throw new ZipProblem("the Zip64 end record has negative numbers");
+            }
             return at;
         }
 
@@ -204,23 +229,35 @@ namespace AlteryxOps
             return bytes;
         }
 
-        /// <summary>The whole directory once, for what needs all of it: its structure, every name, no name twice, the last entry.</summary>
+        /// <summary>The whole directory once, for what needs all of it: its structure, every name, no name twice,
+        /// the last entry.</summary>
         private void ReadDirectory()
         {
             // 46 bytes are the least a record has: an absurd number of entries is not believed.
-            if (EntryCount > (directoryEnd - directory) / 46) { throw new ZipProblem("the central directory is too short for " + EntryCount + " entries"); }
+            if (EntryCount > (directoryEnd - directory) / 46)
+            {
+                throw new ZipProblem("the central directory is too short for " + EntryCount + " entries");
+            }
             names = new ulong[EntryCount];
             long count = 0;
             using (ZipDirectory all = new ZipDirectory(opener(), directory, directoryEnd))
             {
                 while (all.Next(problems))
                 {
-                    if (count == EntryCount) { throw new ZipProblem("the central directory has more entries than the " + EntryCount + " of the end record"); }
+                    if (count == EntryCount)
+                    {
+                        throw new ZipProblem(
+                            "the central directory has more entries than the " + EntryCount + " of the end record");
+                    }
                     names[count++] = ZipName.Hash(all.Entry.Name, all.Entry.Name.Length);
                     Last = all.Entry;
                 }
             }
-            if (count != EntryCount) { throw new ZipProblem("the central directory has " + count + " entries, the end record says " + EntryCount); }
+            if (count != EntryCount)
+            {
+                throw new ZipProblem(
+                    "the central directory has " + count + " entries, the end record says " + EntryCount);
+            }
             Array.Sort(names);
             HashSet<ulong> twice = new HashSet<ulong>();
             for (long i = 1; i < names.Length; i++)
@@ -240,7 +277,8 @@ namespace AlteryxOps
                     string name = all.Entry.Name;
                     if (hashes.Contains(ZipName.Hash(name, name.Length)) && !seen.Add(name))
                     {
-                        problems.Add(name + " is in it twice, or differs from another name in upper and lower case only");
+                        problems.Add(
+                            name + " is in it twice, or differs from another name in upper and lower case only");
                     }
                 }
             }
@@ -272,7 +310,8 @@ namespace AlteryxOps
                 }
                 if (Current.Offset > source.Position)
                 {
-                    problems.Add((Current.Offset - source.Position) + " bytes before " + Current.Name + " (at byte " + source.Position + ") belong to nothing");
+                    problems.Add((Current.Offset - source.Position) + " bytes before " + Current.Name + " (at byte "
+                        + source.Position + ") belong to nothing");
                     if (!source.SkipTo(Current.Offset)) { return true; }
                 }
                 if (LocalHeader())
@@ -295,7 +334,10 @@ namespace AlteryxOps
         {
             for (int at = name.IndexOf('/'); at > 0; at = name.IndexOf('/', at + 1))
             {
-                if (Array.BinarySearch(names, ZipName.Hash(name, at)) >= 0 && suspected.Count < 1000) { suspected.Add(name.Substring(0, at)); }
+                if (Array.BinarySearch(names, ZipName.Hash(name, at)) >= 0 && suspected.Count < 1000)
+                {
+                    suspected.Add(name.Substring(0, at));
+                }
             }
         }
 
@@ -342,7 +384,10 @@ namespace AlteryxOps
                     bool true64 = long64 == Current.Size && compressed64 == Current.CompressedSize;
                     bool used = size == 0xFFFFFFFF && compressedSize == 0xFFFFFFFF;
                     // Reserved and not used, they are zeros; used, they tell the truth, or zeros before a descriptor.
-                    if (!(true64 || (zero && (later || !used)))) { problems.Add(name + " has other sizes in the Zip64 field of its local header"); }
+                    if (!(true64 || (zero && (later || !used))))
+                    {
+                        problems.Add(name + " has other sizes in the Zip64 field of its local header");
+                    }
                     if (used) { size = compressedSize = -1; }
                 }
             }
@@ -357,10 +402,14 @@ namespace AlteryxOps
 
         private void Compare(string field, long here, long there)
         {
-            if (here != there) { problems.Add(Current.Name + ": the " + field + " in its local header is " + here + " and not " + there); }
+            if (here != there)
+            {
+                problems.Add(Current.Name + ": the " + field + " in its local header is " + here + " and not " + there);
+            }
         }
 
-        /// <summary>Reads what is left of the current entry and judges it; true when its bytes are what the zip says.</summary>
+        /// <summary>Reads what is left of the current entry and judges it; true when its bytes are
+        /// what the zip says.</summary>
         public bool Finish(Action<long> read)
         {
             if (content == null) { return false; }
@@ -376,7 +425,10 @@ namespace AlteryxOps
                 good = content.Judge(problems);
                 if (good) { Sha256 = content.Sha256; }
             }
-            catch (InvalidDataException) { problems.Add(name + ": its compressed data are damaged near byte " + source.Position); }
+            catch (InvalidDataException)
+            {
+                problems.Add(name + ": its compressed data are damaged near byte " + source.Position);
+            }
             catch (ZipProblem problem) { problems.Add(name + ": " + problem.Message); }
             content.Abandon();
             if (!source.SkipTo(compressed.End))
@@ -399,7 +451,10 @@ namespace AlteryxOps
             bool wide = descriptorSize == 24;
             long compressedSize = wide ? Le.I64(bytes, 8) : Le.U32(bytes, 8);
             long size = wide ? Le.I64(bytes, 16) : Le.U32(bytes, 12);
-            if (Le.U32(bytes, 4) == Current.Crc && compressedSize == Current.CompressedSize && size == Current.Size) { return true; }
+            if (Le.U32(bytes, 4) == Current.Crc && compressedSize == Current.CompressedSize && size == Current.Size)
+            {
+                return true;
+            }
             problems.Add(Current.Name + ": its data descriptor says other than the central directory");
             return false;
         }
@@ -409,16 +464,23 @@ namespace AlteryxOps
         {
             if (cursor != null && source.Position < directory)
             {
-                problems.Add((directory - source.Position) + " bytes before the central directory (at byte " + source.Position + ") belong to nothing");
+                problems.Add((directory - source.Position) + " bytes before the central directory (at byte "
+                    + source.Position + ") belong to nothing");
             }
-            if (cursor != null && source.Position > directory) { problems.Add("the last entry reaches into the central directory"); }
+            if (cursor != null && source.Position > directory)
+            {
+                problems.Add("the last entry reaches into the central directory");
+            }
             if (suspected.Count > 0)
             {
                 using (ZipDirectory all = new ZipDirectory(opener(), directory, directoryEnd))
                 {
                     while (all.Next(null))
                     {
-                        if (suspected.Contains(all.Entry.Name)) { problems.Add(all.Entry.Name + " is a file, and a folder of other files"); }
+                        if (suspected.Contains(all.Entry.Name))
+                        {
+                            problems.Add(all.Entry.Name + " is a file, and a folder of other files");
+                        }
                     }
                 }
             }
@@ -492,12 +554,16 @@ namespace AlteryxOps
             stream.Dispose();
         }
 
-        /// <summary>Reads a record; false at the end of the directory. What is wrong in it goes to the list, unless that is null because it was told before.</summary>
+        /// <summary>Reads a record; false at the end of the directory. What is wrong in it goes to the list, unless
+        /// that is null because it was told before.</summary>
         public bool Next(ProblemList problems)
         {
             if (left == 0) { return false; }
             Read(header, 46);
-            if (Le.U32(header, 0) != 0x02014b50) { throw new ZipProblem("the central directory is damaged: there is no record where one should begin"); }
+            if (Le.U32(header, 0) != 0x02014b50)
+            {
+                throw new ZipProblem("the central directory is damaged: there is no record where one should begin");
+            }
             ZipRecord entry = new ZipRecord
             {
                 Version = Le.U16(header, 6),
@@ -539,11 +605,15 @@ namespace AlteryxOps
                 entry.Name = BitConverter.ToString(entry.RawName);
                 return "its name is no UTF-8";
             }
-            if (entry.Name.Length != entry.RawName.Length && (entry.Flags & 0x800) == 0) { return "its name is not ASCII, and not marked as UTF-8"; }
+            if (entry.Name.Length != entry.RawName.Length && (entry.Flags & 0x800) == 0)
+            {
+                return "its name is not ASCII, and not marked as UTF-8";
+            }
             return ZipName.Problem(entry.Name);
         }
 
-        /// <summary>What is too large for its field stands in the extra data, in this order, and nothing else does.</summary>
+        /// <summary>What is too large for its field stands in the extra data, in this order, and
+        /// nothing else does.</summary>
         private static string Zip64(ZipRecord entry, byte[] extra)
         {
             bool size = entry.Size == 0xFFFFFFFF;
@@ -551,12 +621,18 @@ namespace AlteryxOps
             bool offset = entry.Offset == 0xFFFFFFFF;
             int want = (size ? 8 : 0) + (compressedSize ? 8 : 0) + (offset ? 8 : 0);
             if (extra.Length == 0 && want == 0) { return ""; }
-            if (extra.Length != want + 4 || Le.U16(extra, 0) != 1 || Le.U16(extra, 2) != want) { return "its extra data are not those of Zip64"; }
+            if (extra.Length != want + 4 || Le.U16(extra, 0) != 1 || Le.U16(extra, 2) != want)
+            {
+                return "its extra data are not those of Zip64";
+            }
             int at = 4;
             if (size) { entry.Size = Le.I64(extra, at); at += 8; }
             if (compressedSize) { entry.CompressedSize = Le.I64(extra, at); at += 8; }
             if (offset) { entry.Offset = Le.I64(extra, at); }
-            if (entry.Size < 0 || entry.CompressedSize < 0 || entry.Offset < 0) { throw new ZipProblem(ZipName.Shown(BitConverter.ToString(entry.RawName)) + ": negative sizes"); }
+            if (entry.Size < 0 || entry.CompressedSize < 0 || entry.Offset < 0)
+            {
+                throw new ZipProblem(ZipName.Shown(BitConverter.ToString(entry.RawName)) + ": negative sizes");
+            }
             return "";
         }
 
@@ -564,13 +640,22 @@ namespace AlteryxOps
         {
             ushort madeBy = Le.U16(header, 4);
             if (madeBy != MadeBy) { return "it was made by version " + madeBy + ", which is none of ours"; }
-            if (entry.Version != 10 && entry.Version != 20 && entry.Version != 45) { return "it needs version " + entry.Version; }
+            if (entry.Version != 10 && entry.Version != 20 && entry.Version != 45)
+            {
+                return "it needs version " + entry.Version;
+            }
             if ((entry.Flags & ~0x808) != 0) { return "its flags are 0x" + entry.Flags.ToString("x4"); }
-            if (entry.Method != 0 && entry.Method != 8) { return "its method " + entry.Method + " is neither stored nor deflated"; }
+            if (entry.Method != 0 && entry.Method != 8)
+            {
+                return "its method " + entry.Method + " is neither stored nor deflated";
+            }
             if (entry.Method == 0 && entry.Size != entry.CompressedSize) { return "it is stored and has two sizes"; }
             if (comment != 0) { return "it has a comment"; }
             if (Le.U16(header, 34) != 0) { return "it lies on another disk"; }
-            if (Le.U16(header, 36) != 0 || Le.U32(header, 38) != PlainFile) { return "it has other attributes than a plain file"; }
+            if (Le.U16(header, 36) != 0 || Le.U32(header, 38) != PlainFile)
+            {
+                return "it has other attributes than a plain file";
+            }
             return "";
         }
 
@@ -605,8 +690,10 @@ namespace AlteryxOps
         private static readonly HashSet<string> Devices = new HashSet<string>(StringComparer.OrdinalIgnoreCase)
         {
             "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$",
-            "COM0", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9", "COM\u00b9", "COM\u00b2", "COM\u00b3",
-            "LPT0", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9", "LPT\u00b9", "LPT\u00b2", "LPT\u00b3",
+            "COM0", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9",
+            "COM\u00b9", "COM\u00b2", "COM\u00b3",
+            "LPT0", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
+            "LPT\u00b9", "LPT\u00b2", "LPT\u00b3",
         };
 
         public static string Problem(string name)
@@ -614,10 +701,16 @@ namespace AlteryxOps
             if (name.Length == 0) { return "it has no name"; }
             foreach (char letter in name)
             {
-                if (letter < ' ' || letter == 0x7F) { return "its name has the control character 0x" + ((int)letter).ToString("x2"); }
+                if (letter < ' ' || letter == 0x7F)
+                {
+                    return "its name has the control character 0x" + ((int)letter).ToString("x2");
+                }
                 if (letter == '\\') { return "its name has a backslash"; }
                 if (letter == ':') { return "its name has a colon: a drive, or a stream beside a file"; }
-                if ("<>\"|?*".IndexOf(letter) >= 0) { return "its name has " + letter + ", which no file on Windows has"; }
+                if ("<>\"|?*".IndexOf(letter) >= 0)
+                {
+                    return "its name has " + letter + ", which no file on Windows has";
+                }
             }
             if (name[0] == '/') { return "its name is absolute"; }
             foreach (string part in name.Split('/'))
@@ -627,7 +720,10 @@ namespace AlteryxOps
                 char last = part[part.Length - 1];
                 if (last == '.' || last == ' ') { return "a part of its name ends with a dot or a space"; }
                 int dot = part.IndexOf('.');
-                if (Devices.Contains((dot < 0 ? part : part.Substring(0, dot)).TrimEnd(' '))) { return "its name is that of a device, " + part; }
+                if (Devices.Contains((dot < 0 ? part : part.Substring(0, dot)).TrimEnd(' ')))
+                {
+                    return "its name is that of a device, " + part;
+                }
             }
             return "";
         }
@@ -736,7 +832,11 @@ namespace AlteryxOps
         public override bool CanSeek { get { return false; } }
         public override bool CanWrite { get { return false; } }
         public override long Length { get { throw new NotSupportedException(); } }
-        public override long Position { get { throw new NotSupportedException(); } set { throw new NotSupportedException(); } }
+        public override long Position
+        {
+            get { throw new NotSupportedException(); }
+            set { throw new NotSupportedException(); }
+        }
         public override void Flush() { }
         public override long Seek(long offset, SeekOrigin origin) { throw new NotSupportedException(); }
         public override void SetLength(long value) { throw new NotSupportedException(); }
@@ -744,7 +844,8 @@ namespace AlteryxOps
     }
 
     /// <summary>
-    /// A piece of the archive. Its last byte is handed out alone: a decompressor that is content before it has left it, and one that has taken it needed it.
+    /// A piece of the archive. Its last byte is handed out alone: a decompressor that is content before it has left it,
+    /// and one that has taken it needed it.
     /// </summary>
     internal sealed class ZipLimited : ReadOnce
     {
@@ -789,14 +890,19 @@ namespace AlteryxOps
             this.compressed = compressed;
             this.entry = entry;
             this.checksum = checksum;
-            stream = entry.Method == 8 ? new DeflateStream(compressed, CompressionMode.Decompress, true) : (Stream)compressed;
+            stream = entry.Method == 8
+                ? new DeflateStream(compressed, CompressionMode.Decompress, true)
+                : (Stream)compressed;
         }
 
         public override int Read(byte[] buffer, int offset, int count)
         {
             int got = stream.Read(buffer, offset, count);
             read += got;
-            if (read > entry.Size) { throw new ZipProblem("it has more than the " + entry.Size + " bytes that the directory says"); }
+            if (read > entry.Size)
+            {
+                throw new ZipProblem("it has more than the " + entry.Size + " bytes that the directory says");
+            }
             checksum.Add(buffer, offset, got);
             return got;
         }
@@ -833,7 +939,8 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>SHA-256, and CRC-32 if asked, of bytes as they come; beyond some hundred kilobytes on a thread of its own, beside the reading.</summary>
+    /// <summary>SHA-256, and CRC-32 if asked, of bytes as they come; beyond some hundred kilobytes on a thread of its
+    /// own, beside the reading.</summary>
     internal sealed class ZipChecksum : IDisposable
     {
         private const int Block = 256 * 1024;
@@ -877,7 +984,10 @@ namespace AlteryxOps
             while (count > 0)
             {
                 // Grown as needed: most entries are small.
-                if (filling == null || (filled == filling.Length && filled < Block)) { Array.Resize(ref filling, filling == null ? 4096 : Math.Min(Block, filled * 4)); }
+                if (filling == null || (filled == filling.Length && filled < Block))
+                {
+                    Array.Resize(ref filling, filling == null ? 4096 : Math.Min(Block, filled * 4));
+                }
                 int part = Math.Min(count, filling.Length - filled);
                 Buffer.BlockCopy(bytes, offset, filling, filled, part);
                 filled += part;
@@ -977,7 +1087,10 @@ namespace AlteryxOps
                 for (int bit = 0; bit < 8; bit++) { value = (value & 1) != 0 ? 0xEDB88320 ^ value >> 1 : value >> 1; }
                 tables[i] = value;
             }
-            for (int i = 256; i < tables.Length; i++) { tables[i] = tables[i - 256] >> 8 ^ tables[tables[i - 256] & 0xFF]; }
+            for (int i = 256; i < tables.Length; i++)
+            {
+                tables[i] = tables[i - 256] >> 8 ^ tables[tables[i - 256] & 0xFF];
+            }
             return tables;
         }
 
@@ -990,8 +1103,9 @@ namespace AlteryxOps
             for (; at + 8 <= end; at += 8)
             {
                 uint low = value ^ Le.U32(bytes, at);
-                value = t[0x700 + (low & 0xFF)] ^ t[0x600 + (low >> 8 & 0xFF)] ^ t[0x500 + (low >> 16 & 0xFF)] ^ t[0x400 + (low >> 24)]
-                    ^ t[0x300 + bytes[at + 4]] ^ t[0x200 + bytes[at + 5]] ^ t[0x100 + bytes[at + 6]] ^ t[bytes[at + 7]];
+                value = t[0x700 + (low & 0xFF)] ^ t[0x600 + (low >> 8 & 0xFF)] ^ t[0x500 + (low >> 16 & 0xFF)]
+                    ^ t[0x400 + (low >> 24)] ^ t[0x300 + bytes[at + 4]] ^ t[0x200 + bytes[at + 5]]
+                    ^ t[0x100 + bytes[at + 6]] ^ t[bytes[at + 7]];
             }
             for (; at < end; at++) { value = t[(value ^ bytes[at]) & 0xFF] ^ value >> 8; }
             return ~value;

@@ -2,11 +2,13 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// The zip container, written from its first byte to its last without going back, so that its SHA-256 is known when the last byte is. What is only known after an
-// entry (CRC, sizes) therefore stands in a data descriptor behind it, with 8-byte sizes, which the Zip64 extra of every local header announces.
+// The zip container, written from its first byte to its last without going back, so that its SHA-256 is known when the
+// last byte is. What is only known after an entry (CRC, sizes) therefore stands in a data descriptor behind it, with
+// 8-byte sizes, which the Zip64 extra of every local header announces.
 //
-// Every entry has the method deflate. One that is not to be compressed consists of deflate's stored blocks: with the method "stored" and a descriptor nobody who
-// reads the container as a stream could tell where the entry ends, and strict readers refuse that.
+// Every entry has the method deflate. One that is not to be compressed consists of deflate's stored blocks: with the
+// method "stored" and a descriptor nobody who reads the container as a stream could tell where the entry ends, and
+// strict readers refuse that.
 //
 // A second thread compresses, hashes the container and writes it, while the caller's reads and hashes the next block.
 
@@ -37,7 +39,8 @@ namespace AlteryxOps
         private int reported = Environment.TickCount;
 
         /// <param name="path">A new file; an existing one is an error.</param>
-        /// <param name="spool">A temporary file for the central directory, gone again after Dispose or the end of the process.</param>
+        /// <param name="spool">A temporary file for the central directory, gone again after Dispose or the
+        /// end of the process.</param>
         /// <param name="level">Of the deflate codec.</param>
         public ZipWriter(string path, string spool, CompressionLevel level)
         {
@@ -48,7 +51,8 @@ namespace AlteryxOps
             worker.Start();
         }
 
-        /// <summary>Called with BytesRead about twice a second while entries are read, on the thread that reads.</summary>
+        /// <summary>Called with BytesRead about twice a second while entries are read, on the
+        /// thread that reads.</summary>
         public Action<long> OnProgress { get; set; }
 
         /// <summary>Bytes of all sources so far.</summary>
@@ -63,7 +67,11 @@ namespace AlteryxOps
         {
             if (open != null) { throw new InvalidOperationException("the entry before is not finished"); }
             byte[] encoded = new UTF8Encoding(false, true).GetBytes(name);
-            if (encoded.Length > ushort.MaxValue) { throw new InvalidOperationException("a name of " + encoded.Length + " bytes does not fit into a zip: " + name); }
+            if (encoded.Length > ushort.MaxValue)
+            {
+                throw new InvalidOperationException(
+                    "a name of " + encoded.Length + " bytes does not fit into a zip: " + name);
+            }
             open = new ZipEntry(this, source);
             Hand(new Piece { Begin = true, Name = encoded, Modified = modified, Compress = compress });
             return open;
@@ -210,7 +218,10 @@ namespace AlteryxOps
             filled = 0;
             if (ended) { return false; }
             byte[] fresh = writer.TakeBlock();
-            for (int got; filled < fresh.Length && (got = source.Read(fresh, filled, fresh.Length - filled)) > 0; ) { filled += got; }
+            for (int got; filled < fresh.Length && (got = source.Read(fresh, filled, fresh.Length - filled)) > 0; )
+            {
+                filled += got;
+            }
             block = fresh;
             ended = filled < fresh.Length;
             writer.Crc.Add(block, filled);
@@ -224,7 +235,11 @@ namespace AlteryxOps
         public override bool CanSeek { get { return false; } }
         public override bool CanWrite { get { return false; } }
         public override long Length { get { throw new NotSupportedException(); } }
-        public override long Position { get { throw new NotSupportedException(); } set { throw new NotSupportedException(); } }
+        public override long Position
+        {
+            get { throw new NotSupportedException(); }
+            set { throw new NotSupportedException(); }
+        }
         public override void Flush() { }
         public override long Seek(long offset, SeekOrigin origin) { throw new NotSupportedException(); }
         public override void SetLength(long value) { throw new NotSupportedException(); }
@@ -238,7 +253,8 @@ namespace AlteryxOps
         private const ushort DescriptorFollows = 0x0008;
         private const ushort NamesAreUtf8 = 0x0800;
         private const ushort Deflate = 8;
-        // Not made on FAT (0): then unzip takes the names of the directory for a code page of DOS although they are said to be UTF-8.
+        // Not made on FAT (0): then unzip takes the names of the directory for a code page of DOS although
+        // they are said to be UTF-8.
         private const ushort MadeOnUnix = 3 << 8;
         private const uint PlainFile = 0x81A40000; // rw-r--r--
         private const ushort Zip64 = 1;
@@ -259,7 +275,8 @@ namespace AlteryxOps
         internal ZipContainer(string path, string spool, CompressionLevel level)
         {
             this.level = level;
-            directory = new BinaryWriter(new FileStream(spool, FileMode.Create, FileAccess.ReadWrite, FileShare.None, 65536, FileOptions.DeleteOnClose));
+            directory = new BinaryWriter(new FileStream(
+                spool, FileMode.Create, FileAccess.ReadWrite, FileShare.None, 65536, FileOptions.DeleteOnClose));
             try { file = new HashingFile(path); }
             catch
             {
@@ -297,7 +314,9 @@ namespace AlteryxOps
             output.Write(0L);
             output.Write(0L);
             content = file.Position;
-            codec = compress && level != CompressionLevel.NoCompression ? (Stream)new DeflateStream(file, level, true) : new StoredBlocks(file);
+            codec = compress && level != CompressionLevel.NoCompression
+                ? (Stream)new DeflateStream(file, level, true)
+                : new StoredBlocks(file);
         }
 
         internal void Write(byte[] block, int length)
@@ -308,7 +327,8 @@ namespace AlteryxOps
         internal void End(uint crc, long size)
         {
             codec.Dispose();
-            // DeflateStream writes nothing for nothing, but deflate has no stream without a last block: this is the shortest.
+            // DeflateStream writes nothing for nothing, but deflate has no stream without a last
+            // block: this is the shortest.
             if (file.Position == content) { output.Write((ushort)0x0003); }
             long packed = file.Position - content;
             output.Write(0x08074b50u);
@@ -430,7 +450,8 @@ namespace AlteryxOps
 
         private void WriteHeader(byte last, int length)
         {
-            output.Write(new byte[] { last, (byte)length, (byte)(length >> 8), (byte)~length, (byte)(~length >> 8) }, 0, 5);
+            output.Write(
+                new byte[] { last, (byte)length, (byte)(length >> 8), (byte)~length, (byte)(~length >> 8) }, 0, 5);
         }
     }
 
@@ -497,7 +518,11 @@ namespace AlteryxOps
         public override bool CanSeek { get { return false; } }
         public override bool CanWrite { get { return true; } }
         public override long Length { get { throw new NotSupportedException(); } }
-        public override long Position { get { throw new NotSupportedException(); } set { throw new NotSupportedException(); } }
+        public override long Position
+        {
+            get { throw new NotSupportedException(); }
+            set { throw new NotSupportedException(); }
+        }
         public override void Flush() { }
         public override long Seek(long offset, SeekOrigin origin) { throw new NotSupportedException(); }
         public override void SetLength(long value) { throw new NotSupportedException(); }
@@ -530,7 +555,8 @@ namespace AlteryxOps
 
         internal void Add(byte[] bytes, int count)
         {
-            uint[] t0 = Tables[0], t1 = Tables[1], t2 = Tables[2], t3 = Tables[3], t4 = Tables[4], t5 = Tables[5], t6 = Tables[6], t7 = Tables[7];
+            uint[] t0 = Tables[0], t1 = Tables[1], t2 = Tables[2], t3 = Tables[3];
+            uint[] t4 = Tables[4], t5 = Tables[5], t6 = Tables[6], t7 = Tables[7];
             uint crc = state;
             int at = 0;
             for (; at + 8 <= count; at += 8)
@@ -553,7 +579,10 @@ namespace AlteryxOps
                 {
                     uint crc = table == 0 ? value : tables[table - 1][value];
                     if (table > 0) { crc = tables[0][crc & 0xFF] ^ (crc >> 8); }
-                    else { for (int bit = 0; bit < 8; bit++) { crc = (crc & 1) == 0 ? crc >> 1 : (crc >> 1) ^ 0xEDB88320; } }
+                    else
+                    {
+                        for (int bit = 0; bit < 8; bit++) { crc = (crc & 1) == 0 ? crc >> 1 : (crc >> 1) ^ 0xEDB88320; }
+                    }
                     tables[table][value] = crc;
                 }
             }

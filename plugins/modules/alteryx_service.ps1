@@ -6,8 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 
@@ -16,6 +14,7 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from alteryx_service.yml.
         state = @{ type = 'str'; required = $true; choices = @('started', 'stopped', 'restored', 'answering') }
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
@@ -49,7 +48,9 @@ function Get-PriorState {
 Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'restored') -Body {
     $name = $module.Params.service_name
     $before = Get-NodeService -Name $name
-    if (-not $before.exists) { throw (New-NodeFailure -Reason 'service_absent' -Message "There is no Windows service $name on this node") }
+    if (-not $before.exists) {
+        throw (New-NodeFailure -Reason 'service_absent' -Message "There is no Windows service $name on this node")
+    }
     if ($module.Params.state -eq 'answering') {
         # One look; how long it has to stay so is judged by the caller.
         $module.Result['service'] = $before
@@ -80,12 +81,14 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
                 throw (New-NodeFailure -Reason 'window_job_alive' -Message $message)
             }
             if (Test-NodeHold) {
-                throw (New-NodeFailure -Reason 'held_by_operator' -Message "$name is $($before.state) and is left so, because the file HOLD is in the state folder")
+                $message = "$name is $($before.state) and is left so, because the file HOLD is in the state folder"
+                throw (New-NodeFailure -Reason 'held_by_operator' -Message $message)
             }
             $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds
             $module.Result['problem'] = $wait.problem
             $module.Result['logon_failed'] = Test-LogonFailure -ErrorNumber $wait.error
             $module.Result['gave_up'] = $wait.gave_up
+            if ($wait.reached) { Remove-NodeNotice }
         }
         else {
             Write-NodeNotice -Lease $lease

@@ -6,11 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 
 Set-StrictMode -Version 2.0
@@ -18,27 +13,28 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from backup_archive.yml.
         plan = @{ type = 'dict'; required = $true }
         window = @{ type = 'dict' }
-        configuration = @{ type = 'dict' }
         mongodb = @{ type = 'list'; elements = 'dict'; default = @() }
+        configuration = @{ type = 'dict' }
         compression = @{ type = 'str'; choices = @('Optimal', 'Fastest', 'NoCompression'); default = 'Optimal' }
-        stored_extensions = @{ type = 'list'; elements = 'str'; default = @('.gz', '.zip', '.yxzp', '.7z', '.png', '.jpg') }
-        keep_staging = @{ type = 'bool'; default = $false }
+        stored_extensions = @{
+            type = 'list'
+            elements = 'str'
+            default = @('.gz', '.zip', '.yxzp', '.7z', '.png', '.jpg')
+        }
         on_change = @{ type = 'str'; choices = @('fail', 'reread'); default = 'fail' }
+        again = @{ type = 'bool'; default = $false }
+        set_aside = @{ type = 'bool'; default = $false }
         timeout = @{ type = 'int'; default = 86400 }
         _run_id = @{ type = 'str' }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
-        _job_id = @{ type = 'str' }
-        _spec = @{ type = 'str'; no_log = $true }
-        _code = @{ type = 'str'; no_log = $true }
-        _wait_seconds = @{ type = 'float'; default = 0 }
-        _log_offset = @{ type = 'int'; default = 0 }
     }
     supports_check_mode = $true
 }
-$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOption))
 
 Invoke-NodeModule -Module $module -Body {
-    Invoke-NodeJobOperation -Module $module -Job 'ArchiveJob' -Priority 7
+    Invoke-NodeJobOperation -Module $module -Job 'archive_job' -Priority 7
 }

@@ -6,9 +6,7 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeManifest
 
 # Looks at a destination folder and reports small facts; what they mean is decided on the control node.
 
@@ -17,6 +15,7 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from backup_info.yml.
         folder = @{ type = 'str'; required = $true }
         nodes = @{ type = 'list'; elements = 'str'; default = @() }
         name_pattern = @{ type = 'str'; default = 'ServerBackup_{mode}_{stamp}' }
@@ -25,33 +24,11 @@ $spec = @{
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
-# A manifest lists every file of its archive, up to a million, after everything else; only what stands before that list is read, and of the other files
-# only those of a sane size.
-$maximumHead = 2MB
+# Of files beside an archive only those of a sane size are read.
 $maximumText = 4MB
-$listOfFiles = "`n  `"files`":"
-$known = New-Object System.Text.RegularExpressions.Regex ('^(?<base>.+?)\.(zip|zip\.partial|manifest\.json|secrets\.pem|sha256|set\.json|' +
+$known = New-Object System.Text.RegularExpressions.Regex (
+    '^(?<base>.+?)\.(zip|zip\.partial|manifest\.json|secrets\.pem|sha256|set\.json|' +
     'verify_[0-9]{8}_[0-9]{6}\.json)$'), ([Text.RegularExpressions.RegexOptions]'IgnoreCase, CultureInvariant')
-
-function Read-ManifestHead {
-    param([string] $Path)
-    $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
-    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
-    try {
-        $reader = New-Object System.IO.StreamReader $stream, (New-Object System.Text.UTF8Encoding $false)
-        $text = New-Object System.Text.StringBuilder
-        $buffer = New-Object char[] 16384
-        while ($text.Length -lt $maximumHead) {
-            $count = $reader.Read($buffer, 0, $buffer.Length)
-            if ($count -eq 0) { throw 'it has no list of files' }
-            $null = $text.Append($buffer, 0, $count)
-            $found = $text.ToString().IndexOf($listOfFiles, [StringComparison]::Ordinal)
-            if ($found -ge 0) { return $text.ToString(0, $found) + $listOfFiles + ' []}' }
-        }
-        throw "its list of files does not begin within $maximumHead characters"
-    }
-    finally { $stream.Dispose() }
-}
 
 function Read-SmallText {
     param([string] $Path)
@@ -73,31 +50,38 @@ function Get-FieldText {
     $value = Get-Field -InputObject $InputObject -Name $Name
     # Some PowerShells make dates of texts that look like one.
     if ($value -is [DateTime]) { Get-UtcText -Time $value }
-    else { [string]$value }
+    # An expandable string is one even where the field is absent.
+    else { "$value" }
 }
 
 function Get-ManifestFact {
     param([string] $Path)
     $fact = @{
-        error = ''; schema = 0; tool = ''; run_id = ''; mode = ''; fleet = ''; node = ''; computer = ''; started = ''; alteryx_version = ''
-        databases = @(); documents = [long]0; dumped = $false; downtime_seconds = 0.0; file_count = [long]0; file_bytes = [long]0; secrets = $false
+        error = ''; schema = 0; tool = ''; run_id = ''; mode = ''; fleet = ''; node = ''; computer = ''; started = ''
+        alteryx_version = ''; databases = @(); documents = [long]0; dumped = $false; downtime_seconds = 0.0
+        file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''
     }
     try {
-        $manifest = ConvertFrom-Json -InputObject (Read-ManifestHead -Path $Path)
+        $manifest = Read-ManifestHead -Path $Path
         $fact.schema = [int](Get-Field -InputObject $manifest -Name 'schema')
         foreach ($name in @('tool', 'run_id', 'mode', 'fleet', 'node', 'computer', 'started', 'alteryx_version')) {
             $fact[$name] = Get-FieldText -InputObject $manifest -Name $name
         }
         $fact.file_count = [long](Get-Field -InputObject $manifest -Name 'file_count')
         $fact.file_bytes = [long](Get-Field -InputObject $manifest -Name 'file_bytes')
-        $fact.secrets = [bool](Get-Field -InputObject (Get-Field -InputObject $manifest -Name 'secrets') -Name 'included')
+        $secrets = Get-Field -InputObject $manifest -Name 'secrets'
+        $fact.secrets = [bool](Get-Field -InputObject $secrets -Name 'included')
         $database = Get-Field -InputObject $manifest -Name 'database'
         if ($null -ne $database) {
             $fact.dumped = $true
-            $fact.databases = @(foreach ($name in @(Get-Field -InputObject $database -Name 'databases')) { [string]$name })
+            $names = @(Get-Field -InputObject $database -Name 'databases')
+            $fact.databases = @(foreach ($name in $names) { [string]$name })
+            $fact.proof = Get-FieldText -InputObject $database -Name 'proof'
             $fact.downtime_seconds = [double](Get-Field -InputObject $database -Name 'downtime_seconds')
             $documents = Get-Field -InputObject $database -Name 'documents'
-            if ($null -ne $documents) { foreach ($collection in $documents.PSObject.Properties) { $fact.documents += [long]$collection.Value } }
+            if ($null -ne $documents) {
+                foreach ($collection in $documents.PSObject.Properties) { $fact.documents += [long]$collection.Value }
+            }
         }
     }
     catch { $fact.error = (Get-NodeFailure -ErrorRecord $_).message }
@@ -108,11 +92,14 @@ function Get-SidecarFact {
     param([string] $Path)
     $fact = @{ error = ''; names = @(); archive_sha256 = '' }
     try {
-        $fact.names = @(foreach ($line in (Read-SmallText -Path $Path).Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)) {
-            if ($line.TrimEnd() -notmatch '^([0-9a-f]{64}) \*(.+)$') { throw "it has a line that is none: $line" }
-            if ($Matches[2].EndsWith('.zip', [StringComparison]::OrdinalIgnoreCase)) { $fact.archive_sha256 = $Matches[1] }
-            $Matches[2]
-        })
+        $lines = (Read-SmallText -Path $Path).Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)
+        $fact.names = @(foreach ($line in $lines) {
+                if ($line.TrimEnd() -notmatch '^([0-9a-f]{64}) \*(.+)$') { throw "it has a line that is none: $line" }
+                if ($Matches[2].EndsWith('.zip', [StringComparison]::OrdinalIgnoreCase)) {
+                    $fact.archive_sha256 = $Matches[1]
+                }
+                $Matches[2]
+            })
     }
     catch { $fact.error = (Get-NodeFailure -ErrorRecord $_).message }
     $fact
@@ -123,7 +110,9 @@ function Get-VerificationFact {
     $fact = @{ error = ''; verified = ''; method = ''; verdict = ''; problems = [long]0; problem = '' }
     try {
         $verdict = ConvertFrom-Json -InputObject (Read-SmallText -Path $Path)
-        foreach ($name in @('verified', 'method', 'verdict')) { $fact[$name] = Get-FieldText -InputObject $verdict -Name $name }
+        foreach ($name in @('verified', 'method', 'verdict')) {
+            $fact[$name] = Get-FieldText -InputObject $verdict -Name $name
+        }
         $problems = @(Get-Field -InputObject $verdict -Name 'problems')
         $fact.problems = [long]$problems.Count
         # The list may be cut where there are very many.
@@ -147,7 +136,8 @@ function Get-SetFact {
 }
 
 function Get-BackupFact {
-    # The files of one base name, and what those of them say that describe the archive; null stands for a file that is not there.
+    # The files of one base name, and what those of them say that describe the archive; null stands for
+    # a file that is not there.
     param([string] $Path, [string] $Base, $Files)
     $fact = @{ base = $Base; files = $Files.ToArray(); manifest = $null; sidecar = $null; verification = $null }
     $newest = ''
@@ -191,15 +181,22 @@ function Get-FolderFact {
 
 Invoke-NodeModule -Module $module -Body {
     $folder = $module.Params.folder
-    if ($folder -notmatch '^([A-Za-z]:\\|\\\\)') { throw (New-NodeFailure -Reason 'folder_invalid' -Message "$folder is no absolute path on this node") }
-    if ([IO.File]::Exists($folder)) { throw (New-NodeFailure -Reason 'folder_invalid' -Message "$folder is a file, not a folder") }
+    # Case counts: to ignore it, Turkish makes another letter of I.
+    if ($folder -cnotmatch '^([A-Za-z]:\\|\\\\)') {
+        throw (New-NodeFailure -Reason 'folder_invalid' -Message "$folder is no absolute path on this node")
+    }
+    if ([IO.File]::Exists($folder)) {
+        throw (New-NodeFailure -Reason 'folder_invalid' -Message "$folder is a file, not a folder")
+    }
     $exists = [IO.Directory]::Exists($folder)
     $module.Result['exists'] = $exists
     $module.Result['folders'] = @(if ($exists) {
-        Get-FolderFact -Path $folder -Name ''
-        foreach ($child in (New-Object System.IO.DirectoryInfo $folder).EnumerateDirectories()) {
-            if (@($module.Params.nodes).Count -and @($module.Params.nodes) -notcontains $child.Name) { continue }
-            Get-FolderFact -Path $child.FullName -Name $child.Name
-        }
-    })
+            Get-FolderFact -Path $folder -Name ''
+            foreach ($child in (New-Object System.IO.DirectoryInfo $folder).EnumerateDirectories()) {
+                if (@($module.Params.nodes).Count -and @($module.Params.nodes) -notcontains $child.Name) { continue }
+                # E:\ holds System Volume Information, and others may have folders there that are closed to us.
+                try { Get-FolderFact -Path $child.FullName -Name $child.Name }
+                catch { $module.Warn("$($child.FullName) is left out: $($_.Exception.GetBaseException().Message)") }
+            }
+        })
 }

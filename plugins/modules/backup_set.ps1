@@ -6,17 +6,16 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from backup_set.yml.
         folder = @{ type = 'str'; required = $true }
         files = @{ type = 'dict'; required = $true }
+        _texts = @{ type = 'str'; required = $true; no_log = $true }
     }
     supports_check_mode = $true
 }
@@ -24,12 +23,13 @@ $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 Invoke-NodeModule -Module $module -Body {
     $written = New-Object System.Collections.ArrayList
-    foreach ($name in @($module.Params.files.Keys)) {
-        $path = Join-Path -Path $module.Params.folder -ChildPath $name
-        $text = [string]$module.Params.files[$name]
+    foreach ($file in (ConvertFrom-Json -InputObject $module.Params._texts).PSObject.Properties) {
+        $path = Join-Path -Path $module.Params.folder -ChildPath $file.Name
+        $text = [string]$file.Value
         if ([IO.File]::Exists($path)) {
             if ((Read-NodeText -Path $path) -ceq $text) { continue }
-            throw (New-NodeFailure -Reason 'archive_exists' -Message "$path exists already with other content; nothing is overwritten")
+            throw (New-NodeFailure -Reason 'archive_exists' -Message (
+                    "$path exists already with other content; nothing is overwritten"))
         }
         $null = $written.Add($path)
         $module.Result['changed'] = $true

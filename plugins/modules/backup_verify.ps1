@@ -6,11 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 
 Set-StrictMode -Version 2.0
@@ -18,21 +13,23 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
-        run_id = @{ type = 'str'; default = '' }
+        # Written by `make docs` from backup_verify.yml.
         folder = @{ type = 'str'; required = $true }
-        base_name = @{ type = 'str'; required = $true }
+        base_name = @{ type = 'str'; default = '' }
+        staging_directory = @{ type = 'str'; default = '' }
+        keep_staging = @{ type = 'bool'; default = $false }
+        catalogue = @{ type = 'str'; default = '' }
+        backup = @{ type = 'str'; default = '' }
+        mode = @{ type = 'str'; choices = @('', 'full', 'database', 'config'); default = '' }
+        all_backups = @{ type = 'bool'; default = $false }
+        run_id = @{ type = 'str'; default = '' }
         timeout = @{ type = 'int'; default = 86400 }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
-        _job_id = @{ type = 'str' }
-        _spec = @{ type = 'str'; no_log = $true }
-        _code = @{ type = 'str'; no_log = $true }
-        _wait_seconds = @{ type = 'float'; default = 0 }
-        _log_offset = @{ type = 'int'; default = 0 }
     }
     supports_check_mode = $true
 }
-$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOption))
 
 Invoke-NodeModule -Module $module -Body {
-    Invoke-NodeJobOperation -Module $module -Job 'VerifyJob' -Priority 7
+    Invoke-NodeJobOperation -Module $module -Job 'verify_job' -Priority 7
 }

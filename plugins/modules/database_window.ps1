@@ -6,11 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
 
@@ -19,43 +14,53 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
-        state = @{ type = 'str'; choices = @('done', 'cancelled'); default = 'done' }
+        # Written by `make docs` from database_window.yml.
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
+        state = @{ type = 'str'; choices = @('done', 'cancelled'); default = 'done' }
+        attach = @{ type = 'str'; default = '' }
+        archive_folder = @{ type = 'str'; default = '' }
+        tried_verb = @{ type = 'str'; default = 'getemongopassword' }
+        emongodump_exit_codes = @{ type = 'list'; elements = 'int'; default = @() }
+        removed_collections = @{ type = 'list'; elements = 'str'; default = @() }
+        dump = @{ type = 'dict'; default = @{} }
+        plan = @{ type = 'dict'; default = @{} }
+        mongodb = @{ type = 'list'; elements = 'dict'; default = @() }
         executable = @{ type = 'str' }
         staging_directory = @{ type = 'str' }
-        max_downtime = @{ type = 'int'; default = 23400 }
-        space_reserve = @{ type = 'int'; default = 2000 }
-        attach = @{ type = 'str'; default = '' }
-        dump = @{ type = 'dict'; default = @{} }
-        mongodb_connections = @{ type = 'dict'; default = @{} }
+        max_downtime = @{ type = 'int'; default = 21600 }
+        space_reserve = @{ type = 'int'; default = 2000000000 }
         stop_timeout = @{ type = 'int'; default = 7200 }
         dump_timeout = @{ type = 'int'; default = 14400 }
         start_timeout = @{ type = 'int'; default = 1800 }
         leftover_timeout = @{ type = 'int'; default = 300 }
-        expected_megabytes = @{ type = 'int'; default = 0 }
+        expected_bytes = @{ type = 'int'; default = 0 }
+        mongodb_connections = @{ type = 'dict'; default = @{} }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'adopt') }
-        _job_id = @{ type = 'str' }
-        _spec = @{ type = 'str'; no_log = $true }
-        _code = @{ type = 'str'; no_log = $true }
-        _wait_seconds = @{ type = 'float'; default = 0 }
-        _log_offset = @{ type = 'int'; default = 0 }
     }
     required_if = @(, @('state', 'done', @('executable', 'staging_directory')))
     supports_check_mode = $true
 }
-$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOption))
 
 Invoke-NodeModule -Module $module -Body {
     if ($module.Params._operation -eq 'adopt') {
         # The dump of the run that was taken over moves to where this run expects its own; on one drive that is a
         # rename.
-        $from = Join-Path -Path $module.Params.staging_directory -ChildPath $module.Params.attach
-        $to = Join-Path -Path (New-RunStaging -Root $module.Params.staging_directory -RunId $module.Params.run_id) -ChildPath 'files'
-        $null = [IO.Directory]::CreateDirectory($to)
-        [IO.Directory]::Move((Join-Path -Path $from -ChildPath 'files\database'), (Join-Path -Path $to -ChildPath 'database'))
-        Remove-NodeFolder -Path $from
+        $root = $module.Params.staging_directory
+        $from = @{ Root = $root; RunId = $module.Params.attach }
+        $to = @{ Root = $root; RunId = $module.Params.run_id }
+        $null = New-RunStaging @to
+        $null = [IO.Directory]::CreateDirectory((Get-StagingPath @to -Part 'files'))
+        # A scanner that holds a file of it for a moment is no reason to lose it.
+        Move-NodeFile -Path (Get-StagingPath @from -Part 'dump') -Target (Get-StagingPath @to -Part 'dump') -Seconds 60
+        if (Test-DumpRecord -Staging (Get-StagingPath @from)) {
+            Move-DumpRecord -Staging (Get-StagingPath @from) -Target (Get-StagingPath @to)
+        }
+        # The dump is ours now; what stays here is swept by the next run.
+        try { Remove-NodeFolder -Path (Get-StagingPath @from) }
+        catch { Write-Verbose -Message "the staging folder of $($module.Params.attach) is left behind: $_" }
         return
     }
-    Invoke-NodeJobOperation -Module $module -Job 'WindowJob' -Priority 4
+    Invoke-NodeJobOperation -Module $module -Job 'window_job' -Priority 4
 }

@@ -6,8 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 
@@ -16,6 +14,7 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from maintenance_lease.yml.
         state = @{ type = 'str'; required = $true; choices = @('held', 'released') }
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
@@ -25,6 +24,7 @@ $spec = @{
         controller_host = @{ type = 'str'; default = '' }
         controller_port = @{ type = 'int'; default = 80 }
         controller_url = @{ type = 'str'; default = '' }
+        start_delay = @{ type = 'int'; default = 0 }
         _code = @{ type = 'str'; no_log = $true }
     }
     required_if = @(, @('state', 'held', @(, 'hold_seconds')))
@@ -49,21 +49,25 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
     $lease = Read-NodeLease
     if ($module.Params.state -eq 'held') {
         if ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
-            throw (New-NodeFailure -Reason 'lease_taken' -Message ('The run {0} holds the lease of this node until {1}' -f $lease.run_id, $lease.deadline))
+            throw (New-NodeFailure -Reason 'lease_taken' -Message (
+                    'The run {0} holds the lease of this node until {1}' -f $lease.run_id, $lease.deadline))
         }
         # A service that this run has stopped is not one that was stopped before.
         $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
-        if ($null -ne $order -and $order.prior_state -eq 'Running' -and (Get-ServiceStatus -Name $order.service) -ne 'Running') {
-            $message = "$($order.service) was Running when a lease of this node was taken and is not now; it has to be brought back first"
+        if ($null -ne $order -and $order.prior_state -eq 'Running' -and
+            (Get-ServiceStatus -Name $order.service) -ne 'Running') {
+            $message = "$($order.service) was Running when a lease of this node was taken and is not now; " +
+            'it has to be brought back first'
             throw (New-NodeFailure -Reason 'lease_taken' -Message $message)
         }
         $module.Result['changed'] = $true
         if (-not $module.CheckMode) {
             $folder = Install-NodeCode -Code $module.Params._code
-            $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name -HoldSeconds $module.Params.hold_seconds `
-                -HeartbeatStale $module.Params.heartbeat_stale -ControllerHost $module.Params.controller_host -ControllerPort $module.Params.controller_port `
-                -ControllerUrl $module.Params.controller_url `
-                -GuardScript (Join-Path -Path $folder -ChildPath 'Guard.ps1') -Account $module.Params.guard_account
+            $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name `
+                -HoldSeconds $module.Params.hold_seconds -HeartbeatStale $module.Params.heartbeat_stale `
+                -ControllerHost $module.Params.controller_host -ControllerPort $module.Params.controller_port `
+                -ControllerUrl $module.Params.controller_url -StartDelay $module.Params.start_delay `
+                -GuardScript (Join-Path -Path $folder -ChildPath 'guard.ps1') -Account $module.Params.guard_account
             $module.Result['lease'] = $taken
         }
     }

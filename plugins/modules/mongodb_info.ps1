@@ -6,21 +6,17 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDump
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeMongodump
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
-        dump = @{ type = 'dict'; default = @{} }
-        mongodb_connections = @{ type = 'dict'; default = @{} }
+        # Written by `make docs` from mongodb_info.yml.
+        dump = @{ type = 'dict'; required = $true }
         timeout = @{ type = 'int'; default = 60 }
+        mongodb_connections = @{ type = 'dict'; default = @{} }
         _tool = @{ type = 'str' }
         _probes = @{ type = 'str'; no_log = $true }
     }
@@ -33,6 +29,7 @@ Invoke-NodeModule -Module $module -Body {
     $config = Join-Path -Path $module.Tmpdir -ChildPath 'mongodump.config'
     $probes = ConvertFrom-Json -InputObject $module.Params._probes
     $module.Result['answers'] = @(foreach ($probe in $probes) {
-            Read-MongodumpPrelude -Tool $module.Params._tool -Config $probe.config -ConfigPath $config -ArgumentList @($probe.arguments) -TimeoutSeconds $module.Params.timeout
+            Read-MongodumpPrelude -Tool $module.Params._tool -Config $probe.config -ConfigPath $config `
+                -ArgumentList @($probe.arguments) -TimeoutSeconds $module.Params.timeout
         })
 }

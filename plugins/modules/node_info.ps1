@@ -6,16 +6,10 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDump
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeMongodump
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSchedule
 
 Set-StrictMode -Version 2.0
@@ -23,6 +17,7 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from node_info.yml.
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         folders = @{ type = 'list'; elements = 'str'; default = @() }
         mongodump = @{ type = 'str'; default = '' }
@@ -49,13 +44,14 @@ function Get-Settings {
     $settings.DtdProcessing = [Xml.DtdProcessing]::Prohibit
     $settings.XmlResolver = $null
     try {
-        $reader = [Xml.XmlReader]::Create($Path, $settings)
+        $stream = Open-SharedFile -Path $Path
         try {
+            $reader = [Xml.XmlReader]::Create($stream, $settings)
             $document = New-Object System.Xml.XmlDocument
             $document.XmlResolver = $null
             $document.Load($reader)
         }
-        finally { $reader.Dispose() }
+        finally { $stream.Dispose() }
         if ($document.DocumentElement.Name -cne 'SystemSettings') {
             $answer.error = "its root element is $($document.DocumentElement.Name), not SystemSettings"
             return $answer
@@ -68,7 +64,8 @@ function Get-Settings {
                 $value = [string]$element.InnerText
                 $isSecret = $element.Name -match 'Encrypted$|Password|Secret' -and $value
                 # Connection strings may hold a password in clear text.
-                $answer.sections[$section.Name][$element.Name] = if ($isSecret) { '(redacted)' } else { Hide-Secret -Text $value }
+                $shown = if ($isSecret) { '(redacted)' } else { Hide-Secret -Text $value }
+                $answer.sections[$section.Name][$element.Name] = $shown
             }
         }
     }
@@ -83,11 +80,19 @@ function Get-Settings {
 function Get-FolderFact {
     # What is true of a folder somebody wants to write to; the nearest existing parent tells about rights of creation.
     param([string] $Path)
-    $fact = @{ path = $Path; absolute = ($Path -match '^[A-Za-z]:\\'); drive_exists = $false; exists = $false; is_file = $false; free_bytes = [long]0 }
+    $fact = @{
+        # Case counts: to ignore it, Turkish makes another letter of I.
+        path = $Path; absolute = ($Path -cmatch '^[A-Za-z]:\\')
+        drive_exists = $false; exists = $false; is_file = $false
+        free_bytes = [long]0; volume = ''
+    }
     if ($fact.absolute) {
-        $drive = New-Object System.IO.DriveInfo $Path.Substring(0, 1)
-        $fact.drive_exists = $drive.IsReady
-        if ($drive.IsReady) { $fact.free_bytes = [long]$drive.AvailableFreeSpace }
+        $fact.drive_exists = [IO.Directory]::Exists($Path.Substring(0, 3))
+        # Of its own volume: one may be mounted in a folder.
+        if ($fact.drive_exists) {
+            $fact.free_bytes = [long](Get-FreeByte -Path $Path)
+            $fact.volume = Get-FolderVolume -Path $Path
+        }
         $fact.exists = [IO.Directory]::Exists($Path)
         $fact.is_file = [IO.File]::Exists($Path)
     }
@@ -103,6 +108,29 @@ function Get-WindowsVersion {
         ($names | ForEach-Object { [string]$key.GetValue($_, '0') }) -join '.'
     }
     finally { $key.Dispose() }
+}
+
+function Get-RecordingPolicy {
+    # Which group policies have Windows record what PowerShell does, by the names of their registry keys. Those of the
+    # machine: they count for every account.
+    $policies = @{
+        ModuleLogging = 'EnableModuleLogging'
+        ScriptBlockLogging = 'EnableScriptBlockLogging'
+        ScriptBlockInvocationLogging = 'EnableScriptBlockInvocationLogging'
+        Transcription = 'EnableTranscripting'
+    }
+    foreach ($policy in @($policies.Keys | Sort-Object)) {
+        # The log of invocations is an option of the log of script blocks.
+        $name = $policy.Replace('Invocation', '')
+        try {
+            $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey(
+                "SOFTWARE\Policies\Microsoft\Windows\PowerShell\$name")
+            if ($null -eq $key) { continue }
+            try { if ([string]$key.GetValue($policies[$policy], '0') -eq '1') { $policy } }
+            finally { $key.Dispose() }
+        }
+        catch { Write-Verbose -Message "${policy}: $_" }
+    }
 }
 
 function Get-RebootSign {
@@ -157,8 +185,13 @@ function Get-MongodumpFact {
     $answer = @{ path = ''; version = ''; problem = '' }
     $own = if ($Overrides.sections.ContainsKey('Controller')) { $Overrides.sections['Controller'] } else { @{} }
     $says = @{}
-    foreach ($name in @('ControllerEnabled', 'EmbeddedMongoDBEnabled')) { $says[$name] = if ($own.ContainsKey($name)) { ([string]$own[$name]).Trim() } else { '' } }
-    if (-not $module.Params.mongodump -and ($says.ControllerEnabled -eq 'False' -or $says.EmbeddedMongoDBEnabled -eq 'True')) { return $answer }
+    foreach ($name in @('ControllerEnabled', 'EmbeddedMongoDBEnabled')) {
+        $says[$name] = if ($own.ContainsKey($name)) { ([string]$own[$name]).Trim() } else { '' }
+    }
+    if (-not $module.Params.mongodump -and
+        ($says.ControllerEnabled -eq 'False' -or $says.EmbeddedMongoDBEnabled -eq 'True')) {
+        return $answer
+    }
     try {
         $found = Find-Mongodump -Path $module.Params.mongodump -BinFolder $BinFolder
         $answer.path = $found.path
@@ -178,7 +211,8 @@ Invoke-NodeModule -Module $module -Body {
         $key.Dispose()
     }
     # What the service manager starts is the installation; the registry only helps where there is no service.
-    $bin = if ($service.executable) { [IO.Path]::GetDirectoryName($service.executable) } else { $registry.LastInstallDir.TrimEnd('\') }
+    $bin = if ($service.executable) { [IO.Path]::GetDirectoryName($service.executable) }
+    else { $registry.LastInstallDir.TrimEnd('\') }
     $executable = if ($bin) { Join-Path -Path $bin -ChildPath 'AlteryxService.exe' } else { '' }
     $overrides = Get-Settings -Path (Join-Path -Path $programData -ChildPath 'Alteryx\RuntimeSettings.xml')
     $defaults = if ($bin) { Get-Settings -Path (Join-Path -Path $bin -ChildPath 'RuntimeData\RuntimeSettings.xml') }
@@ -186,14 +220,18 @@ Invoke-NodeModule -Module $module -Body {
 
     $databaseFolder = ''
     foreach ($settings in @($overrides, $defaults)) {
-        if (-not $databaseFolder -and $settings.sections.ContainsKey('Controller') -and $settings.sections.Controller.ContainsKey('EmbeddedMongoDBRootPath')) {
+        if (-not $databaseFolder -and $settings.sections.ContainsKey('Controller') -and
+            $settings.sections.Controller.ContainsKey('EmbeddedMongoDBRootPath')) {
             $databaseFolder = [string]$settings.sections.Controller.EmbeddedMongoDBRootPath
         }
     }
-    $database = @{ folder = $databaseFolder; exists = $false; bytes = [long]0 }
+    $database = @{ folder = $databaseFolder; exists = $false; bytes = [long]0; skipped = @(); skipped_count = [long]0 }
     if ($databaseFolder) {
         $database.exists = [IO.Directory]::Exists($databaseFolder)
-        $database.bytes = Get-FolderByteCount -Path $databaseFolder
+        if ($database.exists) {
+            $size = Get-FolderSize -Path $databaseFolder
+            foreach ($name in @($size.Keys)) { $database[$name] = $size[$name] }
+        }
     }
 
     $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
@@ -229,8 +267,18 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['schedules_left'] = [string](Read-ScheduleRecord)
     $module.Result['cluster_resource'] = [string](Get-ClusterResource -Service $module.Params.service_name)
     $module.Result['reboot_pending'] = @(Get-RebootSign)
-    $module.Result['trust'] = @(foreach ($folder in (Get-StateFolder), (Get-CodeFolder)) { Get-FolderDistrust -Path $folder })
+    $module.Result['recorded_by'] = @(Get-RecordingPolicy)
+    $module.Result['trust'] = @(foreach ($folder in (Get-StateFolder), (Get-CodeFolder)) {
+            Get-FolderDistrust -Path $folder
+        })
     $url = $module.Params.health_url
     $module.Result['health'] = @{ url = $url; answer = $(if ($url) { Get-UrlAnswer -Url $url } else { '' }) }
-    $module.Result['lease'] = if ($null -ne $lease) { @{ run_id = [string]$lease.run_id; prior_state = [string]$lease.prior_state; deadline = [string]$lease.deadline } } else { $null }
+    $module.Result['lease'] = if ($null -ne $lease) {
+        @{
+            run_id = [string]$lease.run_id
+            prior_state = [string]$lease.prior_state
+            deadline = [string]$lease.deadline
+        }
+    }
+    else { $null }
 }

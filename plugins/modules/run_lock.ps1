@@ -6,12 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
@@ -21,14 +15,17 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
-        state = @{ type = 'str'; required = $true; choices = @('acquired', 'released', 'recovered') }
+        # Written by `make docs` from run_lock.yml.
+        state = @{ type = 'str'; required = $true; choices = @('acquired', 'released', 'recovered', 'inspected') }
         run_id = @{ type = 'str'; required = $true }
         holder = @{ type = 'str'; default = 'unknown' }
         stale_seconds = @{ type = 'int'; default = 180 }
         foreign_job = @{ type = 'str'; choices = @('refuse', 'wait', 'take_over', 'cancel'); default = 'refuse' }
         staging_directory = @{ type = 'str' }
+        try_folders = @{ type = 'list'; elements = 'str'; default = @() }
         window_over = @{ type = 'bool'; default = $false }
         judged = @{ type = 'str'; default = '' }
+        log_directory = @{ type = 'str'; default = '' }
         wait_timeout = @{ type = 'int'; default = 1800 }
         _wait_seconds = @{ type = 'float'; default = 0 }
     }
@@ -37,7 +34,10 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 $runId = $module.Params.run_id
+$predicts = $module.CheckMode -or $module.Params.state -eq 'inspected'
 $did = New-Object System.Collections.ArrayList
+$leftBehind = New-Object System.Collections.ArrayList
+$logs = New-Object System.Collections.ArrayList
 
 function Get-ForeignJob {
     @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId })
@@ -48,23 +48,26 @@ function Resolve-ForeignJob {
     $waiting = New-Object System.Collections.ArrayList
     if ($module.Params.foreign_job -eq 'wait') {
         $watch = [Diagnostics.Stopwatch]::StartNew()
-        while (@(Get-ForeignJob).Count -gt 0 -and $watch.Elapsed.TotalSeconds -lt $module.Params._wait_seconds) { Start-Sleep -Milliseconds 500 }
+        while (@(Get-ForeignJob).Count -gt 0 -and $watch.Elapsed.TotalSeconds -lt $module.Params._wait_seconds) {
+            Start-Sleep -Milliseconds 500
+        }
     }
     foreach ($job in @(Get-ForeignJob)) {
         $what = '{0} of the run {1} ({2}, process {3})' -f $job.job, $job.run_id, $job.phase, $job.process_id
         switch ($module.Params.foreign_job) {
             'wait' { $null = $waiting.Add($what) }
             'take_over' {
-                if ($job.job -ne 'WindowJob') { $null = $waiting.Add($what) }
-                elseif (-not $module.CheckMode) { $module.Result['adopted'] = Move-LeaseToRun -From $job.run_id }
+                if ($job.job -ne 'window_job') { $null = $waiting.Add($what) }
+                elseif (-not $predicts) { $module.Result['adopted'] = Move-LeaseToRun -From $job.run_id }
             }
             'cancel' {
                 $module.Result['changed'] = $true
-                if ($module.CheckMode) { $null = $did.Add("would end the job $what") }
+                if ($predicts) { $null = $did.Add("would end the job $what") }
                 elseif (Stop-NodeJob -Id $job.id) { $null = $did.Add("ended the job $what") }
             }
             default {
-                throw (New-NodeFailure -Reason 'foreign_job_alive' -Detail $job -Message "A job of a dead run lives on this node: $what")
+                throw (New-NodeFailure -Reason 'foreign_job_alive' -Detail $job -Message (
+                        "A job of a dead run lives on this node: $what"))
             }
         }
     }
@@ -85,8 +88,13 @@ function Assert-NoWindow {
     # What a worker or UI node itself knows of the run that has stopped it: nothing, while that works on the
     # controller. Its guard knows when it is over.
     param($Lease, [string] $Status)
-    if ($module.Params.window_over -or $module.Params.foreign_job -eq 'cancel' -or -not [string]$Lease.controller_host) { return }
-    if ([string]$Lease.boot -cne (Get-BootIdentity) -or (Get-MonotonicSecond) -ge [double]$Lease.deadline_monotonic) { return }
+    if ($module.Params.window_over -or $module.Params.foreign_job -eq 'cancel' -or
+        -not [string]$Lease.controller_host) {
+        return
+    }
+    if ([string]$Lease.boot -cne (Get-BootIdentity) -or (Get-MonotonicSecond) -ge [double]$Lease.deadline_monotonic) {
+        return
+    }
     $message = '{0} on this node is {1}: the run {2} on {3} holds it for its window, until {4} at the latest. ' +
     'Only {3} knows whether that run is still alive'
     throw (New-NodeFailure -Reason 'window_open' -Message (
@@ -100,12 +108,18 @@ function Resolve-Lease {
     if (-not (Test-LeaseRemains) -or ($null -ne $lease -and [string]$lease.run_id -ceq $runId)) { return $true }
     if ($null -ne $lease) { Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service)) }
     $module.Result['changed'] = $true
-    if ($module.CheckMode) {
-        $null = $did.Add('would resolve the lease of a dead run')
+    $dead = if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }
+    if ($predicts) {
+        if ($null -ne $lease -and [string]$lease.prior_state -eq 'Running') {
+            $status = Get-ServiceStatus -Name ([string]$lease.service)
+            if ($status -ne 'Running') {
+                $null = $did.Add("would start $($lease.service), which $dead has left $status")
+            }
+        }
+        $null = $did.Add("would release the lease of $dead")
         return $true
     }
     # A lease that cannot be read is not forgotten: what was there before also stands in the task of its guard.
-    $dead = if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }
     $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
     if (-not (Restore-DeadService -Order $order -Dead $dead)) { return $false }
     $null = Remove-NodeLease
@@ -150,21 +164,50 @@ function Get-Distrust {
     }
 }
 
+function Remove-Rest {
+    # One thing that dead runs have left. What cannot be removed (a file of it is open, or denied) is said and tried
+    # again by the next run; it keeps no run from its work. A prediction says what would be removed.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'looks at check mode itself')]
+    param([string] $What, [string] $Path, [scriptblock] $Remove)
+    if (-not $predicts) {
+        try { & $Remove }
+        catch {
+            # Not a matter of files: whoever did not answer may still have the task.
+            if ((Get-NodeFailure -ErrorRecord $_).reason -ne 'unexpected') { throw }
+            $why = $_.Exception.GetBaseException().Message
+            $next = 'remove it by hand if the next run cannot either'
+            $null = $leftBehind.Add("$Path of a dead run is left behind, $next`: $why")
+            return
+        }
+    }
+    $module.Result['changed'] = $true
+    $verb = if ($predicts) { 'would remove' } else { 'removed' }
+    $null = $did.Add("$verb $What")
+}
+
 function Remove-Leftover {
     # Folders of jobs that are dead; a taken-over window job is alive or its result is still wanted.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'looks at check mode itself')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'looks at check mode itself')]
     param()
-    foreach ($job in @(Get-NodeJob | Where-Object { -not $_.alive -and $_.run_id -cne $runId -and $_.run_id -cne $module.Result['adopted'] })) {
-        $module.Result['changed'] = $true
-        if (-not $module.CheckMode) { Remove-NodeJob -Id $job.id }
-        $null = $did.Add("removed the rest of the job $($job.id)")
+    $kept = @($runId, $module.Result['adopted'])
+    foreach ($job in @(Get-NodeJob | Where-Object { -not $_.alive -and $kept -cnotcontains $_.run_id })) {
+        $path = Join-Path -Path (Get-StateFolder) -ChildPath "jobs\$($job.id)"
+        $but = if ([IO.File]::Exists("$path\job.log")) { ', except for its log' }
+        Remove-Rest -What "the rest of the job $($job.id)$but" -Path $path -Remove {
+            $log = Save-NodeJobLog -Id $job.id
+            if ($null -ne $log) {
+                $log.run_id = $job.run_id
+                $null = $logs.Add($log)
+            }
+            Remove-NodeJob -Id $job.id
+        }
     }
     # What a writer that was killed in the middle has not renamed or removed. Nobody else writes: the lock is ours, no
     # job lives, no guard is left.
     foreach ($file in @(Get-StateRest)) {
-        $module.Result['changed'] = $true
-        if (-not $module.CheckMode) { [IO.File]::Delete($file) }
-        $null = $did.Add("removed $file")
+        Remove-Rest -What $file -Path $file -Remove { [IO.File]::Delete($file) }
     }
 }
 
@@ -175,7 +218,8 @@ function Get-StateRest {
 }
 
 function Set-ServicePending {
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '', Justification = 'fills the result')]
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'fills the result')]
     param()
     $why = if ($module.Result['problem']) { " ($($module.Result['problem']))" } else { '' }
     $module.Result['pending'] = @("the start of the service that a dead run has left down$why")
@@ -184,7 +228,8 @@ function Set-ServicePending {
 }
 
 function Get-LockProblem {
-    # Takes the lock of this run. Returns a failure when it cannot be written (a full drive); throws when another run has it.
+    # Takes the lock of this run. Returns a failure when it cannot be written (a full drive); throws
+    # when another run has it.
     try { New-RunLock -RunId $runId -Holder $module.Params.holder -StaleSeconds $module.Params.stale_seconds }
     catch {
         $failure = Get-NodeFailure -ErrorRecord $_
@@ -197,11 +242,13 @@ function Clear-DeadRun {
     # Everything dead runs have left. Fills pending: what has to be waited for first, and of which kind it is.
     param($Lock, $Blocked)
     if ($null -ne $Blocked) {
-        # What stands in these files is not believed or cannot be changed, so the arguments of the guard decide: nobody but
-        # an administrator can have written those.
+        # What stands in these files is not believed or cannot be changed, so the arguments of the guard decide: nobody
+        # but an administrator can have written those.
         $lease = Read-NodeLease
-        if ($null -ne $lease) { Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service)) }
-        if (-not $module.CheckMode -and -not (Restore-DeadService -Order (Get-GuardOrder) -Dead 'a dead run')) {
+        if ($null -ne $lease) {
+            Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service))
+        }
+        if (-not $predicts -and -not (Restore-DeadService -Order (Get-GuardOrder) -Dead 'a dead run')) {
             Set-ServicePending
             return
         }
@@ -217,15 +264,19 @@ function Clear-DeadRun {
         return
     }
     Remove-Leftover
-    if ($module.Params.state -eq 'recovered' -and $null -ne $Lock -and -not $Lock.fresh) {
+    if ($module.Params.state -ne 'acquired' -and $null -ne $Lock -and -not $Lock.fresh) {
         $module.Result['changed'] = $true
-        $null = $did.Add("removed the stale lock of the run $($Lock.run_id) of $($Lock.holder)")
+        $verb = if ($predicts) { 'would remove' } else { 'removed' }
+        $null = $did.Add("$verb the stale lock of the run $($Lock.run_id) of $($Lock.holder)")
     }
     if ($module.Params.staging_directory) {
-        foreach ($folder in @(Get-StaleStaging -Root $module.Params.staging_directory -RunId @($runId, $module.Result['adopted']))) {
-            $module.Result['changed'] = $true
-            if (-not $module.CheckMode) { Remove-NodeFolder -Path $folder }
-            $null = $did.Add("removed $folder")
+        $stale = @(Get-StaleStaging -Root $module.Params.staging_directory -RunId @($runId, $module.Result['adopted']))
+        # A dump that an outage has paid for is archived first.
+        $module.Result['unarchived'] = @(
+            $stale | Where-Object { Test-DumpRecord -Staging $_ } | ForEach-Object { [IO.Path]::GetFileName($_) })
+        foreach ($folder in $stale) {
+            if (Test-DumpRecord -Staging $folder) { continue }
+            Remove-Rest -What $folder -Path $folder -Remove { Remove-NodeFolder -Path $folder }
         }
     }
 }
@@ -233,6 +284,7 @@ function Clear-DeadRun {
 Invoke-NodeModule -Module $module -Body {
     $module.Result['adopted'] = ''
     $module.Result['inherited'] = ''
+    $module.Result['unarchived'] = @()
     $module.Result['pending'] = @()
     $module.Result['pending_reason'] = ''
     $module.Result['problem'] = ''
@@ -245,14 +297,14 @@ Invoke-NodeModule -Module $module -Body {
     $ours = $null -ne $lock -and $lock.run_id -ceq $runId
     if ($module.Params.state -eq 'released') {
         $module.Result['changed'] = $ours
-        if ($ours -and -not $module.CheckMode) { $null = Remove-RunLock -RunId $runId }
+        if ($ours -and -not $predicts) { $null = Remove-RunLock -RunId $runId }
     }
     else {
         if ($null -ne $lock -and $lock.fresh -and -not $ours) { throw (New-LockFailure -Lock $lock) }
         # The lock before anything is decided or cleaned up, so that of two runs only one does. Recovery holds it
         # while it works; a node without a state folder has nothing to recover.
         $keep = $module.Params.state -eq 'acquired'
-        $take = -not $module.CheckMode -and ($keep -or [IO.Directory]::Exists((Get-StateFolder)))
+        $take = -not $predicts -and ($keep -or [IO.Directory]::Exists((Get-StateFolder)))
         if ($keep) { $module.Result['changed'] = -not $ours }
         try {
             # What must not be believed is not written to either. Without a lock only the service is looked after.
@@ -260,6 +312,10 @@ Invoke-NodeModule -Module $module -Body {
             $take = $take -and $null -eq $blocked
             if ($take) { $blocked = Get-LockProblem }
             Clear-DeadRun -Lock $lock -Blocked $blocked
+            # Before anything is stopped, and only by whoever holds the lock: a trial writes.
+            if ($keep -and -not $predicts -and $module.Result['pending'].Count -eq 0) {
+                foreach ($folder in $module.Params.try_folders) { Assert-FolderWritable -Path $folder }
+            }
         }
         catch {
             # A call that fails holds nothing it did not hold before.
@@ -268,5 +324,8 @@ Invoke-NodeModule -Module $module -Body {
         }
         finally { if ($take -and -not $keep) { $null = Remove-RunLock -RunId $runId } }
     }
+    if ($module.Params.state -eq 'inspected') { $module.Result['changed'] = $false }
     $module.Result['did'] = $did.ToArray()
+    $module.Result['left_behind'] = $leftBehind.ToArray()
+    $module.Result['logs'] = $logs.ToArray()
 }

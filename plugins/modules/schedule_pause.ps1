@@ -6,9 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSchedule
 
 Set-StrictMode -Version 2.0
@@ -16,14 +13,15 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from schedule_pause.yml.
         state = @{ type = 'str'; required = $true; choices = @('paused', 'resumed') }
         run_id = @{ type = 'str'; required = $true }
-        # Both stay on the control node.
         api = @{ type = 'dict' }
         paused = @{ type = 'list'; elements = 'dict'; default = @() }
         timeout = @{ type = 'int'; default = 600 }
         _operation = @{ type = 'str'; required = $true; choices = @('read', 'write') }
-        _record = @{ type = 'str'; default = '' }
+        # As long as there are schedules: too long for the event log, into which Ansible would write it.
+        _record = @{ type = 'str'; default = ''; no_log = $true }
     }
     supports_check_mode = $true
 }

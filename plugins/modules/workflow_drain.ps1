@@ -6,9 +6,6 @@
 
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 
 Set-StrictMode -Version 2.0
@@ -16,6 +13,7 @@ $ErrorActionPreference = 'Stop'
 
 $spec = @{
     options = @{
+        # Written by `make docs` from workflow_drain.yml.
         bin_folder = @{ type = 'str'; required = $true }
         run_id = @{ type = 'str' }
         timeout = @{ type = 'int'; default = 3600 }

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""C# sources as text: comments blanked, and texts too where only code counts, so that a pattern meets nothing but code."""
+"""C# sources as text: comments blanked, and texts too where only code counts, so that a pattern
+meets nothing but code."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import downloads
+from tests.lab import downloads, engine
 
 
 @cache
 def pwsh() -> Path:
     """A pwsh for this machine: the lab's, else one that is installed; skips the test where there is none."""
     try:
-        return downloads.linux_pwsh()
-    except downloads.DownloadError as error:
+        return engine.linux_pwsh()
+    except engine.EngineError as error:
         installed = shutil.which("pwsh")
         if not installed:
             pytest.skip(f"no PowerShell for the static checks: {error}")
@@ -40,6 +40,8 @@ def script_analyzer() -> Path:
 def run(script: Path, *arguments: Path | str, timeout: int = 240) -> str:
     """Run a script file and return what it printed; its error output is the failure's text."""
     command = [pwsh(), "-NoProfile", "-NonInteractive", "-File", script, *arguments]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, capture_output=True, check=False, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, f"{script.name} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# PSScriptAnalyzer with the Windows PowerShell 5.1 profiles over a list of files, in one process: the profiles alone take
-# seconds to load. Reads JSON (paths, ignored_types), writes a JSON list of findings.
+# PSScriptAnalyzer with the Windows PowerShell 5.1 profiles over a list of files, in one process: the profiles alone
+# take seconds to load. Reads JSON (paths, ignored_types), writes a JSON list of findings.
 param([string] $Module, [string] $InputFile, [string] $OutputFile)
 
 Set-StrictMode -Version 2.0
@@ -23,9 +23,22 @@ $settings = @{
         PSUseCompatibleTypes = @{ Enable = $true; TargetProfiles = $profiles; IgnoreTypes = @($request.ignored_types) }
     }
 }
+function Get-Record {
+    # The rules of PSScriptAnalyzer run at the same time and share tables without a lock, so on a busy machine it throws
+    # a NullReferenceException now and then. Such a file is analysed again, and the output says so.
+    param([string] $Path)
+    for ($attempt = 1; ; $attempt++) {
+        try { return @(Invoke-ScriptAnalyzer -Path $Path -Settings $settings) }
+        catch [NullReferenceException] {
+            if ($attempt -eq 3) { throw }
+            [Console]::Out.WriteLine("PSScriptAnalyzer failed at ${Path}: $_")
+        }
+    }
+}
+
 $found = New-Object System.Collections.Generic.List[object]
 foreach ($file in @($request.paths)) {
-    foreach ($record in @(Invoke-ScriptAnalyzer -Path $file -Settings $settings)) {
+    foreach ($record in @(Get-Record -Path $file)) {
         $found.Add([ordered]@{ path = $file; line = $record.Line; rule = $record.RuleName; text = $record.Message })
     }
 }

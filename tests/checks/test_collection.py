@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection as a whole: documentation for every module, argument specs that tell the truth, licence headers, a clean artifact."""
+"""The collection as a whole: documentation for every module, argument specs that tell the truth, licence
+headers, a clean artifact."""
 
 from __future__ import annotations
 
@@ -17,7 +18,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_builder._target_scripts import introspect
+from bindep.depends import Depends
+from packaging.requirements import Requirement
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _recipients
 from tests.checks import sources
 from tests.collection_link import link_collection
 
@@ -29,6 +34,10 @@ SHIPPED = {
     "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md",
     "changelogs", "docs", "extensions", "inventory", "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
+REQUIRED = {
+    "CHANGELOG.rst", "LICENSE", "README.md", "changelogs/changelog.yaml", "meta/ee-bindep.txt",
+    "meta/ee-requirements.txt", "meta/execution-environment.yml", "meta/runtime.yml",
+}  # fmt: skip
 NEVER_SHIPPED = re.compile(r"(^|/)(\.[^/]+|__pycache__|lab\.yml|[^/]+\.(pyc|exe|dll|zip|log|retry|key|pem))(/|$)")
 # Ansible takes these out of results, or changes them.
 RESERVED = {"ansible_facts", "deprecations", "exception", "invocation", "skipped", "unreachable", "warnings"}
@@ -39,14 +48,25 @@ ROLES = sources.ROOT / "roles"
 
 def stems(folder: Path, *suffixes: str) -> set[str]:
     """Names of the plugins in a folder, by the suffix of their files."""
-    return {path.stem for path in sources.project_files() if path.parent == folder and path.suffix in suffixes and path.stem != "__init__"}
+    return {
+        path.stem
+        for path in sources.project_files()
+        if path.parent == folder and path.suffix in suffixes and path.stem != "__init__"
+    }
 
 
 def ansible(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's programs with this checkout as the only place for collections."""
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(link_collection()), "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run(
-        [BIN / program, *arguments], env=environment, cwd=sources.ROOT, capture_output=True, check=False, text=True, timeout=180, stdin=subprocess.DEVNULL
+        [BIN / program, *arguments],
+        env=environment,
+        cwd=sources.ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=180,
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -73,24 +93,27 @@ def documentation_problems(name: str, doc: dict[str, Any]) -> list[str]:
     else:
         if not isinstance(examples, list) or not all(isinstance(task, dict) for task in examples):
             problems.append(f"{name}: EXAMPLES is no list of tasks")
-        elif f"{COLLECTION}.{name}" not in {key for task in _tasks(examples) for key in task}:
+        elif f"{COLLECTION}.{name}" not in {key for task in sources.tasks(examples) for key in task}:
             problems.append(f"{name}: no example calls {COLLECTION}.{name}")
     if not isinstance(doc.get("return"), dict):
         problems.append(f"{name}: RETURN is missing")
     else:
-        problems += [f"{name}: RETURN has {key}, which Ansible keeps for itself" for key in sorted(RESERVED & doc["return"].keys())]
+        problems += [
+            f"{name}: RETURN has {key}, which Ansible keeps for itself"
+            for key in sorted(RESERVED & doc["return"].keys())
+        ]
     body = doc.get("doc") or {}
-    problems += [f"{name}: DOCUMENTATION lacks {key}" for key in ("short_description", "description", "author", "version_added") if not body.get(key)]
-    problems += [f"{name}: option {key} has no description" for key, option in (body.get("options") or {}).items() if not option.get("description")]
+    problems += [
+        f"{name}: DOCUMENTATION lacks {key}"
+        for key in ("short_description", "description", "author", "version_added")
+        if not body.get(key)
+    ]
+    problems += [
+        f"{name}: option {key} has no description"
+        for key, option in (body.get("options") or {}).items()
+        if not option.get("description")
+    ]
     return problems
-
-
-def _tasks(entries: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    for entry in entries:
-        yield entry
-        for key in ("tasks", "block", "rescue", "always"):
-            if isinstance(entry.get(key), list):
-                yield from _tasks(entry[key])
 
 
 def test_every_module_and_action_has_documentation() -> None:
@@ -105,8 +128,12 @@ def test_documentation_parses_and_is_complete() -> None:
     done = ansible("ansible-doc", "--type", "module", "--json", *(f"{COLLECTION}.{name}" for name in names))
     assert done.returncode == 0, done.stderr
     docs = json.loads(done.stdout)
-    problems = [f"{name}: ansible-doc does not find it: {done.stderr}" for name in names if f"{COLLECTION}.{name}" not in docs]
-    problems += [problem for name in names for problem in documentation_problems(name, docs.get(f"{COLLECTION}.{name}", {}))]
+    problems = [
+        f"{name}: ansible-doc does not find it: {done.stderr}" for name in names if f"{COLLECTION}.{name}" not in docs
+    ]
+    problems += [
+        problem for name in names for problem in documentation_problems(name, docs.get(f"{COLLECTION}.{name}", {}))
+    ]
     assert not problems, "\n".join(problems)
 
 
@@ -118,30 +145,53 @@ def test_planted_documentation_faults_are_found() -> None:
         "plugins/action/b.py has no module file of its name",
     ]
     assert len(documentation_problems("a", {})) == 6
-    body = {"short_description": "s", "description": ["d"], "author": ["x"], "version_added": "0.1.0", "options": {"b": {"description": "d"}}}
+    body = {
+        "short_description": "s",
+        "description": ["d"],
+        "author": ["x"],
+        "version_added": "0.1.0",
+        "options": {"b": {"description": "d"}},
+    }
     good = {"examples": f"- name: A\n  {COLLECTION}.a:\n", "return": {}, "doc": body}
     assert documentation_problems("a", good) == []
-    assert documentation_problems("a", {**good, "return": {"warnings": {}}}) == ["a: RETURN has warnings, which Ansible keeps for itself"]
+    assert documentation_problems("a", {**good, "return": {"warnings": {}}}) == [
+        "a: RETURN has warnings, which Ansible keeps for itself"
+    ]
     assert documentation_problems("a", {**good, "examples": "a: ["})[0].startswith("a: EXAMPLES is no YAML")
-    assert documentation_problems("a", {**good, "doc": {**body, "options": {"b": {}}}}) == ["a: option b has no description"]
+    assert documentation_problems("a", {**good, "doc": {**body, "options": {"b": {}}}}) == [
+        "a: option b has no description"
+    ]
 
 
 # --- roles ----------------------------------------------------------------------------------------------------------
 
 
-def role_problems(role: str, entry_points: dict[str, Any], defaults: dict[str, Any], variables: dict[str, Any]) -> list[str]:
+def role_problems(
+    role: str, entry_points: dict[str, Any], defaults: dict[str, Any], variables: dict[str, Any]
+) -> list[str]:
     """Where a role's argument specs, defaults and variables contradict each other or the naming rule."""
-    options = {name: spec for entry in entry_points.values() for name, spec in ((entry or {}).get("options") or {}).items()}
+    options = {
+        name: spec for entry in entry_points.values() for name, spec in ((entry or {}).get("options") or {}).items()
+    }
     promised = {name: spec["default"] for name, spec in options.items() if "default" in spec}
     public = {name: value for name, value in defaults.items() if not name.startswith("__")}
-    problems = [f"{role}: {name} does not begin with {role}_" for name in sorted({*options, *public}) if not name.startswith(f"{role}_")]
+    problems = [
+        f"{role}: {name} does not begin with {role}_"
+        for name in sorted({*options, *public})
+        if not name.startswith(f"{role}_")
+    ]
     problems += [
         f"{role}: {name} is internal and does not begin with __{role}_"
         for name in sorted({*variables, *(set(defaults) - set(public))})
         if not name.startswith((f"__{role}_", f"{role}_"))
     ]
-    problems += [f"{role}: {name} is in defaults/main.yml but in no argument spec" for name in sorted(set(public) - set(options))]
-    problems += [f"{role}: {name} has a default in the argument spec but none in defaults/main.yml" for name in sorted(set(promised) - set(public))]
+    problems += [
+        f"{role}: {name} is in defaults/main.yml but in no argument spec" for name in sorted(set(public) - set(options))
+    ]
+    problems += [
+        f"{role}: {name} has a default in the argument spec but none in defaults/main.yml"
+        for name in sorted(set(promised) - set(public))
+    ]
     unsaid = sorted(set(public) & set(options) - set(promised))
     problems += [f"{role}: {name} has a default in defaults/main.yml but none in the argument spec" for name in unsaid]
     problems += [
@@ -149,25 +199,37 @@ def role_problems(role: str, entry_points: dict[str, Any], defaults: dict[str, A
         for name in sorted(set(public) & set(promised))
         if (type(public[name]), public[name]) != (type(promised[name]), promised[name])
     ]
-    problems += [f"{role}: {name} has no description" for name, spec in sorted(options.items()) if not spec.get("description")]
-    problems += [f"{role}: {name} is required and has a default" for name, spec in sorted(options.items()) if spec.get("required") and "default" in spec]
+    problems += [
+        f"{role}: {name} has no description" for name, spec in sorted(options.items()) if not spec.get("description")
+    ]
+    problems += [
+        f"{role}: {name} is required and has a default"
+        for name, spec in sorted(options.items())
+        if spec.get("required") and "default" in spec
+    ]
     return problems
 
 
 def _load(path: Path) -> dict[str, Any]:
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    loaded = sources.load_yaml(path)
     return loaded if isinstance(loaded, dict) else {}
 
 
 def test_roles_say_what_they_take() -> None:
-    roles = {path.relative_to(ROLES).parts[0] for path in sources.project_files() if path.is_relative_to(ROLES) and path.parent != ROLES}
+    roles = {
+        path.relative_to(ROLES).parts[0]
+        for path in sources.project_files()
+        if path.is_relative_to(ROLES) and path.parent != ROLES
+    }
     problems = []
     for role in sorted(roles):
         folder = ROLES / role
         if not (folder / "meta" / "argument_specs.yml").is_file():
             problems.append(f"{role}: meta/argument_specs.yml is missing")
         specs = _load(folder / "meta" / "argument_specs.yml").get("argument_specs") or {}
-        problems += role_problems(role, specs, _load(folder / "defaults" / "main.yml"), _load(folder / "vars" / "main.yml"))
+        problems += role_problems(
+            role, specs, _load(folder / "defaults" / "main.yml"), _load(folder / "vars" / "main.yml")
+        )
     assert not problems, "\n".join(problems)
 
 
@@ -240,23 +302,46 @@ def unwanted(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if name.split("/")[0] not in SHIPPED or NEVER_SHIPPED.search(name))
 
 
-def test_artifact_holds_nothing_it_should_not(tmp_path: Path) -> None:
-    if not (sources.ROOT / "README.md").is_file():
-        pytest.skip("README.md, which galaxy.yml names, is not there yet")
-    done = ansible("ansible-galaxy", "collection", "build", "--output-path", tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (artifact,) = tmp_path.glob("*.tar.gz")
+def test_artifact_holds_what_it_should_and_nothing_else(artifact: Path) -> None:
     with tarfile.open(artifact) as tar:
         members = tar.getmembers()
-    assert unwanted(member.name for member in members if member.name) == []
+    names = {member.name for member in members if member.name}
+    assert unwanted(names) == []
+    assert REQUIRED - names == set()
     assert [member.name for member in members if member.issym() or member.islnk()] == []
     assert [member.name for member in members if member.size > 400_000] == []
-    assert {"LICENSE", "README.md", "meta/runtime.yml"} <= {member.name for member in members}
+
+
+def test_execution_environment_files_say_what_the_control_node_needs() -> None:
+    python, system = introspect.process_collection(str(sources.ROOT))
+    assert {Requirement(line).name for line in python} == {"pywinrm", "cryptography"}
+    # The same line in the message that says what is missing.
+    (cryptography,) = [line for line in python if line.startswith("cryptography")]
+    assert f"pip install '{cryptography}'" == _recipients.PIP_LINE
+    rules = Depends("\n".join(system))
+    assert [rule[0] for rule in rules.active_rules(["platform:rpm"])] == ["krb5-workstation"]
+    assert {"gcc", "krb5-devel"} <= {rule[0] for rule in rules.active_rules(["platform:rpm", "compile"])}
 
 
 def test_planted_artifact_entries_are_found() -> None:
-    names = ["plugins/modules/x.ps1", "tests/x.py", ".lab/x", "inventory/lab.yml", "plugins/__pycache__", "Makefile", "playbooks/ansible.cfg", "docs/a.log"]
-    assert unwanted(names) == [".lab/x", "Makefile", "docs/a.log", "inventory/lab.yml", "plugins/__pycache__", "tests/x.py"]
+    names = [
+        "plugins/modules/x.ps1",
+        "tests/x.py",
+        ".lab/x",
+        "inventory/lab.yml",
+        "plugins/__pycache__",
+        "Makefile",
+        "playbooks/ansible.cfg",
+        "docs/a.log",
+    ]
+    assert unwanted(names) == [
+        ".lab/x",
+        "Makefile",
+        "docs/a.log",
+        "inventory/lab.yml",
+        "plugins/__pycache__",
+        "tests/x.py",
+    ]
 
 
 def test_changelog_is_valid() -> None:

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every C# source that runs on a node compiles as C# 5 against .NET Framework assemblies, as Windows PowerShell 5.1 compiles it."""
+"""Every C# source that runs on a node compiles as C# 5 against .NET Framework assemblies, as Windows
+PowerShell 5.1 compiles it."""
 
 from __future__ import annotations
 
@@ -26,7 +27,15 @@ def compile_csharp(folder: Path, *paths: Path) -> str:
         pytest.skip("no mcs (Debian packages mono-mcs and libmono-cil-dev): C# 5 is not checked")
     texts = [path.read_text(encoding="utf-8-sig") for path in paths]
     named = {match["name"] for text in texts for match in _REFERENCE.finditer(text) if match["clr"] != "Core"}
-    command = ["mcs", "-langversion:5", "-target:library", "-unsafe", "-warnaserror", f"-out:{folder / 'checked.dll'}", "-noconfig"]
+    command = [
+        "mcs",
+        "-langversion:5",
+        "-target:library",
+        "-unsafe",
+        "-warnaserror",
+        f"-out:{folder / 'checked.dll'}",
+        "-noconfig",
+    ]
     command += [f"-r:{name}" for name in sorted({*REFERENCES, *named})] + [str(path) for path in paths]
     done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120, stdin=subprocess.DEVNULL)
     return "" if done.returncode == 0 else done.stdout + done.stderr
@@ -52,7 +61,9 @@ def test_csharp_sources_compile(tmp_path: Path) -> None:
 
 
 def test_csharp_inside_powershell_compiles(tmp_path: Path) -> None:
-    complaints = "".join(compile_csharp(tmp_path, path) for path in embedded_csharp(tmp_path, sources.node_code(".ps1", ".psm1")))
+    complaints = "".join(
+        compile_csharp(tmp_path, path) for path in embedded_csharp(tmp_path, sources.node_code(".ps1", ".psm1"))
+    )
     assert not complaints, complaints
 
 
@@ -61,8 +72,14 @@ def test_csharp_inside_powershell_compiles(tmp_path: Path) -> None:
     [
         pytest.param('public static string A(int b) { return $"{b}"; }', "CS1644", id="C# 6 interpolated text"),
         pytest.param("public static string A(string b) { return b?.Trim(); }", "CS1644", id="C# 6 null-conditional"),
-        pytest.param("public static void A() { System.IO.File.Move(null, null, true); }", "CS1501", id="newer overload"),
-        pytest.param("public static object A() { return new System.IO.Compression.ZipArchive(null); }", "CS0234", id="unnamed assembly"),
+        pytest.param(
+            "public static void A() { System.IO.File.Move(null, null, true); }", "CS1501", id="newer overload"
+        ),
+        pytest.param(
+            "public static object A() { return new System.IO.Compression.ZipArchive(null); }",
+            "CS0234",
+            id="unnamed assembly",
+        ),
         pytest.param("public static void A() { int unused = 1; }", "CS0219", id="warning"),
     ],
 )
@@ -74,14 +91,19 @@ def test_what_5_1_cannot_compile_is_refused(tmp_path: Path, body: str, error: st
 
 def test_named_assembly_is_referred_to(tmp_path: Path) -> None:
     source = tmp_path / "good.cs"
-    text = "//AssemblyReference -Name System.IO.Compression.dll\npublic class G { public static System.IO.Compression.ZipArchive A() { return null; } }\n"
+    text = (
+        "//AssemblyReference -Name System.IO.Compression.dll\n"
+        "public class G { public static System.IO.Compression.ZipArchive A() { return null; } }\n"
+    )
     source.write_text(text, encoding="utf-8")
     assert compile_csharp(tmp_path, source) == ""
 
 
 def test_csharp_inside_powershell_is_found(tmp_path: Path) -> None:
     script = tmp_path / "script.ps1"
-    script.write_text("Add-Type -TypeDefinition @'\nusing System;\npublic class A { public int B; }\n'@\n", encoding="utf-8")
+    script.write_text(
+        "Add-Type -TypeDefinition @'\nusing System;\npublic class A { public int B; }\n'@\n", encoding="utf-8"
+    )
     found = embedded_csharp(tmp_path, [script])
     assert [path.name for path in found] == ["script-line-1.cs"]
     assert compile_csharp(tmp_path, *found) == ""

@@ -11,7 +11,7 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _variables
 from tests.checks import sources
 from tests.checks.test_collection import ansible
 

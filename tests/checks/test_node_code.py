@@ -23,22 +23,31 @@ RULES = {
     "ansi": "Encoding.Default is the ANSI code page in 5.1 and UTF-8 in 7: name the encoding",
     "assembly": "5.1 does not load this type's assembly by itself: Add-Type -AssemblyName in the file that uses it",
     "console": "nobody watches a console on a node: use the module's result or the job's log",
-    "culture": "gives other text on a host with other regional settings: pass InvariantCulture, StringComparison.Ordinal, ToLowerInvariant",
+    "culture": (
+        "gives other text on a host with other regional settings: pass InvariantCulture, "
+        "StringComparison.Ordinal, ToLowerInvariant"
+    ),
     "encoded-command": "virus scanners stop encoded commands: plain text only",
     "exit": "ends the whole host process, Ansible's wrapper included: return or throw",
     "fips": "throws on a host with FIPS policy: use [Security.Cryptography.SHA256CryptoServiceProvider]",
     "foreign-assembly": "our C# refers to the .NET Framework only, so that mcs can hold it to C# 5",
     "invoke-expression": "runs text as code: use the call operator or a script block",
     "json-depth": "ConvertTo-Json cuts silently below depth 2: name -Depth",
-    "native-program": "native programs go through the one process helper: output decoding and standard error differ between versions",
+    "native-program": (
+        "native programs go through the one process helper: output decoding and standard error differ between versions"
+    ),
     "newer-than-5.1": "exists in the lab's engine but not in PowerShell 5.1 or .NET Framework",
     "non-ascii": "5.1 reads a script without byte order mark as ANSI: write ASCII, with [char]0x.. where needed",
     "redirection": "5.1 makes error records of redirected standard error (fatal under Stop) and UTF-16 files of >",
-    "split": "Split('ab') splits at 'ab' in 7 and at every a and b in 5.1: use -split or [string[]] with StringSplitOptions",
+    "split": (
+        "Split('ab') splits at 'ab' in 7 and at every a and b in 5.1: use -split or [string[]] with StringSplitOptions"
+    ),
     "strict": "without strict mode and Stop a misspelt name is silently empty",
     "syntax": "does not parse",
     "text-cmdlet": "its encoding differs between versions: use [IO.File] with explicit UTF-8",
-    "tls": "the default protocols of .NET Framework may be TLS 1.0: set SecurityProtocol to Tls12 or name it in the call",
+    "tls": (
+        "the default protocols of .NET Framework may be TLS 1.0: set SecurityProtocol to Tls12 or name it in the call"
+    ),
     "wildcard-path": "[ and ] in a path would be a wildcard: use -LiteralPath",
     "wmi": "not in newer versions (and Win32_Product repairs every MSI package it lists): use Get-CimInstance",
 }
@@ -50,12 +59,22 @@ STRICT = "Set-StrictMode -Version 2.0\n$ErrorActionPreference = 'Stop'\n"
 
 # Per rule: snippets that must be found, snippets that must pass.
 POWERSHELL_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
-    "alias": (["$x | % { $_ }", "$x | where { $_ }", "ls C:\\", "gci"], ["$x | ForEach-Object { $_ }", "# ls -l", "$x.where({ $_ })"]),
+    "alias": (
+        ["$x | % { $_ }", "$x | where { $_ }", "ls C:\\", "gci"],
+        ["$x | ForEach-Object { $_ }", "# ls -l", "$x.where({ $_ })"],
+    ),
     "ansi": (["[Text.Encoding]::Default.GetString($b)"], ["[Text.Encoding]::UTF8.GetString($b)"]),
     "assembly": (
-        ["[IO.Compression.ZipFile]::OpenRead($x)", "param([ServiceProcess.ServiceController] $x)", "New-Object IO.Compression.ZipArchive($s)"],
         [
-            "Add-Type -AssemblyName System.IO.Compression, System.IO.Compression.FileSystem\n[IO.Compression.ZipFile]::OpenRead($x)",
+            "[IO.Compression.ZipFile]::OpenRead($x)",
+            "param([ServiceProcess.ServiceController] $x)",
+            "New-Object IO.Compression.ZipArchive($s)",
+        ],
+        [
+            (
+                "Add-Type -AssemblyName System.IO.Compression, System.IO.Compression.FileSystem\n"
+                "[IO.Compression.ZipFile]::OpenRead($x)"
+            ),
             "Add-Type -AssemblyName System.ServiceProcess\n[ServiceProcess.ServiceController]$x = 1",
             "New-Object IO.Compression.DeflateStream($s, 1)",
         ],
@@ -64,7 +83,7 @@ POWERSHELL_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     "culture": (
         [
             "(Get-Date).ToString('yyyyMMdd')",
-            "$size.ToString(\"N2\")",
+            '$size.ToString("N2")',
             "'{0:N1} GB' -f $size",
             "'{0:yyyy-MM-dd}' -f $date",
             "'{0,10:P0}' -f $part",
@@ -104,9 +123,18 @@ POWERSHELL_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["New-Object Security.Cryptography.SHA256CryptoServiceProvider", "# [Security.Cryptography.SHA256]::Create()"],
     ),
     "invoke-expression": (["Invoke-Expression $x", "iex $x"], ["& $block", "'Invoke-Expression'"]),
-    "json-depth": (["$x | ConvertTo-Json", "ConvertTo-Json -InputObject $x -Compress"], ["ConvertTo-Json -InputObject $x -Depth 9", "ConvertTo-Json @splat"]),
+    "json-depth": (
+        ["$x | ConvertTo-Json", "ConvertTo-Json -InputObject $x -Compress"],
+        ["ConvertTo-Json -InputObject $x -Depth 9", "ConvertTo-Json @splat"],
+    ),
     "native-program": (
-        ["schtasks /query", "& 'C:\\x\\mongodump.exe' --version", "whoami.exe", "Start-Process -FilePath $x", "net stop x"],
+        [
+            "schtasks /query",
+            "& 'C:\\x\\mongodump.exe' --version",
+            "whoami.exe",
+            "Start-Process -FilePath $x",
+            "net stop x",
+        ],
         ["Start-NativeProgram -Path 'C:\\x\\mongodump.exe'", "& $scriptBlock", "# schtasks /query"],
     ),
     "newer-than-5.1": (
@@ -162,14 +190,21 @@ POWERSHELL_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["& $tool 2>&1", "& $tool 2> $null", "& $tool > out.txt", "& $tool *> $null", "'x' >> log.txt"],
         ["$list.Add(1) > $null", "'a > b 2>&1'", "$a -gt $b"],
     ),
-    "split": (["'a, b'.Split(', ')"], ["'a,b'.Split(',')", "'a, b' -split ', '", "$a.Split([string[]]@(', '), [StringSplitOptions]::None)"]),
+    "split": (
+        ["'a, b'.Split(', ')"],
+        ["'a,b'.Split(',')", "'a, b' -split ', '", "$a.Split([string[]]@(', '), [StringSplitOptions]::None)"],
+    ),
     "syntax": (["if ($a {"], ["if ($a) { 1 }"]),
     "text-cmdlet": (
         ["Get-Content -LiteralPath $x", "Set-Content -Path x -Value 1", "'x' | Out-File x", "Add-Content x 1"],
         ["[IO.File]::ReadAllText($x)", "'Get-Content'", "# Get-Content"],
     ),
     "tls": (
-        ["Invoke-RestMethod -Uri $u", "(New-Object Net.WebClient).DownloadString($u)", "$stream.AuthenticateAsClient($name)"],
+        [
+            "Invoke-RestMethod -Uri $u",
+            "(New-Object Net.WebClient).DownloadString($u)",
+            "$stream.AuthenticateAsClient($name)",
+        ],
         ["[Net.ServicePointManager]::SecurityProtocol = [Net.SecurityProtocolType]::Tls12\nInvoke-RestMethod -Uri $u"],
     ),
     "wildcard-path": (
@@ -177,7 +212,12 @@ POWERSHELL_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["Test-Path -LiteralPath $x", "Get-Item 'HKLM:\\SOFTWARE'", "$items | Remove-Item", "Remove-Item @splat"],
     ),
     "wmi": (
-        ["Get-WmiObject Win32_Service", "[wmi]'x'", "[wmiclass]'Win32_Process'", "Get-CimInstance -ClassName Win32_Product"],
+        [
+            "Get-WmiObject Win32_Service",
+            "[wmi]'x'",
+            "[wmiclass]'Win32_Process'",
+            "Get-CimInstance -ClassName Win32_Product",
+        ],
         ["Get-CimInstance -ClassName Win32_Service", "# Get-WmiObject"],
     ),
 }
@@ -185,23 +225,35 @@ POWERSHELL_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
 # Rule -> pattern over C# code without comments and without the contents of texts.
 CSHARP_CODE = {
     "ansi": r"\bEncoding\.Default\b",
-    "culture": r"\.To(Lower|Upper)\(\s*\)|\b(DateTime|DateTimeOffset|double|Double|decimal|Decimal|float|Single)\.Parse\([^,()]*(\([^()]*\))?[^,()]*\)",
+    "culture": r"\.To(Lower|Upper)\(\s*\)"
+    r"|\b(DateTime|DateTimeOffset|double|Double|decimal|Decimal|float|Single)\.Parse\([^,()]*(\([^()]*\))?[^,()]*\)",
     "fips": r"\b(SHA1|SHA256|SHA384|SHA512|MD5|HashAlgorithm|Aes|Rijndael)\.Create\(|\b(SHA\d+|Aes|Rijndael)Managed\b",
     "foreign-assembly": r"\bSystem\.Management\.Automation\b|\bAnsible\.Basic\b",
-    "newer-than-5.1": r"\.HashData\(|\.ToHexString(Lower)?\(|\bTickCount64\b|\bPath\.Join\(|\.ArgumentList\b|\.Kill\(\s*true"
-    r"|\b(ReadAll|WriteAll|AppendAll)\w*Async\(|\bFile\.Move\([^;]*,[^;]*,[^;]*\)|\bRandom\.Shared\b|\bSpan<",
+    "newer-than-5.1": r"\.HashData\(|\.ToHexString(Lower)?\(|\bTickCount64\b|\bPath\.Join\(|\.ArgumentList\b"
+    r"|\.Kill\(\s*true|\b(ReadAll|WriteAll|AppendAll)\w*Async\(|\bFile\.Move\([^;]*,[^;]*,[^;]*\)"
+    r"|\bRandom\.Shared\b|\bSpan<",
     "tls": r"\bAuthenticateAsClient\([^,()]*\)",
 }
 # Rule -> pattern over C# code without comments, contents of texts included.
 CSHARP_TEXT = {
-    "culture": r"""\.ToString\(\s*"(?![oOsu]"|[xX]\d*")[^"]*"\s*\)|\b[sS]tring\.Format\(\s*"[^"]*\{\d+(,-?\d+)?:(?![xX]\d*\})"""
+    "culture": r"""\.ToString\(\s*"(?![oOsu]"|[xX]\d*")[^"]*"\s*\)"""
+    r"""|\b[sS]tring\.Format\(\s*"[^"]*\{\d+(,-?\d+)?:(?![xX]\d*\})"""
     r"""|\.(StartsWith|EndsWith|IndexOf|LastIndexOf)\(\s*"[^"]*"\s*\)""",
     "encoded-command": r"(?i)-(EncodedCommand|enc)\b",
 }
 CSHARP_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
-    "ansi": (["Encoding.Default.GetBytes(x);"], ["Encoding.UTF8.GetBytes(x); // not Encoding.Default", 'Say("Encoding.Default");']),
+    "ansi": (
+        ["Encoding.Default.GetBytes(x);"],
+        ["Encoding.UTF8.GetBytes(x); // not Encoding.Default", 'Say("Encoding.Default");'],
+    ),
     "culture": (
-        ['now.ToString("yyyy");', 'string.Format("{0:N1}", n);', "name.ToLower();", "double.Parse(text);", 'name.StartsWith("a");'],
+        [
+            'now.ToString("yyyy");',
+            'string.Format("{0:N1}", n);',
+            "name.ToLower();",
+            "double.Parse(text);",
+            'name.StartsWith("a");',
+        ],
         [
             'now.ToString("yyyy", CultureInfo.InvariantCulture);',
             'now.ToString("o");',
@@ -212,13 +264,26 @@ CSHARP_EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ],
     ),
     "encoded-command": (['Run("powershell -EncodedCommand x");'], ["// -EncodedCommand"]),
-    "fips": (["SHA256.Create();", "new SHA256Managed();"], ["new SHA256CryptoServiceProvider();", "/* SHA256.Create() */"]),
+    "fips": (
+        ["SHA256.Create();", "new SHA256Managed();"],
+        ["new SHA256CryptoServiceProvider();", "/* SHA256.Create() */"],
+    ),
     "foreign-assembly": (["using System.Management.Automation;", "using Ansible.Basic;"], ["using System.Management;"]),
     "newer-than-5.1": (
-        ["File.Move(a, b, true);", "x.Kill(true);", "Convert.ToHexString(x);", "SHA256.HashData(x);", "Path.Join(a, b);", "Environment.TickCount64;"],
+        [
+            "File.Move(a, b, true);",
+            "x.Kill(true);",
+            "Convert.ToHexString(x);",
+            "SHA256.HashData(x);",
+            "Path.Join(a, b);",
+            "Environment.TickCount64;",
+        ],
         ["File.Move(a, b);", "process.Kill();", 'Say("Path.Join(a)");', "int a = b ?? c; bool d = e && f ? g : h;"],
     ),
-    "tls": (["stream.AuthenticateAsClient(name);"], ["stream.AuthenticateAsClient(name, null, SslProtocols.Tls12, true);"]),
+    "tls": (
+        ["stream.AuthenticateAsClient(name);"],
+        ["stream.AuthenticateAsClient(name, null, SslProtocols.Tls12, true);"],
+    ),
 }
 
 
@@ -243,8 +308,12 @@ def powershell_findings(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, 
         for kind, snippets in (("bad", bad), ("good", good)):
             for number, snippet in enumerate(snippets):
                 (folder / f"{rule} {kind} {number}.ps1").write_text(STRICT + snippet + "\n", encoding="utf-8")
-    (folder / "no strict mode.ps1").write_text("$ErrorActionPreference = 'Stop'\nfunction f { Set-StrictMode -Version 2.0 }\n", encoding="utf-8")
-    (folder / "no stop.ps1").write_text("Set-StrictMode -Version 2.0\n$ErrorActionPreference = 'Continue'\n", encoding="utf-8")
+    (folder / "no strict mode.ps1").write_text(
+        "$ErrorActionPreference = 'Stop'\nfunction f { Set-StrictMode -Version 2.0 }\n", encoding="utf-8"
+    )
+    (folder / "no stop.ps1").write_text(
+        "Set-StrictMode -Version 2.0\n$ErrorActionPreference = 'Continue'\n", encoding="utf-8"
+    )
     (folder / "both.ps1").write_text(STRICT, encoding="utf-8")
 
     paths = [*sorted(folder.glob("*.ps1")), *sources.node_code(".ps1", ".psm1")]
@@ -265,7 +334,10 @@ def _example(findings: dict[Path, list[Finding]], name: str) -> list[str]:
 def csharp_findings(path: str, source: str) -> list[Finding]:
     """What the C# rules find in one source."""
     found = []
-    for patterns, text in ((CSHARP_CODE, csharp_text.code_only(source)), (CSHARP_TEXT, csharp_text.without_comments(source))):
+    for patterns, text in (
+        (CSHARP_CODE, csharp_text.code_only(source)),
+        (CSHARP_TEXT, csharp_text.without_comments(source)),
+    ):
         for rule, pattern in patterns.items():
             for match in re.finditer(pattern, text):
                 line = text.count("\n", 0, match.start()) + 1
@@ -278,7 +350,11 @@ def encoding_findings(path: str, content: bytes) -> list[Finding]:
     if content.startswith(b"\xef\xbb\xbf") or content.isascii():
         return []
     lines = content.split(b"\n")
-    return [Finding(path, number, "non-ascii", line.decode("utf-8", "replace")) for number, line in enumerate(lines, 1) if not line.isascii()]
+    return [
+        Finding(path, number, "non-ascii", line.decode("utf-8", "replace"))
+        for number, line in enumerate(lines, 1)
+        if not line.isascii()
+    ]
 
 
 def unexcused(findings: list[Finding], exceptions: dict[tuple[str, str], str]) -> list[str]:
@@ -290,14 +366,18 @@ def unexcused(findings: list[Finding], exceptions: dict[tuple[str, str], str]) -
 
 
 def test_powershell_keeps_the_rules(powershell_findings: dict[Path, list[Finding]]) -> None:
-    findings = [finding for path, found in powershell_findings.items() if path.is_relative_to(sources.ROOT) for finding in found]
+    findings = [
+        finding for path, found in powershell_findings.items() if path.is_relative_to(sources.ROOT) for finding in found
+    ]
     problems = unexcused(findings, {key: reason for key, reason in EXCEPTIONS.items() if not key[0].endswith(".cs")})
     assert not problems, "\n".join(problems)
 
 
 def test_csharp_keeps_the_rules() -> None:
     findings = [
-        finding for path in sources.node_code(".cs") for finding in csharp_findings(sources.shown(path), path.read_text(encoding="utf-8-sig"))
+        finding
+        for path in sources.node_code(".cs")
+        for finding in csharp_findings(sources.shown(path), path.read_text(encoding="utf-8-sig"))
     ]
     problems = unexcused(findings, {key: reason for key, reason in EXCEPTIONS.items() if key[0].endswith(".cs")})
     assert not problems, "\n".join(problems)
@@ -310,15 +390,29 @@ def test_node_code_is_ascii_or_marked() -> None:
 
 
 @pytest.mark.parametrize("rule", sorted(POWERSHELL_EXAMPLES))
-def test_powershell_rule_finds_the_bad_and_passes_the_good(powershell_findings: dict[Path, list[Finding]], rule: str) -> None:
+def test_powershell_rule_finds_the_bad_and_passes_the_good(
+    powershell_findings: dict[Path, list[Finding]], rule: str
+) -> None:
     bad, good = POWERSHELL_EXAMPLES[rule]
-    missed = [snippet for number, snippet in enumerate(bad) if rule not in _example(powershell_findings, f"{rule} bad {number}.ps1")]
-    blamed = [snippet for number, snippet in enumerate(good) if rule in _example(powershell_findings, f"{rule} good {number}.ps1")]
+    missed = [
+        snippet
+        for number, snippet in enumerate(bad)
+        if rule not in _example(powershell_findings, f"{rule} bad {number}.ps1")
+    ]
+    blamed = [
+        snippet
+        for number, snippet in enumerate(good)
+        if rule in _example(powershell_findings, f"{rule} good {number}.ps1")
+    ]
     assert (missed, blamed) == ([], [])
 
 
 def test_strict_mode_and_stop_are_demanded_at_the_top_level(powershell_findings: dict[Path, list[Finding]]) -> None:
-    assert [_example(powershell_findings, name) for name in ("no strict mode.ps1", "no stop.ps1", "both.ps1")] == [["strict"], ["strict"], []]
+    assert [_example(powershell_findings, name) for name in ("no strict mode.ps1", "no stop.ps1", "both.ps1")] == [
+        ["strict"],
+        ["strict"],
+        [],
+    ]
 
 
 @pytest.mark.parametrize("rule", sorted(CSHARP_EXAMPLES))
@@ -336,6 +430,8 @@ def test_non_ascii_needs_a_byte_order_mark() -> None:
 
 def test_every_rule_has_an_example_and_a_stale_exception_fails() -> None:
     assert set(RULES) == set(POWERSHELL_EXAMPLES) | set(CSHARP_EXAMPLES) | {"non-ascii", "strict"}
-    assert unexcused([], {("plugins/x.ps1", "alias"): "reason"}) == ["plugins/x.ps1: the exception for alias excuses nothing, remove it"]
+    assert unexcused([], {("plugins/x.ps1", "alias"): "reason"}) == [
+        "plugins/x.ps1: the exception for alias excuses nothing, remove it"
+    ]
     finding = Finding("plugins/x.ps1", 1, "alias", "ls")
     assert unexcused([finding], {("plugins/x.ps1", "alias"): "reason"}) == []

@@ -16,10 +16,12 @@ from tests.checks import powershell, sources
 # (path, rule) -> why it stays. An entry that excuses nothing any more fails the test.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 # Rules that are wrong wherever they speak.
-EXCUSED_RULES = {"PSReviewUnusedParameter": "this version does not see a parameter's use inside a script block of the same function"}
+EXCUSED_RULES = {
+    "PSReviewUnusedParameter": "this version does not see a parameter's use inside a script block of the same function"
+}
 
-# Types the profiles do not list, because they hold only what a fresh 5.1 has loaded; .NET Framework 4.6 has each of them, and
-# test_node_code.py demands the Add-Type that loads their assembly.
+# Types the profiles do not list, because they hold only what a fresh 5.1 has loaded; .NET Framework 4.6 has each of
+# them, and test_node_code.py demands the Add-Type that loads their assembly.
 IGNORED_TYPES = [
     "System.ServiceProcess.ServiceController",
     "System.ServiceProcess.ServiceControllerStatus",
@@ -40,7 +42,12 @@ function Get-Planted {
     $PSVersionTable ?? 'none'
 }
 """
-PLANTED_RULES = {"PSUseCompatibleCommands", "PSUseCompatibleSyntax", "PSUseCompatibleTypes", "PSUseDeclaredVarsMoreThanAssignments"}
+PLANTED_RULES = {
+    "PSUseCompatibleCommands",
+    "PSUseCompatibleSyntax",
+    "PSUseCompatibleTypes",
+    "PSUseDeclaredVarsMoreThanAssignments",
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -61,10 +68,15 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
     planted.write_text(PLANTED, encoding="utf-8")
     request, answer = folder / "request.json", folder / "answer.json"
     paths = [planted, *sources.node_code(".ps1", ".psm1")]
-    request.write_text(json.dumps({"paths": [str(path) for path in paths], "ignored_types": _spellings(IGNORED_TYPES)}), encoding="utf-8")
+    request.write_text(
+        json.dumps({"paths": [str(path) for path in paths], "ignored_types": _spellings(IGNORED_TYPES)}),
+        encoding="utf-8",
+    )
     powershell.run(Path(__file__).with_name("script_analyzer.ps1"), powershell.script_analyzer(), request, answer)
     found = json.loads(answer.read_text(encoding="utf-8"))
-    return [Finding(sources.shown(Path(entry["path"])), entry["line"] or 0, entry["rule"], entry["text"]) for entry in found]
+    return [
+        Finding(sources.shown(Path(entry["path"])), entry["line"] or 0, entry["rule"], entry["text"]) for entry in found
+    ]
 
 
 def _spellings(types: list[str]) -> list[str]:
@@ -75,7 +87,11 @@ def _spellings(types: list[str]) -> list[str]:
 def unexcused(findings: list[Finding], exceptions: dict[tuple[str, str], str]) -> list[str]:
     """Findings without an exception, and exceptions without a finding."""
     stale = set(exceptions) - {(finding.path, finding.rule) for finding in findings}
-    kept = [finding for finding in sorted(findings) if finding.rule not in EXCUSED_RULES and (finding.path, finding.rule) not in exceptions]
+    kept = [
+        finding
+        for finding in sorted(findings)
+        if finding.rule not in EXCUSED_RULES and (finding.path, finding.rule) not in exceptions
+    ]
     return [f"{finding.path}:{finding.line}: {finding.rule}: {finding.text}" for finding in kept] + [
         f"{path}: the exception for {rule} excuses nothing, remove it" for path, rule in sorted(stale)
     ]

@@ -18,7 +18,17 @@ BIN = Path(sys.executable).parent
 
 def yamllint(*paths: str | Path) -> str:
     """Complaints of yamllint, warnings included."""
-    command = [sys.executable, "-m", "yamllint", "--strict", "--format", "parsable", "--config-file", sources.ROOT / ".yamllint", *paths]
+    command = [
+        sys.executable,
+        "-m",
+        "yamllint",
+        "--strict",
+        "--format",
+        "parsable",
+        "--config-file",
+        sources.ROOT / ".yamllint",
+        *paths,
+    ]
     done = subprocess.run(command, cwd=sources.ROOT, capture_output=True, check=False, text=True, timeout=120)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
@@ -28,9 +38,27 @@ def ansible_lint(folder: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment["ANSIBLE_COLLECTIONS_PATH"] = str(link_collection())
     environment["PATH"] = os.pathsep.join([str(BIN), environment.get("PATH", os.defpath)])
-    command = [sys.executable, "-m", "ansiblelint", "--config-file", sources.ROOT / ".ansible-lint", "--strict", "--nocolor", "-q", "-f", "pep8"]
+    command = [
+        sys.executable,
+        "-m",
+        "ansiblelint",
+        "--config-file",
+        sources.ROOT / ".ansible-lint",
+        "--strict",
+        "--nocolor",
+        "-q",
+        "-f",
+        "pep8",
+    ]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, check=False, text=True, timeout=300, stdin=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
     )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 

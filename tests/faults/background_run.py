@@ -24,19 +24,32 @@ from tests.integration.playbook_run import PLAYBOOKS, Run
 HEARTBEAT_STALE = 20
 LOCK_STALE = 20
 TIMES: dict[str, object] = {
-    "alteryx_window_heartbeat_stale": HEARTBEAT_STALE, "alteryx_preflight_lock_stale": LOCK_STALE,
-    "alteryx_window_stop_timeout": 60, "alteryx_window_dump_timeout": 240, "alteryx_window_start_timeout": 180}
+    "alteryx_window_heartbeat_stale": HEARTBEAT_STALE,
+    "alteryx_preflight_lock_stale": LOCK_STALE,
+    "alteryx_window_stop_timeout": 60,
+    "alteryx_window_dump_timeout": 240,
+    "alteryx_window_start_timeout": 180,
+}
 
 
-# For a proof that a test sees what it says: a folder with ansible_collections in it, whose collection runs instead of this one.
+# For a proof that a test sees what it says: a folder with ansible_collections in it, whose collection
+# runs instead of this one.
 OTHER_COLLECTION = os.environ.get("ALTERYX_TEST_COLLECTION", "")
 
 
 class BackgroundRun:
     """One run of ansible-playbook that goes on while the test looks at the node."""
 
-    def __init__(self, lab: Lab, playbook: str | Path, folder: Path, *, extra_vars: Mapping[str, object] | None = None,
-                 environment: Mapping[str, str] | None = None, playbooks: Path = PLAYBOOKS) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        playbook: str | Path,
+        folder: Path,
+        *,
+        extra_vars: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        playbooks: Path = PLAYBOOKS,
+    ) -> None:
         folder.mkdir(parents=True)
         self._name = Path(playbook).name
         self._reports = folder / "reports"
@@ -46,13 +59,28 @@ class BackgroundRun:
             environment = {"ANSIBLE_COLLECTIONS_PATH": OTHER_COLLECTION, **(environment or {})}
             playbooks = Path(OTHER_COLLECTION) / "ansible_collections" / "alteryx_ops" / "server_backup" / "playbooks"
         variables = TIMES | {"alteryx_report_directory": str(self._reports)} | dict(extra_vars or {})
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), "-i", str(lab.inventory), "-l", "alteryx_lab",
-                   "-e", json.dumps(variables)]
+        command = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            str(playbook),
+            "-i",
+            str(lab.inventory),
+            "-l",
+            "alteryx_lab",
+            "-e",
+            json.dumps(variables),
+        ]
         clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         self.begun = time.monotonic()
         with self._output.open("wb") as stream:
-            self._process = subprocess.Popen(command, cwd=playbooks, env=clean | {"ANSIBLE_FORCE_COLOR": "false"} | dict(environment or {}),
-                                             stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                cwd=playbooks,
+                env=clean | {"ANSIBLE_FORCE_COLOR": "false"} | dict(environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     @property
     def output(self) -> str:
@@ -72,7 +100,8 @@ class BackgroundRun:
             self.kill_everything()
             raise AssertionError(f"not done within {seconds:.0f} s:\n{self.output[-4000:]}") from None
         print(f"{self._name}: {time.monotonic() - self.begun:.0f} s, exit code {rc}")  # noqa: T201
-        folders = list(self._reports.iterdir()) if self._reports.is_dir() else []
+        # recover.yml leaves logs of a dead run there, in a folder without an outcome.
+        folders = [file.parent for file in self._reports.glob("*/outcome.json")]
         assert len(folders) <= 1, f"one run, several reports: {folders}"
         folder = folders[0] if folders else None
         outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
@@ -81,6 +110,12 @@ class BackgroundRun:
         run = Run(rc, self.output, "", folder, outcome)
         reasons.saw_run(run.text, rc)
         return run
+
+    def interrupt(self, times: int = 1) -> None:
+        """Ctrl-C: SIGINT to ansible-playbook, whose workers have sessions of their own."""
+        for _unused in range(times):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGINT)
 
     def kill_parent(self) -> None:
         """SIGKILL ansible-playbook alone; its workers have sessions of their own and live on until their task ends."""
@@ -110,7 +145,9 @@ def _descendants(pid: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1])
+                parent = int(
+                    (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1]
+                )
                 children.setdefault(parent, []).append(int(entry.name))
     found, open_ones = [], [pid]
     while open_ones:

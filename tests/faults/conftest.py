@@ -26,8 +26,14 @@ MINUTE = 10.0
 class Start(Protocol):
     """Starts a playbook against the node; it is killed at the end of the test if it still runs."""
 
-    def __call__(self, playbook: str | Path, *, extra_vars: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None,
-                 playbooks: Path = PLAYBOOKS) -> BackgroundRun:
+    def __call__(
+        self,
+        playbook: str | Path,
+        *,
+        extra_vars: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        playbooks: Path = PLAYBOOKS,
+    ) -> BackgroundRun:
         """Start it."""
 
 
@@ -40,7 +46,8 @@ def session_lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def lab(session_lab: Lab) -> Iterator[Lab]:
-    """The lab: its service runs, nothing of an earlier run is left. Whatever a test breaks is repaired after it, never in it."""
+    """The lab: its service runs, nothing of an earlier run is left. Whatever a test breaks is repaired
+    after it, never in it."""
     _repair(session_lab)
     session_lab.minute(MINUTE)
     yield session_lab
@@ -52,9 +59,21 @@ def start(lab: Lab, tmp_path: Path) -> Iterator[Start]:
     """Starts playbooks."""
     runs: list[BackgroundRun] = []
 
-    def begin(playbook: str | Path, *, extra_vars: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None,
-              playbooks: Path = PLAYBOOKS) -> BackgroundRun:
-        run = BackgroundRun(lab, playbook, tmp_path / f"run{len(runs)}", extra_vars=extra_vars, environment=environment, playbooks=playbooks)
+    def begin(
+        playbook: str | Path,
+        *,
+        extra_vars: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        playbooks: Path = PLAYBOOKS,
+    ) -> BackgroundRun:
+        run = BackgroundRun(
+            lab,
+            playbook,
+            tmp_path / f"run{len(runs)}",
+            extra_vars=extra_vars,
+            environment=environment,
+            playbooks=playbooks,
+        )
         runs.append(run)
         return run
 
@@ -71,10 +90,11 @@ def watching(lab: Lab) -> Iterator[watch.Watch]:
 
 
 def _repair(lab: Lab) -> None:
-    watch.signal_processes(lab.node, "JobHost.ps1", signal.SIGKILL)
+    watch.signal_processes(lab.node, "job_host.ps1", signal.SIGKILL)
     watch.signal_processes(lab.node, watch.DUMP, signal.SIGKILL)
     lab.end_engines()
     lab.node.empty_again()
+    lab.node.answer_again()
     top = watch.state_file(lab, "run.json").parent
     for folder in top.glob("*.json/"):  # what a test has put in the way of a file
         folder.rmdir()

@@ -17,7 +17,9 @@ FILE = layout.LAB / "measurements.txt"
 def note(name: str, seconds: Sequence[float], limit: float | None = None) -> None:
     """Append minimum, median and maximum of a measurement and show them."""
     values = sorted(seconds)
-    line = f"{name}: n={len(values)} min={values[0]:.2f} s median={statistics.median(values):.2f} s max={values[-1]:.2f} s"
+    line = (
+        f"{name}: n={len(values)} min={values[0]:.2f} s median={statistics.median(values):.2f} s max={values[-1]:.2f} s"
+    )
     line += f" (limit {limit:.0f} s)" if limit is not None else ""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     with FILE.open("a", encoding="utf-8") as file:

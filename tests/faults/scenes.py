@@ -40,8 +40,9 @@ def next_run_is_good(lab: Lab, start: Start, playbook: str = "database_backup.ym
 
 
 def wait_for_stale_lock(lab: Lab, stale: float = LOCK_STALE) -> None:
-    """Wait until nothing of the dead run lives on the node and its lock counts as stale. A call that was on its way at the kill still counts as life."""
-    until(lambda: not host_processes(lab.node, "JobHost.ps1"), 60, "the end of the job")
+    """Wait until nothing of the dead run lives on the node and its lock counts as stale. A call that was on its way at
+    the kill still counts as life."""
+    until(lambda: not host_processes(lab.node, "job_host.ps1"), 60, "the end of the job")
     lock = state_file(lab, "run.json")
     until(lambda: time.time() > lock.stat().st_mtime + stale + 1, stale + 60, "a stale lock")
 

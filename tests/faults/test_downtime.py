@@ -21,15 +21,17 @@ RUNS = 10
 BUDGET = 3.0
 
 
-def test_the_downtime_beyond_stop_dump_and_start_is_under_three_seconds(lab: Lab, start: Start, watching: Watch) -> None:
+def test_the_downtime_beyond_stop_dump_and_start_is_under_three_seconds(
+    lab: Lab, start: Start, watching: Watch
+) -> None:
     rest, seen_more = [], []
-    for _ in range(RUNS):
+    for _unused in range(RUNS):
         changes = len(watching.states)
         run = start("database_backup.yml").finish()
         run.assert_ok()
         down = run.outcome["downtime"]
         # Beside the run's own account: what the service manager was seen to say.
-        seen = watching.states[max(0, changes):]
+        seen = watching.states[max(0, changes) :]
         began = next(at for at, state in seen if state in ("StopPending", "Stopped"))
         seen_more.append(watching.states[-1][0] - began - down["total"])
         rest.append(down["rest"])

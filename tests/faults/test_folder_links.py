@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder of ours on the node has become a junction: nothing below it is read or removed, and the service comes back."""
+"""A folder of ours on the node has become a junction: nothing below it is read or removed, and
+the service comes back."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def target(lab: Lab) -> Iterator[Path]:
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): file.read_text(encoding="utf-8") for file in folder.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_text(encoding="utf-8") for file in folder.rglob("*") if file.is_file()
+    }
 
 
 def replace_by_junction(lab: Lab) -> Path:

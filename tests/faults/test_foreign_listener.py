@@ -47,5 +47,7 @@ def test_no_worker_starts_in_a_window_that_is_longer_than_it_had_to_open(pair: L
             run.kill_everything()
             pair.node.behave()
     order = watch.order("Stopped", "Running")
-    assert order == [(WORKER, "Stopped"), (CONTROLLER, "Stopped"), (CONTROLLER, "Running"), (WORKER, "Running")], watch.table()
+    assert order == [(WORKER, "Stopped"), (CONTROLLER, "Stopped"), (CONTROLLER, "Running"), (WORKER, "Running")], (
+        watch.table()
+    )
     finished.assert_ok()

@@ -10,11 +10,12 @@ import time
 
 import pytest
 
-from tests.integration.lab_of_tests import STATE_FOLDER, Lab
+from tests.integration.lab_of_tests import STAGING, STATE_FOLDER, Lab
 
+from . import measurements
 from .conftest import Start
-from .scenes import in_dump, leave_service_down
-from .watch import Watch, guard_acted, guard_log, state_file, until
+from .scenes import DEAD_LIMIT, guard_restores, in_dump, leave_service_down
+from .watch import DUMP, Watch, guard_acted, guard_log, host_processes, state_file, until
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -42,11 +43,14 @@ def test_files_that_are_held_at_random_moments_cost_neither_service_nor_dump(
     in_dump(lab, run)
     begun = time.monotonic()
     # Half of the moments in the dump, half around the start that follows it.
-    moments = sorted([chance.uniform(0, DUMP_SECONDS - 5) for _ in range(5)]
-                     + [chance.uniform(DUMP_SECONDS - 5, DUMP_SECONDS + 12) for _ in range(5)])
+    moments = sorted(
+        [chance.uniform(0, DUMP_SECONDS - 5) for _unused in range(5)]
+        + [chance.uniform(DUMP_SECONDS - 5, DUMP_SECONDS + 12) for _unused in range(5)]
+    )
     holders = []
     for moment in moments:
-        until(lambda at=begun + moment: time.monotonic() >= at or run.ended, 120, "the next moment")  # type: ignore[misc]
+        due = begun + moment
+        until(lambda due=due: time.monotonic() >= due or run.ended, 120, "the next moment")  # type: ignore[misc]
         name = chance.choice(FILES)
         if run.ended or not state_file(lab, "lease.json").exists():
             break
@@ -98,6 +102,27 @@ def test_a_drive_that_stays_full_leaves_the_service_running_and_the_dump_where_i
         assert list(lab.node.path(r"D:\AlteryxStaging").rglob("*.bson")), "the dump"
     finally:
         lab.node.empty_again()
+
+
+def test_a_dump_folder_that_cannot_be_listed_any_more_is_a_job_that_the_guard_ends(
+    lab: Lab, start: Start, watching: Watch
+) -> None:
+    # The job looks how large the dump has become; Windows gives no answer, and no time limit helps.
+    lab.node.behave(emongodump_delay_ms="120000")
+    run = start("database_backup.yml")
+    in_dump(lab, run)
+    lab.node.hang(STAGING)
+    begun = time.monotonic()
+    try:
+        guard_restores(lab, watching, begun)
+    finally:
+        lab.node.answer_again()
+    measurements.note("folder that hangs: Running again after", [time.monotonic() - begun], DEAD_LIMIT)
+    finished = run.finish()
+    assert finished.rc != 0
+    assert guard_acted(lab)
+    assert len(watching.dumps) == 1
+    assert not host_processes(lab.node, DUMP)
 
 
 def test_recover_on_a_full_drive_brings_the_service_back_and_leaves_the_rest(lab: Lab, start: Start) -> None:

@@ -21,7 +21,15 @@ from tests.lab.alteryx_install import BIN
 
 from . import measurements
 from .conftest import MINUTE, Start
-from .scenes import ALIVE_LIMIT, DEAD_LIMIT, guard_restores, in_dump, next_run_is_good, set_start_type, wait_for_stale_lock
+from .scenes import (
+    ALIVE_LIMIT,
+    DEAD_LIMIT,
+    guard_restores,
+    in_dump,
+    next_run_is_good,
+    set_start_type,
+    wait_for_stale_lock,
+)
 from .watch import DUMP, WINDOW_JOB, Watch, guard_acted, guard_log, host_processes, signal_processes, until
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(900)]

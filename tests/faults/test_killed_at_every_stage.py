@@ -16,8 +16,27 @@ from tests.integration.lab_of_tests import STAGING, Lab
 from . import measurements
 from .background_run import LOCK_STALE, BackgroundRun
 from .conftest import MINUTE, Start
-from .scenes import ALIVE_LIMIT, DEAD_LIMIT, guard_restores, in_dump, next_run_is_good, note_restarts, wait_for_stale_lock
-from .watch import DUMP, WINDOW_JOB, Restart, Watch, guard_acted, guard_log, host_processes, read_state, signal_processes, until
+from .scenes import (
+    ALIVE_LIMIT,
+    DEAD_LIMIT,
+    guard_restores,
+    in_dump,
+    next_run_is_good,
+    note_restarts,
+    wait_for_stale_lock,
+)
+from .watch import (
+    DUMP,
+    WINDOW_JOB,
+    Restart,
+    Watch,
+    guard_acted,
+    guard_log,
+    host_processes,
+    read_state,
+    signal_processes,
+    until,
+)
 
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -31,7 +50,9 @@ def kill(run: BackgroundRun, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", KILLS)
-def test_killed_during_the_drain_the_service_is_never_stopped(lab: Lab, start: Start, watching: Watch, what: str) -> None:
+def test_killed_during_the_drain_the_service_is_never_stopped(
+    lab: Lab, start: Start, watching: Watch, what: str
+) -> None:
     before = lab.node.service()
     lab.node.start_engine(600)
     run = start("database_backup.yml")
@@ -45,13 +66,15 @@ def test_killed_during_the_drain_the_service_is_never_stopped(lab: Lab, start: S
 
 
 @pytest.mark.parametrize("what", KILLS)
-def test_killed_after_the_lease_the_service_runs_on_or_again(lab: Lab, start: Start, watching: Watch, what: str) -> None:
+def test_killed_after_the_lease_the_service_runs_on_or_again(
+    lab: Lab, start: Start, watching: Watch, what: str
+) -> None:
     run = start("database_backup.yml")
     until(lambda: read_state(lab, "lease.json").get("drilled") or run.ended, 120, "the lease")
     kill(run, what)
     wait_for_stale_lock(lab)
     assert lab.wait_for("Running", 60).state == "Running", watching.history()
-    assert "Stopped" not in [state for _, state in watching.states] or watching.dumps
+    assert "Stopped" not in [state for _unused, state in watching.states] or watching.dumps
     next_run_is_good(lab, start)
 
 
@@ -96,7 +119,11 @@ def test_killed_during_the_dump_ten_times_at_random(lab: Lab, start: Start, watc
         time.sleep(after)
         kill(run, KILLS[number % 2])
         restart = watching.restart_after_dump(60)
-        measurements.note(f"SIGKILL of {KILLS[number % 2]} {after:.1f} s into the dump: Running after the dump's end", [restart.running], ALIVE_LIMIT)
+        measurements.note(
+            f"SIGKILL of {KILLS[number % 2]} {after:.1f} s into the dump: Running after the dump's end",
+            [restart.running],
+            ALIVE_LIMIT,
+        )
         restarts.append(restart)
         assert not guard_acted(lab)
         # The next round is the next run: it begins without a repair.
@@ -110,8 +137,16 @@ def test_killed_during_the_dump_ten_times_at_random(lab: Lab, start: Start, watc
 
 
 @pytest.mark.parametrize("stage", ["stop", "dump", "start"])
-def test_killed_with_the_job_the_guard_brings_the_service_back(lab: Lab, start: Start, watching: Watch, stage: str) -> None:
-    lab.node.behave(**{"stop": {"stop_delay_ms": "6000"}, "dump": {"emongodump_delay_ms": "120000"}, "start": {"start_delay_ms": "5000"}}[stage])
+def test_killed_with_the_job_the_guard_brings_the_service_back(
+    lab: Lab, start: Start, watching: Watch, stage: str
+) -> None:
+    lab.node.behave(
+        **{
+            "stop": {"stop_delay_ms": "6000"},
+            "dump": {"emongodump_delay_ms": "120000"},
+            "start": {"start_delay_ms": "5000"},
+        }[stage]
+    )
     run = start("database_backup.yml")
     if stage == "dump":
         in_dump(lab, run)
@@ -121,7 +156,11 @@ def test_killed_with_the_job_the_guard_brings_the_service_back(lab: Lab, start: 
     run.kill_everything()
     assert signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL) > 0
     seconds = guard_restores(lab, watching, time.monotonic())
-    measurements.note(f"SIGKILL of everything and of the job during the {stage}: Running after it (minute {MINUTE:.0f} s)", [seconds], DEAD_LIMIT)
+    measurements.note(
+        f"SIGKILL of everything and of the job during the {stage}: Running after it (minute {MINUTE:.0f} s)",
+        [seconds],
+        DEAD_LIMIT,
+    )
     assert seconds <= DEAD_LIMIT
     assert host_processes(lab.node, DUMP) == []
     lab.node.behave()
@@ -155,7 +194,7 @@ def test_a_service_that_was_stopped_before_stays_stopped_whoever_dies(lab: Lab, 
     assert signal_processes(lab.node, WINDOW_JOB, signal.SIGKILL) > 0
     until(lambda: not lab.tasks(), 6 * MINUTE, "the guard's end")
     assert lab.node.service().state == "Stopped"
-    assert "Running" not in [state for _, state in watching.states[1:]], watching.history()
+    assert "Running" not in [state for _unused, state in watching.states[1:]], watching.history()
     assert host_processes(lab.node, DUMP) == []
     lab.node.behave()
     wait_for_stale_lock(lab, LOCK_STALE)

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mutations: with a safety switched off, the behaviour its test asserts is gone. So the tests see what they say they see."""
+"""Mutations: with a safety switched off, the behaviour its test asserts is gone. So the tests see
+what they say they see."""
 
 from __future__ import annotations
 
@@ -42,10 +43,12 @@ def dead_run(lab: Lab, start: Start, **options: Any) -> float:
 
 
 @pytest.mark.parametrize("guard", [pytest.param("on", marks=on_wine), pytest.param("off", marks=on_wine)])
-def test_the_guard_brings_the_service_back(lab: Lab, start: Start, watching: Watch, copy: CollectionCopy, guard: str) -> None:
+def test_the_guard_brings_the_service_back(
+    lab: Lab, start: Start, watching: Watch, copy: CollectionCopy, guard: str
+) -> None:
     if guard == "off":
         # It answers its drill and then never acts.
-        copy.change("plugins/module_utils/Guard.ps1", "if (-not $why) { return }\n", "return\n")
+        copy.change("plugins/module_utils/guard.ps1", "$why = Get-ReasonToAct\n", "$why = ''\n")
     killed = dead_run(lab, start, environment=copy.environment, playbooks=copy.playbooks)
     while time.monotonic() < killed + DEAD_LIMIT and watching.since(killed) is None:
         time.sleep(0.2)
@@ -53,25 +56,33 @@ def test_the_guard_brings_the_service_back(lab: Lab, start: Start, watching: Wat
 
 
 @pytest.mark.parametrize("drill", [pytest.param("on", marks=on_wine), pytest.param("off", marks=on_wine)])
-def test_without_a_drill_that_has_passed_nothing_is_stopped(lab: Lab, start: Start, watching: Watch, copy: CollectionCopy, drill: str) -> None:
+def test_without_a_drill_that_has_passed_nothing_is_stopped(
+    lab: Lab, start: Start, watching: Watch, copy: CollectionCopy, drill: str
+) -> None:
     if drill == "off":
         copy.change("plugins/module_utils/NodeLease.psm1", "= Invoke-GuardDrill -Account $Account\n", "= $Account\n")
     lab.node.behave(account="S-1-5-20")
     run = start("database_backup.yml", environment=copy.environment, playbooks=copy.playbooks).finish()
-    stopped = any(state in ("Stopped", "StopPending") for _, state in watching.states)
+    stopped = any(state in ("Stopped", "StopPending") for _unused, state in watching.states)
     assert stopped == (drill == "off")
     assert (run.outcome["reason"] == "drill_wrong_account") == (drill == "on")
 
 
 @pytest.mark.parametrize("check", [pytest.param("on", marks=on_wine), pytest.param("off", marks=on_wine)])
-def test_a_job_whose_lease_has_another_generation_ends_its_dump(lab: Lab, start: Start, watching: Watch, copy: CollectionCopy, check: str) -> None:
+def test_a_job_whose_lease_has_another_generation_ends_its_dump(
+    lab: Lab, start: Start, watching: Watch, copy: CollectionCopy, check: str
+) -> None:
     if check == "off":
-        copy.change("plugins/module_utils/WindowJob.ps1", "[int]$now.lease.generation -ne [int]$lease.generation", "$false")
+        copy.change(
+            "plugins/module_utils/window_job.ps1", "[int]$now.lease.generation -ne [int]$lease.generation", "$false"
+        )
     lab.node.behave(emongodump_delay_ms="8000")
     run = start("database_backup.yml", environment=copy.environment, playbooks=copy.playbooks)
     in_dump(lab, run)
     lease = read_state(lab, "lease.json")
-    state_file(lab, "lease.json").write_text(json.dumps(lease | {"generation": lease["generation"] + 1}), encoding="utf-8")
+    state_file(lab, "lease.json").write_text(
+        json.dumps(lease | {"generation": lease["generation"] + 1}), encoding="utf-8"
+    )
     finished = run.finish()
     assert (finished.rc == 0) == (check == "off"), finished.output[-3000:]
     if check == "on":
@@ -94,7 +105,10 @@ def opens(gate: Any, leases: dict[str, Any], stops: dict[str, Any]) -> bool:
 
 CLOSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "worker still runs": ({"controller": READY, "worker": READY}, {"worker": {"service": {"state": "Running"}}}),
-    "worker's stop failed": ({"controller": READY, "worker": READY}, {"worker": {"failed": True, "service": {"state": "Stopped"}}}),
+    "worker's stop failed": (
+        {"controller": READY, "worker": READY},
+        {"worker": {"failed": True, "service": {"state": "Stopped"}}},
+    ),
     "worker has said nothing": ({"controller": READY, "worker": READY}, {}),
     "worker is unreachable": ({"controller": READY, "worker": {"unreachable": True}}, {}),
     "lease of another run": ({"controller": {"lease": {"run_id": "Full_0", "drilled": True}}}, {}),
@@ -106,7 +120,11 @@ CLOSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("case", CLOSED)
 def test_the_gate_is_closed_unless_every_node_is_ready(copy: CollectionCopy, gate: str, case: str) -> None:
     if gate == "off":
-        copy.change("plugins/plugin_utils/_gate.py", "    for node, lease in leases.items():\n", "    for node, lease in ():\n")
+        copy.change(
+            "plugins/plugin_utils/_fleet/_gate.py",
+            "    for node, lease in leases.items():\n",
+            "    for node, lease in ():\n",
+        )
     module = _gate_of(copy)
     assert opens(module, *CLOSED[case]) == (gate == "off")
     assert opens(module, {"controller": READY, "worker": READY}, {"worker": {"service": {"state": "Stopped"}}})
@@ -119,5 +137,4 @@ def _gate_of(copy: CollectionCopy) -> Any:
     specification = importlib.machinery.ModuleSpec(package, None, is_package=True)
     specification.submodule_search_locations = [str(folder)]
     sys.modules[package] = importlib.util.module_from_spec(specification)
-    return importlib.import_module(f"{package}._gate")
-
+    return importlib.import_module(f"{package}._fleet._gate")

@@ -21,6 +21,7 @@ from .watch import Watch, guard_acted, guard_log, read_state, state_file, until
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(900)]
 
 
+@pytest.mark.reaches("held_by_operator")
 def test_hold_keeps_the_service_down_until_a_person_ends_it(lab: Lab, start: Start, watching: Watch) -> None:
     lab.node.behave(emongodump_delay_ms="4000")
     run = start("database_backup.yml", extra_vars={"alteryx_window_start_timeout": 10})
@@ -33,15 +34,22 @@ def test_hold_keeps_the_service_down_until_a_person_ends_it(lab: Lab, start: Sta
     second = start("database_backup.yml").finish()
     second.assert_failed(3, "hold_present")
     until(lambda: "HOLD is there" in guard_log(lab), 120, "the guard's word")
-    assert [state for _, state in watching.states] in (["Running", "Stopped"], ["Running", "StopPending", "Stopped"])
+    assert [state for _unused, state in watching.states] in (
+        ["Running", "Stopped"],
+        ["Running", "StopPending", "Stopped"],
+    )
     wine_node.run(lab.node.folder, "cmd.exe", "/c", rf"{STATE_FOLDER}\restore-service.cmd")
     assert not state_file(lab, "HOLD").exists()
     assert lab.wait_for("Running", 30).state == "Running"
+    assert not state_file(lab, "STATUS.txt").exists()
     assert start("recover.yml").finish().rc == 0
     assert lab.tasks() == []
 
 
-def test_a_service_that_somebody_starts_during_the_dump_fails_the_dump_and_is_not_killed(lab: Lab, start: Start, watching: Watch) -> None:
+@pytest.mark.reaches("service_started_during_dump")
+def test_a_service_that_somebody_starts_during_the_dump_fails_the_dump_and_is_not_killed(
+    lab: Lab, start: Start, watching: Watch
+) -> None:
     # Its start finds the database in use; it takes a moment to find that out, as the real one does.
     lab.node.behave(emongodump_delay_ms="60000", start_delay_ms="1500")
     run = start("database_backup.yml")
@@ -53,14 +61,14 @@ def test_a_service_that_somebody_starts_during_the_dump_fails_the_dump_and_is_no
     finished.assert_failed(5, "service_started_during_dump", message="AlteryxService")
     assert finished.node()["archive"] == ""
     # It came once and stayed: nobody ended it.
-    after_dump = [state for _, state in watching.states]
+    after_dump = [state for _unused, state in watching.states]
     assert after_dump[-1] == "Running"
     assert after_dump.count("Running") == 2, watching.history()
     assert not guard_acted(lab)
 
 
 def test_of_two_runs_in_the_same_second_one_wins_and_the_other_names_it(lab: Lab, start: Start) -> None:
-    runs = [start("config_backup.yml") for _ in range(2)]
+    runs = [start("config_backup.yml") for _unused in range(2)]
     ends = sorted((run.finish() for run in runs), key=lambda run: run.rc)
     ends[0].assert_ok()
     ends[1].assert_failed(8, "run_locked", message=ends[0].outcome["run_id"])
@@ -69,5 +77,7 @@ def test_of_two_runs_in_the_same_second_one_wins_and_the_other_names_it(lab: Lab
 
 
 def _start_service(lab: Lab) -> None:
-    with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):  # that it fails at first, because the dump has the database, is no matter
+    with contextlib.suppress(
+        RuntimeError, subprocess.TimeoutExpired
+    ):  # that it fails at first, because the dump has the database, is no matter
         lab.start_service()

@@ -20,6 +20,8 @@ from .watch import DUMP, Watch, guard_acted, guard_log, host_processes, until
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
 
 WINDOW_SECONDS = 15 * 60
+CONTROLLER = "alteryxservice_mongocontroller.exe"
+SERVERS = {CONTROLLER, "mongod.exe"}
 
 
 def test_a_stop_that_windows_reports_as_failed_is_waited_for(lab: Lab, start: Start, watching: Watch) -> None:
@@ -66,6 +68,23 @@ def test_a_member_of_the_dump_that_is_dying_saves_no_other(lab: Lab, start: Star
     assert lab.tasks() == []
 
 
+def test_a_database_that_another_process_serves_the_dump_goes_with_the_dump(
+    lab: Lab, start: Start, watching: Watch
+) -> None:
+    lab.node.behave(emongodump="spawn_via_controller", emongodump_delay_ms="120000")
+    run = start("database_backup.yml", extra_vars={"alteryx_window_dump_timeout": 30})
+    in_dump(lab, run)
+    until(lambda: {each.name.lower() for each in lab.node.processes()} >= SERVERS or run.ended, 60, "both of them")
+    doomed = {each.pid for each in lab.node.processes() if each.name.lower() in SERVERS}
+    run.finish().assert_failed(5, "dump_timeout")
+    left = [each for each in lab.node.processes() if each.pid in doomed or each.name.lower() == CONTROLLER]
+    assert left == []
+    assert lab.node.service().state == "Running"
+    assert not guard_acted(lab), guard_log(lab)
+    assert lab.tasks() == []
+
+
+@pytest.mark.reaches("service_logon_failed")
 def test_a_wrong_password_of_the_service_is_tried_twice_in_fifteen_minutes(
     lab: Lab, start: Start, watching: Watch
 ) -> None:
@@ -99,7 +118,9 @@ def forget_start_attempts(lab: Lab) -> None:
 
 def most_within(moments: list[datetime.datetime], seconds: float) -> int:
     """How many of these moments lie at most in a span of that length."""
-    return max((sum(0 <= (other - first).total_seconds() <= seconds for other in moments) for first in moments), default=0)
+    return max(
+        (sum(0 <= (other - first).total_seconds() <= seconds for other in moments) for first in moments), default=0
+    )
 
 
 def test_a_service_that_is_disabled_meanwhile_is_asked_once_by_the_job(lab: Lab, start: Start) -> None:

@@ -2,8 +2,9 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A wall clock that is wrong by the seconds in the file WALL_CLOCK names, for a process that preloads this library. Only the wall clock: the monotonic one
- * and sleeping stay as they are, as they do when somebody sets the clock of a machine. (libfaketime 0.9.10 breaks clock_nanosleep when told to do that.) */
+ * A wall clock that is wrong by the seconds in the file WALL_CLOCK names, for a process that preloads this library.
+ * Only the wall clock: the monotonic one and sleeping stay as they are, as they do when somebody sets the clock of a
+ * machine. (libfaketime 0.9.10 breaks clock_nanosleep when told to do that.) */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

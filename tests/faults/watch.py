@@ -21,7 +21,7 @@ from tests.lab import layout
 from tests.lab.node import Node
 
 DUMP = "emongodump="
-WINDOW_JOB = "WindowJob"
+WINDOW_JOB = "window_job"
 
 T = TypeVar("T")
 
@@ -36,7 +36,8 @@ def until(look: Callable[[], T], seconds: float, what: str, pause: float = 0.05)
 
 
 def host_processes(node: Node, text: str) -> list[int]:
-    """Host process ids of the node's processes whose command line holds this text. Reading /proc costs the node nothing, unlike asking it."""
+    """Host process ids of the node's processes whose command line holds this text. Reading /proc costs the node
+    nothing, unlike asking it."""
     prefix = f"WINEPREFIX={layout.prefix(node.folder)}".encode()
     found = []
     for entry in Path("/proc").iterdir():
@@ -44,7 +45,11 @@ def host_processes(node: Node, text: str) -> list[int]:
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes()
                 # labhost.exe holds the job object of a task and names the same command.
-                if text.encode() in command and b"labhost.exe" not in command and prefix in (entry / "environ").read_bytes():
+                if (
+                    text.encode() in command
+                    and b"labhost.exe" not in command
+                    and prefix in (entry / "environ").read_bytes()
+                ):
                     found.append(int(entry.name))
     return found
 
@@ -79,7 +84,8 @@ def guard_log(lab: Lab) -> str:
 
 
 def guard_acted(lab: Lab) -> bool:
-    """Whether the guard has started the service or tried to. That it went once its work was not needed any more is no act."""
+    """Whether the guard has started the service or tried to. That it went once its work was not
+    needed any more is no act."""
     return "Running again" in guard_log(lab) or "next try" in guard_log(lab)
 
 
@@ -101,7 +107,10 @@ class Watch:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._watch_dump, daemon=True), threading.Thread(target=self._watch_service, daemon=True)]
+        self._threads = [
+            threading.Thread(target=self._watch_dump, daemon=True),
+            threading.Thread(target=self._watch_service, daemon=True),
+        ]
         self.states: list[tuple[float, str]] = []  # changes of the service's state: when, to what
         self.dumps: list[list[float]] = []  # begin and end of each dump; a dump that runs has no end yet
 
@@ -135,7 +144,11 @@ class Watch:
         """Wait until the dump has ended and the service is Running; the times between."""
         until(lambda: self.dumps and not self.dump_runs, 300, "the end of the dump")
         ended = self.dumps[-1][1]
-        until(lambda: self.since(ended) is not None and self.states[-1][0] >= ended, seconds, f"Running after the dump; seen {self.history()}")
+        until(
+            lambda: self.since(ended) is not None and self.states[-1][0] >= ended,
+            seconds,
+            f"Running after the dump; seen {self.history()}",
+        )
         asked = next(at for at, state in self.states if state != "Stopped" and at >= ended)
         return Restart(asked - ended, self.states[-1][0] - ended)
 

@@ -28,9 +28,9 @@ class Backup:
     base: str
 
     @classmethod
-    def of(cls, lab: Lab, stamp: str, word: str) -> Backup:
-        """The backup of the lab's node with this stamp; word is Full, DB or Config."""
-        return cls(lab.node.path(ARCHIVES) / lab.node.name, f"ServerBackup_{word}_{stamp}")
+    def of(cls, lab: Lab, stamp: str, word: str, root: str = ARCHIVES) -> Backup:
+        """The backup of the lab's node with this stamp below the archive directory root; word is Full, DB or Config."""
+        return cls(lab.node.path(root) / lab.node.name, f"ServerBackup_{word}_{stamp}")
 
     def file(self, ending: str) -> Path:
         """One of its files."""
@@ -69,11 +69,17 @@ class Backup:
     def verifications(self) -> list[dict[str, Any]]:
         """The verify files beside it."""
         pattern = re.compile(re.escape(self.base) + r"\.verify_\d{8}_\d{6}\.json")
-        return [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.iterdir() if pattern.fullmatch(file.name)]
+        return [
+            json.loads(file.read_text(encoding="utf-8"))
+            for file in self.folder.iterdir()
+            if pattern.fullmatch(file.name)
+        ]
 
     def assert_complete(self, *, secrets: bool) -> None:
         """Everything of design section 7 that can be checked without knowing what was backed up."""
-        unzip = subprocess.run(["unzip", "-t", str(self.archive)], capture_output=True, text=True, timeout=60, check=False)
+        unzip = subprocess.run(
+            ["unzip", "-t", str(self.archive)], capture_output=True, text=True, timeout=60, check=False
+        )
         assert unzip.returncode == 0, unzip.stdout + unzip.stderr
         listed = {entry["path"]: (entry["bytes"], entry["sha256"]) for entry in self.manifest()["files"]}
         assert listed == self._contents()
@@ -99,8 +105,24 @@ class Backup:
 
     def open_secrets(self, recipient: KeyPair) -> dict[str, Any]:
         """The content of the secrets file, decrypted by openssl with the key of one recipient."""
-        done = subprocess.run(["openssl", "cms", "-decrypt", "-inform", "PEM", "-in", str(self.file(".secrets.pem")), "-inkey", str(recipient.key),
-                               "-recip", str(recipient.certificate)], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [
+                "openssl",
+                "cms",
+                "-decrypt",
+                "-inform",
+                "PEM",
+                "-in",
+                str(self.file(".secrets.pem")),
+                "-inkey",
+                str(recipient.key),
+                "-recip",
+                str(recipient.certificate),
+            ],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr.decode()
         content: dict[str, Any] = json.loads(done.stdout)
         return content

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds given secrets in any content, whatever it is wrapped in: text encodings, base64, hexadecimal, URL, JSON, XML, gzip, zlib, deflate, zip, nested."""
+"""Finds given secrets in any content, whatever it is wrapped in: text encodings, base64, hexadecimal, URL, JSON, XML,
+gzip, zlib, deflate, zip, nested."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ _ZIP_ENTRY = re.compile(rb"PK\x03\x04.{4}\x08\x00.{16}(..)(..)", re.DOTALL)
 
 
 def find(content: bytes, secrets: Mapping[str, str], seen: set[bytes] | None = None) -> dict[str, str]:
-    """Names of the secrets in this content, each with the wrappings in which it was found, outermost first; "" for clear text.
+    """Names of the secrets in this content, each with the wrappings in which it was found, outermost
+    first; "" for clear text.
 
     Args:
         content: what is searched.
@@ -61,12 +63,16 @@ def find(content: bytes, secrets: Mapping[str, str], seen: set[bytes] | None = N
             if any(form in part for form in forms[name]):
                 found[name] = " > ".join(trail)
         if len(trail) < DEPTH:
-            waiting.extend(((*trail, wrapping), inner) for wrapping, inner in _unwrapped(part, outermost=not trail, beyond_ascii=beyond_ascii))
+            waiting.extend(
+                ((*trail, wrapping), inner)
+                for wrapping, inner in _unwrapped(part, outermost=not trail, beyond_ascii=beyond_ascii)
+            )
     return found
 
 
 def find_in_files(files: Iterable[Path], secrets: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """What ``find`` finds, file by file; the names of files are looked at too. Files that vanish meanwhile are left out."""
+    """What ``find`` finds, file by file; the names of files are looked at too. Files that vanish
+    meanwhile are left out."""
     for file in files:
         try:
             content = str(file).encode("utf-8", "surrogateescape") + b"\n" + _ZEROS.sub(bytes(4096), file.read_bytes())
@@ -77,13 +83,14 @@ def find_in_files(files: Iterable[Path], secrets: Mapping[str, str]) -> Iterator
 
 
 def _forms(secret: str) -> tuple[bytes, ...]:
-    """Everything that is looked for as it is. In base64 the first and last characters depend on the neighbours: only the middle is certain."""
+    """Everything that is looked for as it is. In base64 the first and last characters depend on the neighbours: only
+    the middle is certain."""
     encodings = [secret.encode(), secret.encode("utf-16-le"), secret.encode("utf-16-be")]
     forms = dict.fromkeys(encodings)
     for encoded in encodings:
         for offset in range(3):
             text = base64.b64encode(b"\0" * offset + encoded)
-            forms[text[4 if offset else 0:-4]] = None
+            forms[text[4 if offset else 0 : -4]] = None
     return tuple(forms)
 
 
@@ -103,21 +110,31 @@ def _decoded_text(content: bytes) -> Iterator[tuple[str, bytes]]:
     if b"%" in content:
         yield "URL", b"\n".join(urllib.parse.unquote_to_bytes(run.group()) for run in _URL.finditer(content))
     if b"&" in content:
-        yield "XML", _ENTITY.sub(lambda entity: html.unescape(entity.group().decode()).encode("utf-8", "replace"), content)
+        yield (
+            "XML",
+            _ENTITY.sub(lambda entity: html.unescape(entity.group().decode()).encode("utf-8", "replace"), content),
+        )
     if b"\\" in content:
-        yield "JSON", _JSON_ESCAPE.sub(lambda escape: json.loads(b'"' + escape.group() + b'"').encode("utf-8", "replace"), content)
+        yield (
+            "JSON",
+            _JSON_ESCAPE.sub(
+                lambda escape: json.loads(b'"' + escape.group() + b'"').encode("utf-8", "replace"), content
+            ),
+        )
 
 
 def _decompressed(content: bytes, *, whole: bool) -> Iterator[tuple[str, bytes]]:
     for name, pattern, bits in (("gzip", _GZIP, 31), ("zlib", _ZLIB, 15)):
         for start in pattern.finditer(content):
-            if inner := _inflate(content[start.start():], bits):
+            if inner := _inflate(content[start.start() :], bits):
                 yield name, inner
     for entry in _ZIP_ENTRY.finditer(content):
         begin = entry.end() + int.from_bytes(entry[1], "little") + int.from_bytes(entry[2], "little")
         if inner := _inflate(content[begin:], -15):
             yield "zip", inner
-    if whole and (inner := _inflate(content, -15)):  # a bare stream has no mark: only what was decoded out of something is tried
+    if whole and (
+        inner := _inflate(content, -15)
+    ):  # a bare stream has no mark: only what was decoded out of something is tried
         yield "deflate", inner
 
 
@@ -128,7 +145,7 @@ def _inflate(content: bytes, bits: int) -> bytes:
     try:
         # In pieces, so that what only looks like a stream costs little and what is broken gives what it has.
         for begin in range(0, len(content), 65536):
-            inner += stream.decompress(content[begin:begin + 65536], MAXIMUM_BYTES)
+            inner += stream.decompress(content[begin : begin + 65536], MAXIMUM_BYTES)
             if stream.eof or len(inner) >= MAXIMUM_BYTES:
                 break
     except zlib.error:
@@ -139,16 +156,20 @@ def _inflate(content: bytes, bits: int) -> bytes:
 def _decoded_runs(content: bytes) -> Iterator[tuple[str, bytes]]:
     for run in _HEXADECIMAL.finditer(content):
         digits = re.sub(rb"[-: ]", b"", run.group())
-        yield "hexadecimal", bytes.fromhex(digits[:len(digits) // 2 * 2].decode())
-        yield "hexadecimal", bytes.fromhex(digits[1:(len(digits) - 1) // 2 * 2 + 1].decode())
+        yield "hexadecimal", bytes.fromhex(digits[: len(digits) // 2 * 2].decode())
+        yield "hexadecimal", bytes.fromhex(digits[1 : (len(digits) - 1) // 2 * 2 + 1].decode())
     for run in _BASE64.finditer(content):
         parts = _BETWEEN.split(run.group().replace(b"\\/", b"/").translate(bytes.maketrans(b"-_", b"+/")))
         joined = b"".join(parts)
-        # The lines together, wherever in them it begins; and each by itself, for what must be whole from its first byte on.
+        # The lines together, wherever in them it begins; and each by itself, for what must be
+        # whole from its first byte on.
         begins = range(4 if len(joined) < _LONG else 1)
-        for text in [*(joined[begin:] for begin in begins), *(part for part in parts if len(parts) > 1 and len(part) > _SHORTEST)]:
+        for text in [
+            *(joined[begin:] for begin in begins),
+            *(part for part in parts if len(parts) > 1 and len(part) > _SHORTEST),
+        ]:
             rest = len(text) % 4
             try:
-                yield "base64", base64.b64decode(text + b"=" * (4 - rest) if rest > 1 else text[:len(text) - rest])
+                yield "base64", base64.b64decode(text + b"=" * (4 - rest) if rest > 1 else text[: len(text) - rest])
             except binascii.Error:
                 continue

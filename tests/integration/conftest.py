@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One lab for all integration tests, of each kind in turn; the same assertions on every kind."""
+"""One lab for all integration tests; the same assertions on every kind of node."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ from . import observer
 from .kinds import KINDS
 from .lab_of_tests import Lab, running_lab
 from .playbook_run import PlaybookRunner
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let long_on_wine be long on Wine; first, so that ``-m "not long"`` sees it."""
-    for item in items:
-        if item.get_closest_marker("long_on_wine") and item.get_closest_marker("wine"):
-            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -54,7 +46,8 @@ def recovered(lab: Lab) -> Iterator[Lab]:
 
 @pytest.fixture
 def lab_doubles(lab: Lab) -> None:
-    """For a test that needs what only the lab has: a user without rights, a Task Scheduler that can be told to misbehave."""
+    """For a test that needs what only the lab has: a user without rights, a Task Scheduler that can
+    be told to misbehave."""
     if lab.kind == "windows":
         pytest.skip("needs a double that takes the place of a part of Windows")
 

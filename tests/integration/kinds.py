@@ -9,10 +9,14 @@ import os
 
 import pytest
 
-# A run on a Wine node takes ten times as long as on a stand-in node: what a run of the same kind shows as well waits for `make test-lab`.
-LONG_ON_WINE = pytest.mark.long_on_wine
-wine_only = pytest.mark.parametrize("lab", [pytest.param("wine", marks=pytest.mark.wine)], indirect=True)
+WINE = pytest.param("wine", marks=pytest.mark.wine)
+STANDIN = pytest.param("standin", marks=pytest.mark.standin)
 
+# A test runs on a Windows: a real one where there is one, otherwise a Wine node.
 WINDOWS = os.environ.get("ALTERYX_LAB_KIND") == "windows"
-KINDS = [pytest.param("windows", marks=pytest.mark.windows)] if WINDOWS else [
-    pytest.param("wine", marks=pytest.mark.wine), pytest.param("standin", marks=pytest.mark.standin)]
+KINDS = [pytest.param("windows", marks=pytest.mark.windows)] if WINDOWS else [WINE]
+
+wine_only = pytest.mark.parametrize("lab", [WINE], indirect=True)
+# What must be the same on the stand-in, so that it can be trusted for what it is there for: scale, and a first look
+# where there is no Wine.
+on_standin_too = pytest.mark.parametrize("lab", KINDS if WINDOWS else [WINE, STANDIN], indirect=True)

@@ -1,9 +1,11 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps a lab from outliving its tests: ``python -m tests.integration.lab_keeper`` takes the lab down once its standard input ends.
+"""Keeps a lab from outliving its tests: ``python -m tests.integration.lab_keeper`` takes the lab down once
+its standard input ends.
 
-A pipe to it is open as long as pytest lives. However pytest ends, a kill or its own time-out included, the pipe ends with it.
+A pipe to it is open as long as pytest lives. However pytest ends, a kill or its own time-out
+included, the pipe ends with it.
 """
 
 from __future__ import annotations

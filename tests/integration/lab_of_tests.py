@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab the tests run against: its own folder, so that a lab of ``make lab-up`` is not disturbed; and what tests do to its node from outside."""
+"""The lab the tests run against: its own folder, so that a lab of ``make lab-up`` is not disturbed; and what tests do
+to its node from outside."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from xml.etree.ElementTree import Element
 
 from defusedxml import ElementTree
 
-from tests.lab import alteryx_install, control, lab_state, layout, standin_node, wine_node
+from tests.lab import alteryx_install, control, lab_state, layout, standin_service, wine_node
 from tests.lab.certificates import KeyPair
 from tests.lab.node import SERVICE, STANDIN_ENGINES, Node, ServiceState
 
@@ -33,14 +34,16 @@ STATE_FOLDER = r"C:\ProgramData\AlteryxOps"
 LEASE = rf"{STATE_FOLDER}\lease.json"
 STAGING = r"D:\AlteryxStaging"
 ARCHIVES = r"D:\AlteryxBackups"
-# What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the folders jobs and logs may stay.
+# What the state folder holds only while a run is on; beside it run.json.gate (empty), guard.log and the
+# folders jobs and logs may stay.
 PASSING = ("run.json", "lease.json", "heartbeat.json", "STATUS.txt", "restore-service.cmd", "HOLD", "schedules.json")
 _LABCTL = wine_node.LABCTL
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A running lab, as the tests see it. nodes: all of it; node: the one, or the controller of a fleet, which the methods look at."""
+    """A running lab, as the tests see it. nodes: all of it; node: the one, or the controller of a fleet,
+    which the methods look at."""
 
     kind: str
     folder: Path
@@ -79,10 +82,16 @@ class Lab:
 
     def secrets(self) -> dict[str, str]:
         """What must be in the secrets file and nowhere in clear text: controller_token, admin, non_admin."""
-        elements = {"controller_token": "ServerSecretEncrypted", "admin": "EmbeddedMongoDBAdminPasswordEncrypted",
-                    "non_admin": "EmbeddedMongoDBPasswordEncrypted"}
+        elements = {
+            "controller_token": "ServerSecretEncrypted",
+            "admin": "EmbeddedMongoDBAdminPasswordEncrypted",
+            "non_admin": "EmbeddedMongoDBPasswordEncrypted",
+        }
         settings = self.settings()
-        return {name: alteryx_install.decrypt(settings.findtext(f"Controller/{element}") or "") for name, element in elements.items()}
+        return {
+            name: alteryx_install.decrypt(settings.findtext(f"Controller/{element}") or "")
+            for name, element in elements.items()
+        }
 
     def minute(self, seconds: float) -> None:
         """Let the minute of task triggers last that long."""
@@ -104,15 +113,12 @@ class Lab:
 
     def stop_service(self) -> None:
         """Stop the service as a person at the node would."""
-        if self.kind == "standin":
-            standin_node.write_service(self.node, "Stopped")
-        else:
-            self.run_program(_LABCTL, "stop", SERVICE, "30", timeout=60)
+        self.run_program(_LABCTL, "stop", SERVICE, "30", timeout=60)
 
     def start_service(self) -> None:
         """Start it again."""
         if self.kind == "standin":
-            standin_node.write_service(self.node, "Running")
+            standin_service.put(self.node, "Running")
         else:
             self.run_program(_LABCTL, "start", SERVICE, "60", timeout=90)
 
@@ -126,14 +132,19 @@ class Lab:
                 self.run_program("taskkill.exe", "/F", "/PID", str(process.pid))
 
     def leftovers(self) -> list[str]:
-        """What a run may not leave on the node: scheduled tasks, lock and lease, folders of jobs, folders in staging, unfinished files."""
+        """What a run may not leave on the node: scheduled tasks, lock and lease, folders of jobs, folders in
+        staging, unfinished files."""
         found = self.tasks()
         found += [str(file) for file in self._passing() if file.exists()]
         for folder in (rf"{STATE_FOLDER}\jobs", STAGING):
             host_folder = self.node.path(folder)
             found += [str(entry) for entry in host_folder.iterdir()] if host_folder.is_dir() else []
         for folder in (STATE_FOLDER, ARCHIVES):
-            found += [str(file) for ending in ("*.partial", "*.new", "task-*.xml", "drill-*") for file in self.node.path(folder).rglob(ending)]
+            found += [
+                str(file)
+                for ending in ("*.partial", "*.new", "task-*.xml", "drill-*")
+                for file in self.node.path(folder).rglob(ending)
+            ]
         return sorted(found)
 
     def tasks(self) -> list[str]:
@@ -151,10 +162,9 @@ class Lab:
         """Bring the node back to what a test may expect, so that one failure stays one."""
         self.node.behave()
         self.minute(60)
-        if self.kind != "standin":
-            for name in self.tasks():
-                with contextlib.suppress(RuntimeError):  # a guard may remove itself just now
-                    self.run_program("schtasks.exe", "/Delete", "/TN", name, "/F")
+        for name in self.tasks():
+            with contextlib.suppress(RuntimeError):  # a guard may remove itself just now
+                self.run_program("schtasks.exe", "/Delete", "/TN", name, "/F")
         for file in self._passing():
             file.unlink(missing_ok=True)
         # The behaviour is read twice a second: what hung is on its way now.
@@ -172,7 +182,10 @@ class Lab:
 @contextlib.contextmanager
 def running_lab(kind: str, purpose: str = "test", count: int = 1) -> Iterator[Lab]:
     """A lab, brought down whatever happens, even to this process."""
-    folder = layout.LAB / f"{purpose}-{kind}"
+    worker = os.environ.get(
+        "PYTEST_XDIST_WORKER"
+    )  # each has labs of its own: it would wait for those of another to the end
+    folder = layout.LAB / "-".join(filter(None, (purpose, kind, worker)))
     environment = {**os.environ, "ALTERYX_LAB_DIR": str(folder)}
     folder.mkdir(parents=True, exist_ok=True)
     _share_cache(folder)
@@ -189,12 +202,24 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _running(kind: str, folder: Path, environment: dict[str, str], count: int) -> Iterator[Lab]:
-    keeper = subprocess.Popen([sys.executable, "-m", "tests.integration.lab_keeper"], cwd=layout.ROOT, env=environment,
-                              stdin=subprocess.PIPE, start_new_session=True)
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.lab_keeper"],
+        cwd=layout.ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
     assert keeper.stdin
     try:
-        done = subprocess.run([sys.executable, "-m", "tests.lab", "up", "--node", kind, "--count", str(count)], cwd=layout.ROOT, env=environment,
-                              capture_output=True, text=True, timeout=580, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.lab", "up", "--node", kind, "--count", str(count)],
+            cwd=layout.ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=580,
+            check=False,
+        )
         assert done.returncode == 0, f"the lab did not come up:\n{done.stdout}{done.stderr}"
         state = lab_state.read(folder / "lab.json")
         assert state

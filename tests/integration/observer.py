@@ -15,7 +15,11 @@ from tests.lab.node import Node
 # Where Alteryx, this collection and Ansible write. The rest of drive C is Wine and PowerShell.
 WATCHED = (r"C:\ProgramData", r"C:\Program Files\Alteryx", r"C:\Program Files\AlteryxOps", "D:\\")
 # The live database and the logs of service and lab change by themselves.
-_MOVING = (r"D:\Alteryx\Service\Persistence", r"D:\Alteryx\Service\AlteryxServiceLog.log", r"D:\Alteryx\Service\mongoDBLog.log")
+_MOVING = (
+    r"D:\Alteryx\Service\Persistence",
+    r"D:\Alteryx\Service\AlteryxServiceLog.log",
+    r"D:\Alteryx\Service\mongoDBLog.log",
+)
 _PROGRAMS = (".exe", ".dll", ".msstyles", ".nls")
 
 
@@ -30,13 +34,17 @@ def tree(node: Node) -> dict[str, tuple[int, int] | None]:
 
 def difference(before: dict[str, tuple[int, int] | None], after: dict[str, tuple[int, int] | None]) -> list[str]:
     """Paths that came, went or changed."""
-    return sorted(path for path in before.keys() | after.keys() if path not in before or path not in after or before[path] != after[path])
+    return sorted(
+        path
+        for path in before.keys() | after.keys()
+        if path not in before or path not in after or before[path] != after[path]
+    )
 
 
 def files(node: Node, since: float) -> Iterator[Path]:
-    """Every file of the node: its drives, its registry, what the lab keeps of it. Without programs that nobody has touched since then (Unix time), and what
-    the nodes of a lab share and nobody writes (hard links)."""
-    for root, _, names in os.walk(node.folder):
+    """Every file of the node: its drives, its registry, what the lab keeps of it. Without programs that nobody has
+    touched since then (Unix time), and what the nodes of a lab share and nobody writes (hard links)."""
+    for root, _unused, names in os.walk(node.folder):
         for path in (Path(root, name) for name in names):
             status = path.lstat()
             program = path.suffix.lower() in _PROGRAMS and status.st_ctime < since
@@ -51,4 +59,8 @@ def _walk(node: Node, folders: Iterable[str]) -> Iterator[Path]:
         for root, names, file_names in os.walk(top):
             here = Path(root)
             names[:] = [name for name in names if here / name not in moving]
-            yield from (here / name for name in [*names, *file_names] if here / name not in moving and not (here / name).is_symlink())
+            yield from (
+                here / name
+                for name in [*names, *file_names]
+                if here / name not in moving and not (here / name).is_symlink()
+            )

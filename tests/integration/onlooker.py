@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody who looks on while a run goes: at the command line of every process of the machine, and at files that live only for a moment."""
+"""Somebody who looks on while a run goes: at the command line of every process of the machine, and at files that
+live only for a moment."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class Onlooker:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ending.set()
         self._thread.join(30)
 
@@ -51,7 +54,7 @@ class Onlooker:
                     with contextlib.suppress(OSError):
                         self.command_lines.add(Path("/proc", process, "cmdline").read_bytes())
             for folder in self._folders:
-                for root, _, names in os.walk(folder):
+                for root, _unused, names in os.walk(folder):
                     for name in names:
                         with contextlib.suppress(OSError):
                             self._look(Path(root, name))

@@ -60,7 +60,11 @@ class Run:
         shown = self.output[-4000:]
         assert self.rc == code, f"exit code {self.rc} instead of {code}:\n{shown}"
         assert self.outcome, f"no outcome.json:\n{shown}"
-        assert (self.outcome["verdict"], self.outcome["exit_code"], self.outcome["reason"]) == ("FAILED", code, reason), shown
+        assert (self.outcome["verdict"], self.outcome["exit_code"], self.outcome["reason"]) == (
+            "FAILED",
+            code,
+            reason,
+        ), shown
         assert self.outcome["hint"]
         assert self.outcome["hint"] in self.text
         assert message in self.outcome["message"]
@@ -83,8 +87,15 @@ class PlaybookRunner:
         self.lab = lab
         self._judged: set[Path] = set()
 
-    def __call__(self, name: str | Path, *options: str, extra_vars: Mapping[str, object] | None = None, limit: str | None = "alteryx_lab",
-                 inventory: Sequence[Path] | None = None, timeout: float = 300) -> Run:
+    def __call__(
+        self,
+        name: str | Path,
+        *options: str,
+        extra_vars: Mapping[str, object] | None = None,
+        limit: str | None = "alteryx_lab",
+        inventory: Sequence[Path] | None = None,
+        timeout: float = 500,
+    ) -> Run:
         """Run a playbook of playbooks/ by name, or any other by path.
 
         Args:
@@ -102,7 +113,8 @@ class PlaybookRunner:
         command += ["-l", limit] if limit is not None else []
         command += ["-e", json.dumps(extra_vars)] if extra_vars else []
         rc, stdout, stderr = _run([*command, *options], timeout)
-        new = sorted(set(self._folders()) - before)
+        # recover.yml leaves logs of a dead run there, in a folder without an outcome.
+        new = sorted(one for one in set(self._folders()) - before if (one / "outcome.json").exists())
         assert len(new) <= 1, f"one run, several reports: {new}"
         folder = new[0] if new else None
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
@@ -122,8 +134,16 @@ def _run(command: list[str], timeout: float) -> tuple[int, str, str]:
     # Its own settings decide, not those of pytest-ansible or of whoever runs the tests.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     # Whoever kills pytest ends its run too: the kernel tells ansible-playbook, which ends its workers.
-    process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *command], cwd=PLAYBOOKS, env=environment | {"ANSIBLE_FORCE_COLOR": "false"},
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", "--", *command],
+        cwd=PLAYBOOKS,
+        env=environment | {"ANSIBLE_FORCE_COLOR": "false"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

@@ -16,7 +16,6 @@ import pytest
 from tests.lab import layout
 
 from .backup_files import Backup
-from .kinds import LONG_ON_WINE
 from .lab_of_tests import SETTINGS, Lab, run_id_pattern
 from .playbook_run import PLAYBOOKS, PlaybookRunner
 
@@ -39,21 +38,31 @@ def test_a_limit_that_matches_no_host(run_playbook: PlaybookRunner) -> None:
 
 @NOT_TOUCHED
 def test_a_limit_to_a_host_outside_the_group(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
-    inventory = _write(tmp_path, "inventory.yml", {**lab.inventory_content(), "others": {"hosts": {"elsewhere": {"ansible_host": "127.0.0.1"}}}})
+    inventory = _write(
+        tmp_path,
+        "inventory.yml",
+        {**lab.inventory_content(), "others": {"hosts": {"elsewhere": {"ansible_host": "127.0.0.1"}}}},
+    )
     run = run_playbook("full_backup.yml", limit="elsewhere", inventory=[inventory])
     assert run.rc == 3
     assert "no host of the inventory matches this play and --limit" in run.text
 
 
 @NOT_TOUCHED
+@pytest.mark.reaches("no_hosts")
 def test_a_group_without_hosts(run_playbook: PlaybookRunner, tmp_path: Path) -> None:
-    inventory = _write(tmp_path, "inventory.yml", {"alteryx": {"children": {"alteryx_lab": {}}}, "others": {"hosts": {"elsewhere": {}}}})
+    inventory = _write(
+        tmp_path,
+        "inventory.yml",
+        {"alteryx": {"children": {"alteryx_lab": {}}}, "others": {"hosts": {"elsewhere": {}}}},
+    )
     run = run_playbook("full_backup.yml", limit=None, inventory=[inventory])
     assert run.rc == 3
     assert "no host of the inventory matches this play and --limit" in run.text
 
 
 @NOT_TOUCHED
+@pytest.mark.reaches("unreachable")
 def test_wrong_credentials(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml", extra_vars={"ansible_password": "wrong"})
     run.assert_failed(3, "unreachable", message="credentials were rejected")
@@ -61,18 +70,23 @@ def test_wrong_credentials(run_playbook: PlaybookRunner) -> None:
 
 @NOT_TOUCHED
 @pytest.mark.usefixtures("lab_doubles")
+@pytest.mark.reaches("not_administrator")
 def test_not_an_administrator(lab: Lab, run_playbook: PlaybookRunner) -> None:
-    run = run_playbook("full_backup.yml", extra_vars={"ansible_user": "operator", "ansible_password": f"{lab.node.password}-operator"})
+    run = run_playbook(
+        "full_backup.yml", extra_vars={"ansible_user": "operator", "ansible_password": f"{lab.node.password}-operator"}
+    )
     run.assert_failed(3, "not_administrator")
 
 
 @NOT_TOUCHED
+@pytest.mark.reaches("service_absent", exit_code=3)
 def test_no_such_service(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_service_name": "Nope"})
     run.assert_failed(3, "service_absent", message="Nope")
 
 
 @NOT_TOUCHED
+@pytest.mark.reaches("drive_missing")
 def test_a_staging_folder_on_a_drive_the_node_does_not_have(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_staging_directory": r"X:\AlteryxStaging"})
     run.assert_failed(3, "drive_missing", message="X:")
@@ -87,6 +101,7 @@ def settings_file(lab: Lab) -> Iterator[Path]:
     kept.replace(file)
 
 
+@pytest.mark.reaches("settings_missing")
 def test_the_settings_file_is_absent(settings_file: Path, untouched: object, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml")
     run.assert_failed(3, "settings_missing", message="RuntimeSettings.xml")
@@ -100,7 +115,9 @@ UNREADABLE = {
     "no XML": b"\x00\x01\x02 ControllerEnabled=True",
     "UTF-16 by its declaration only": f'<?xml version="1.0" encoding="utf-16"?>{_SETTINGS}'.encode(),
     "DTD from elsewhere": f'<!DOCTYPE SystemSettings SYSTEM "file:///C:/Windows/win.ini">{_SETTINGS}'.encode(),
-    "entities that explode": f'<!DOCTYPE SystemSettings [<!ENTITY a "ha">{_LAUGHS}]>{_SETTINGS.replace("True", "&i;")}'.encode(),
+    "entities that explode": (
+        f'<!DOCTYPE SystemSettings [<!ENTITY a "ha">{_LAUGHS}]>{_SETTINGS.replace("True", "&i;")}'.encode()
+    ),
     "entity nobody declares": _SETTINGS.replace("True", "&nobody;").encode(),
     "over 10 MB": f"<!--{'x' * 10 * 1024**2}-->{_SETTINGS}".encode(),
     "another root": _SETTINGS.replace("SystemSettings", "configuration").encode(),
@@ -115,9 +132,17 @@ def unreadable(settings_file: Path, request: pytest.FixtureRequest) -> Iterator[
     settings_file.unlink()
 
 
-@pytest.mark.parametrize("unreadable", [
-    pytest.param(content, id=name, marks=[] if name in ("breaks off", "entities that explode") else pytest.mark.long) for name, content in UNREADABLE.items()],
-    indirect=True)
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        pytest.param(
+            content, id=name, marks=[] if name in ("breaks off", "entities that explode") else pytest.mark.long
+        )
+        for name, content in UNREADABLE.items()
+    ],
+    indirect=True,
+)
+@pytest.mark.reaches("settings_malformed")
 def test_a_settings_file_that_cannot_be_read(unreadable: None, untouched: object, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml")
     run.assert_failed(3, "settings_malformed", message=rf"{SETTINGS} cannot be read: ")
@@ -125,7 +150,9 @@ def test_a_settings_file_that_cannot_be_read(unreadable: None, untouched: object
 
 
 @pytest.mark.long
-def test_a_settings_file_in_utf_16_is_read_like_any_other(lab: Lab, settings_file: Path, run_playbook: PlaybookRunner) -> None:
+def test_a_settings_file_in_utf_16_is_read_like_any_other(
+    lab: Lab, settings_file: Path, run_playbook: PlaybookRunner
+) -> None:
     text = settings_file.with_name("kept.xml").read_text(encoding="utf-8-sig")
     settings_file.write_bytes(re.sub(r"^<\?xml[^>]*\?>", "", text).encode("utf-16"))
     run = run_playbook("full_backup.yml", "--check")
@@ -134,23 +161,40 @@ def test_a_settings_file_in_utf_16_is_read_like_any_other(lab: Lab, settings_fil
     assert run.node()["roles"] == ["controller", "worker", "ui"]
 
 
+@NOT_TOUCHED
+@pytest.mark.reaches("run_incomplete")
+def test_a_run_of_which_tags_leave_out_everything_is_no_success(run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", "--tags", "archive")
+    run.assert_failed(1, "run_incomplete")
+
+
 WRONG, NEAREST = "alteryx_preflight_staging_dir", "alteryx_preflight_staging_directory"
 
 
 @NOT_TOUCHED
 @pytest.mark.parametrize("place", ["inventory", "play", "command line", "role call"])
-def test_an_unknown_variable_is_refused_with_the_nearest_name(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, place: str) -> None:
+@pytest.mark.reaches("unknown_variable")
+def test_an_unknown_variable_is_refused_with_the_nearest_name(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, place: str
+) -> None:
     playbook: str | Path = "full_backup.yml"
     inventory = lab.inventory_content()
     sequence: dict[str, Any] = {"import_tasks": str(PLAYBOOKS / "tasks" / "backup.yml")}
-    play: dict[str, Any] = {"hosts": "alteryx", "gather_facts": False, "vars": {"alteryx_preflight_mode": "full"}, "tasks": [sequence]}
+    play: dict[str, Any] = {
+        "hosts": "alteryx",
+        "gather_facts": False,
+        "vars": {"alteryx_preflight_mode": "full"},
+        "tasks": [sequence],
+    }
     if place == "inventory":
         inventory["alteryx"]["children"]["alteryx_lab"]["vars"][WRONG] = r"D:\Elsewhere"
     elif place == "play":
         play["vars"][WRONG] = r"D:\Elsewhere"
         playbook = _write(tmp_path, "play.yml", [play])
     elif place == "role call":
-        play["tasks"] = [{"import_role": {"name": "alteryx_ops.server_backup.alteryx_preflight"}, "vars": {WRONG: r"D:\Elsewhere"}}]
+        play["tasks"] = [
+            {"import_role": {"name": "alteryx_ops.server_backup.alteryx_preflight"}, "vars": {WRONG: r"D:\Elsewhere"}}
+        ]
         playbook = _write(tmp_path, "play.yml", [play])
     extra_vars = {WRONG: r"D:\Elsewhere"} if place == "command line" else None
     run = run_playbook(playbook, inventory=[_write(tmp_path, "inventory.yml", inventory)], extra_vars=extra_vars)
@@ -169,20 +213,35 @@ def file_for_a_folder(lab: Lab) -> Iterator[None]:
     file.unlink()
 
 
-@LONG_ON_WINE
-@pytest.mark.parametrize("variable", ["alteryx_preflight_staging_directory", pytest.param("alteryx_archive_directory", marks=pytest.mark.long)])
-def test_a_file_where_a_folder_is_to_be(file_for_a_folder: None, untouched: object, run_playbook: PlaybookRunner, variable: str) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "variable",
+    ["alteryx_preflight_staging_directory", pytest.param("alteryx_archive_directory", marks=pytest.mark.long)],
+)
+@pytest.mark.reaches("folder_invalid")
+def test_a_file_where_a_folder_is_to_be(
+    file_for_a_folder: None, untouched: object, run_playbook: PlaybookRunner, variable: str
+) -> None:
     run = run_playbook("full_backup.yml", extra_vars={variable: r"D:\Elsewhere"})
     run.assert_failed(3, "folder_invalid", message=r"D:\Elsewhere is a file")
 
 
-@LONG_ON_WINE
+@pytest.mark.long
 @NOT_TOUCHED
-@pytest.mark.parametrize(("recipient", "cause"), [
-    pytest.param("README.md", "holds 0 certificates", id="a file of another kind"),
-    pytest.param("nowhere.pem", "cannot be read", id="no file", marks=pytest.mark.long),
-    pytest.param("-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----", "is no certificate", id="a text that is none", marks=pytest.mark.long),
-])
+@pytest.mark.parametrize(
+    ("recipient", "cause"),
+    [
+        pytest.param("README.md", "holds 0 certificates", id="a file of another kind"),
+        pytest.param("nowhere.pem", "cannot be read", id="no file", marks=pytest.mark.long),
+        pytest.param(
+            "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----",
+            "is no certificate",
+            id="a text that is none",
+            marks=pytest.mark.long,
+        ),
+    ],
+)
+@pytest.mark.reaches("recipient_invalid")
 def test_a_recipient_that_is_no_certificate(run_playbook: PlaybookRunner, recipient: str, cause: str) -> None:
     named = str(layout.ROOT / recipient) if "BEGIN" not in recipient else recipient
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_configuration_recipients": [named]})
@@ -190,14 +249,18 @@ def test_a_recipient_that_is_no_certificate(run_playbook: PlaybookRunner, recipi
 
 
 @NOT_TOUCHED
+@pytest.mark.reaches("no_recipient")
 def test_secrets_without_a_recipient(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_configuration_recipients": []})
     run.assert_failed(3, "no_recipient")
-    assert "alteryx_configuration_secrets: skip" in run.outcome["hint"]
+    assert "alteryx_configuration_secrets to skip" in run.outcome["hint"]
 
 
 def test_secrets_left_out_on_purpose_are_said_to_be_missing(lab: Lab, run_playbook: PlaybookRunner) -> None:
-    run = run_playbook("config_backup.yml", extra_vars={"alteryx_configuration_recipients": [], "alteryx_configuration_secrets": "skip"})
+    run = run_playbook(
+        "config_backup.yml",
+        extra_vars={"alteryx_configuration_recipients": [], "alteryx_configuration_secrets": "skip"},
+    )
     run.assert_ok()
     match = run_id_pattern("Config").fullmatch(run.outcome["run_id"])
     assert match
@@ -211,20 +274,26 @@ def test_secrets_left_out_on_purpose_are_said_to_be_missing(lab: Lab, run_playbo
 
 
 @NOT_TOUCHED
+@pytest.mark.reaches("invalid_mode", exit_code=6)
 def test_a_mode_there_is_not(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_mode": "everything"})
     run.assert_failed(6, "invalid_mode", message="everything")
 
 
-@LONG_ON_WINE
+@pytest.mark.long
 @NOT_TOUCHED
-@pytest.mark.parametrize(("variable", "value"), [
-    ("alteryx_preflight_lock_stale", "abc"),
-    ("alteryx_window_open_within", "soon"),
-    pytest.param("alteryx_window_dump_timeout", -5, marks=pytest.mark.long),
-    ("alteryx_archive_compression", "Best"),
-    pytest.param("alteryx_report_directory", "{{ nowhere }}", marks=pytest.mark.long),
-])
-def test_a_value_no_role_takes_is_refused_before_the_first_role_uses_one(run_playbook: PlaybookRunner, variable: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("alteryx_preflight_lock_stale", "abc"),
+        ("alteryx_window_open_within", "soon"),
+        pytest.param("alteryx_window_dump_timeout", -5, marks=pytest.mark.long),
+        ("alteryx_archive_compression", "Best"),
+        pytest.param("alteryx_report_directory", "{{ nowhere }}", marks=pytest.mark.long),
+    ],
+)
+def test_a_value_no_role_takes_is_refused_before_the_first_role_uses_one(
+    run_playbook: PlaybookRunner, variable: str, value: Any
+) -> None:
     run = run_playbook("full_backup.yml", extra_vars={variable: value})
     run.assert_failed(3, "invalid_variable", message=variable)

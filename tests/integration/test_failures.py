@@ -17,7 +17,7 @@ import pytest
 
 from . import observer
 from .backup_files import published
-from .kinds import LONG_ON_WINE, wine_only
+from .kinds import wine_only
 from .lab_of_tests import ARCHIVES, LEASE, STAGING, STATE_FOLDER, Lab
 from .playbook_run import PlaybookRunner, Run
 
@@ -50,22 +50,36 @@ def earlier_archive(lab: Lab, run_playbook: PlaybookRunner) -> None:
 @pytest.fixture
 def archives_kept(lab: Lab, earlier_archive: None) -> Iterator[None]:
     """Fails the test if afterwards the archive directory is not as it was."""
-    before = {path: state for path, state in observer.tree(lab.node).items() if Path(path).is_relative_to(_relative(lab, ARCHIVES))}
+    before = {
+        path: state
+        for path, state in observer.tree(lab.node).items()
+        if Path(path).is_relative_to(_relative(lab, ARCHIVES))
+    }
     assert before
     yield
-    after = {path: state for path, state in observer.tree(lab.node).items() if Path(path).is_relative_to(_relative(lab, ARCHIVES))}
+    after = {
+        path: state
+        for path, state in observer.tree(lab.node).items()
+        if Path(path).is_relative_to(_relative(lab, ARCHIVES))
+    }
     assert observer.difference(before, after) == []
 
 
 @pytest.mark.usefixtures("archives_kept")
-@pytest.mark.parametrize(("damage", "reason", "message"), [
-    ("fail", "dump_failed", "the tool said: EMongoDump failed"),
-    ("half", "dump_incomplete", "AlteryxGallery is not in the dump"),
-    pytest.param("exit1", "dump_failed", "exit code 1", marks=LONG_ON_WINE),
-    pytest.param("empty", "dump_incomplete", "AlteryxGallery/users.bson", marks=LONG_ON_WINE),
-])
+@pytest.mark.parametrize(
+    ("damage", "reason", "message"),
+    [
+        ("fail", "dump_failed", "the tool said: EMongoDump failed"),
+        ("half", "dump_incomplete", "AlteryxGallery is not in the dump"),
+        pytest.param("exit1", "dump_failed", "exit code 1", marks=pytest.mark.long),
+        pytest.param("empty", "dump_incomplete", "AlteryxGallery/users.bson", marks=pytest.mark.long),
+    ],
+)
+@pytest.mark.reaches("dump_failed", exit_code=5, when="fail")
+@pytest.mark.reaches("dump_incomplete", when="half")
 def test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing(
-        lab: Lab, run_playbook: PlaybookRunner, damage: str, reason: str, message: str) -> None:
+    lab: Lab, run_playbook: PlaybookRunner, damage: str, reason: str, message: str
+) -> None:
     before = lab.node.service()
     lab.node.behave(emongodump=damage)
     run = run_playbook("full_backup.yml")
@@ -81,6 +95,7 @@ def test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing(
 
 
 @pytest.mark.usefixtures("archives_kept")
+@pytest.mark.reaches("stop_timeout")
 def test_a_service_that_stops_too_late_comes_back(lab: Lab, run_playbook: PlaybookRunner) -> None:
     before = lab.node.service()
     lab.node.behave(stop_delay_ms="8000")
@@ -92,27 +107,29 @@ def test_a_service_that_stops_too_late_comes_back(lab: Lab, run_playbook: Playbo
     assert _left(lab) == []
 
 
-@pytest.mark.usefixtures("archives_kept")
-def test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_back(lab: Lab, run_playbook: PlaybookRunner) -> None:
+@pytest.mark.reaches("service_not_restored", exit_code=7)
+def test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_back(
+    lab: Lab, run_playbook: PlaybookRunner
+) -> None:
     lab.node.behave(start="fail")
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_start_timeout": 3})
     run.assert_failed(7, "service_not_restored")
     assert lab.node.service().state == "Stopped"
+    # The outage has paid for the dump.
+    assert (run.node()["dump"], run.node()["verdict"]) == ("archived", "good")
     # The lease is kept, so that the guard goes on trying.
     assert lab.node.path(LEASE).exists()
     lab.node.behave()
-    if lab.kind != "standin":
-        assert lab.tasks() == [GUARD]
-        lab.minute(2)
-        assert lab.wait_for("Running", 90).state == "Running"
-        assert _wait_until_guard_is_gone(lab) == []
-    else:  # no clock, so no guard that fires: what an operator does who does not wait for it
-        run_playbook("recover.yml").assert_ended_well()
+    assert lab.tasks() == [GUARD]
+    lab.minute(2)
+    assert lab.wait_for("Running", 90).state == "Running"
+    assert _wait_until_guard_is_gone(lab) == []
     assert lab.node.service().state == "Running"
     assert _left(lab) == []
 
 
-@LONG_ON_WINE
+@pytest.mark.long
+@pytest.mark.reaches("service_restored_late")
 def test_a_service_that_starts_too_late_but_starts_is_no_7(lab: Lab, run_playbook: PlaybookRunner) -> None:
     lab.node.behave(start_delay_ms="5000")
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_start_timeout": 3})
@@ -130,18 +147,24 @@ def file_in_the_way(lab: Lab) -> Iterator[str]:
     file.unlink()
 
 
-@LONG_ON_WINE
-def test_an_archive_that_cannot_be_written_is_a_matter_of_storage(lab: Lab, run_playbook: PlaybookRunner, file_in_the_way: str) -> None:
-    run = run_playbook("config_backup.yml", extra_vars={"alteryx_archive_directory": file_in_the_way})
-    run.assert_failed(4, "archive_failed", message=rf"{file_in_the_way}\{lab.node.name}")
+@pytest.mark.reaches("folder_unwritable", exit_code=4)
+def test_a_folder_in_which_nothing_can_be_written_stops_nothing(
+    lab: Lab, run_playbook: PlaybookRunner, file_in_the_way: str
+) -> None:
+    before = lab.node.service()
+    run = run_playbook("database_backup.yml", extra_vars={"alteryx_archive_directory": file_in_the_way})
+    run.assert_failed(4, "folder_unwritable", message=rf"cannot write files in {file_in_the_way}\{lab.node.name}")
+    assert lab.node.service() == before
     assert _left(lab) == []
 
 
 @pytest.mark.usefixtures("archives_kept")
+@pytest.mark.reaches("secret_unreadable", exit_code=1)
 def test_secrets_that_cannot_be_read_fail_the_run(lab: Lab, run_playbook: PlaybookRunner) -> None:
     before = lab.node.service()
     lab.node.behave(getserversecret="fail")
-    run = run_playbook("config_backup.yml")
+    # In full mode it is found out before anything is stopped.
+    run = run_playbook("full_backup.yml")
     run.assert_failed(1, "secret_unreadable", message="getserversecret")
     assert lab.node.service() == before
     assert _left(lab) == []
@@ -156,7 +179,10 @@ def workflow(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("archives_kept", "workflow")
-def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(lab: Lab, run_playbook: PlaybookRunner) -> None:
+@pytest.mark.reaches("drain_timeout", exit_code=2)
+def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(
+    lab: Lab, run_playbook: PlaybookRunner
+) -> None:
     before = lab.node.service()
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_drain_timeout": 0})
     run.assert_failed(2, "drain_timeout", message="AlteryxEngineCmd.exe")
@@ -170,21 +196,28 @@ def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(la
 _BROKEN = "- name: Take it out of the load balancer\n  ansible.builtin.fail:\n    msg: the load balancer says no\n"
 
 
-@LONG_ON_WINE
+@pytest.mark.long
 @pytest.mark.usefixtures("archives_kept")
 @pytest.mark.parametrize("check", [[], ["--check"]], ids=["run", "check"])
-def test_tasks_of_the_operator_that_fail_before_the_window_stop_nothing(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, check: list[str]) -> None:
+@pytest.mark.reaches("hook_failed")
+def test_tasks_of_the_operator_that_fail_before_the_window_stop_nothing(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, check: list[str]
+) -> None:
     before = lab.node.service()
     file = tmp_path / "before.yml"
     file.write_text(_BROKEN, encoding="utf-8")
     run = run_playbook("database_backup.yml", *check, extra_vars={"alteryx_window_before": str(file)})
-    run.assert_failed(1, "hook_failed", message=f"{file}, task Take it out of the load balancer: the load balancer says no")
+    run.assert_failed(
+        1, "hook_failed", message=f"{file}, task Take it out of the load balancer: the load balancer says no"
+    )
     assert lab.node.service() == before
     assert _left(lab) == []
 
 
-@LONG_ON_WINE
-def test_tasks_of_the_operator_that_fail_after_the_window_cost_no_backup(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_tasks_of_the_operator_that_fail_after_the_window_cost_no_backup(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path
+) -> None:
     file = tmp_path / "after.yml"
     file.write_text(_BROKEN, encoding="utf-8")
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_after": str(file)})
@@ -194,9 +227,12 @@ def test_tasks_of_the_operator_that_fail_after_the_window_cost_no_backup(lab: La
     assert _left(lab) == []
 
 
-@LONG_ON_WINE
+@pytest.mark.long
 @pytest.mark.usefixtures("archives_kept", "workflow")
-def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(lab: Lab, run_playbook: PlaybookRunner) -> None:
+@pytest.mark.reaches("processes_left")
+def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(
+    lab: Lab, run_playbook: PlaybookRunner
+) -> None:
     # Alteryx ends its own workflows with the service; this one lives on.
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_force": True})
     assert "going on although workflows run: AlteryxEngineCmd.exe" in run.text
@@ -205,13 +241,21 @@ def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(
     assert _left(lab) == []
 
 
-@pytest.mark.parametrize(("behaviour", "reason"), [
-    pytest.param({"schtasks": "deny"}, "task_refused", id="deny"),
-    pytest.param({"schtasks": "never_run"}, "drill_unanswered", id="never_run", marks=LONG_ON_WINE),
-    pytest.param({"account": "S-1-5-20"}, "drill_wrong_account", id="account", marks=LONG_ON_WINE)])
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        pytest.param({"schtasks": "deny"}, "task_refused", id="deny"),
+        pytest.param({"schtasks": "never_run"}, "drill_unanswered", id="never_run", marks=pytest.mark.long),
+        pytest.param({"account": "S-1-5-20"}, "drill_wrong_account", id="account", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.usefixtures("lab_doubles", "archives_kept")
+@pytest.mark.reaches("task_refused", when="deny")
+@pytest.mark.reaches("drill_unanswered", when="never_run")
+@pytest.mark.reaches("drill_wrong_account", when="account")
 def test_without_a_guard_that_has_answered_nothing_is_stopped(
-        lab: Lab, run_playbook: PlaybookRunner, behaviour: dict[str, str], reason: str) -> None:
+    lab: Lab, run_playbook: PlaybookRunner, behaviour: dict[str, str], reason: str
+) -> None:
     before = lab.node.service()
     lab.node.behave(**behaviour)
     run = run_playbook("database_backup.yml")
@@ -220,23 +264,51 @@ def test_without_a_guard_that_has_answered_nothing_is_stopped(
     assert _left(lab) == []
 
 
-@LONG_ON_WINE
+@pytest.mark.reaches("run_locked", exit_code=8)
 def test_a_node_that_another_run_holds_is_8(lab: Lab, run_tasks: RunTasks, run_playbook: PlaybookRunner) -> None:
     before = lab.node.service()
-    run_tasks({"alteryx_ops.server_backup.run_lock": {"state": "acquired", "run_id": "DB_20260901_020000_7f3a"}}).assert_ended_well()
+    run_tasks(
+        {"alteryx_ops.server_backup.run_lock": {"state": "acquired", "run_id": "DB_20260901_020000_7f3a"}}
+    ).assert_ended_well()
     run = run_playbook("database_backup.yml")
     run.assert_failed(8, "run_locked", message="DB_20260901_020000_7f3a")
-    run_tasks({"alteryx_ops.server_backup.run_lock": {"state": "released", "run_id": "DB_20260901_020000_7f3a"}}).assert_ended_well()
+    recovery = run_playbook("recover.yml")
+    assert recovery.rc == 8, recovery.output
+    assert "DB_20260901_020000_7f3a" in recovery.text
+    topology = run_playbook("topology.yml")
+    topology.assert_ended_well()
+    assert f"note: {lab.node.name}: the lock of the run DB_20260901_020000_7f3a of " in topology.text
+    for said in (run, recovery):
+        assert re.search(r"its lock is stale in 1\d\d s, at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", said.text), said.text
+    run_tasks(
+        {"alteryx_ops.server_backup.run_lock": {"state": "released", "run_id": "DB_20260901_020000_7f3a"}}
+    ).assert_ended_well()
     assert lab.node.service() == before
     assert _left(lab) == []
 
 
+@pytest.mark.reaches("no_lease")
 def test_no_lease_no_stop(lab: Lab, run_tasks: RunTasks) -> None:
     before = lab.node.service()
     run = run_tasks({SERVICE_MODULE: {"state": "stopped", "run_id": "Full_20260901_020000_7f3a", "timeout": 20}})
     assert run.rc == 3
     assert '"reason": "no_lease"' in run.text
     assert lab.node.service() == before
+
+
+def test_a_hold_that_is_put_before_the_lease_refuses_it_and_nothing_is_stopped(lab: Lab, run_tasks: RunTasks) -> None:
+    before = lab.node.service()
+    hold = lab.node.path(STATE_FOLDER) / "HOLD"
+    hold.parent.mkdir(exist_ok=True)
+    hold.touch()
+    try:
+        run = run_tasks({LEASE_MODULE: {"state": "held", "run_id": "Full_20260901_020000_7f3a", "hold_seconds": 60}})
+    finally:
+        hold.unlink()
+    assert run.rc == 3
+    assert '"reason": "hold_present"' in run.text
+    assert lab.node.service() == before
+    assert _left(lab) == []
 
 
 WINDOW_MODULE, RUN = "alteryx_ops.server_backup.database_window", "Full_20260901_020000_7f3a"
@@ -247,7 +319,10 @@ RELEASED: dict[str, Any] = {LEASE_MODULE: {"state": "released", "run_id": RUN}}
 
 def window(folder: str, **options: int) -> dict[str, Any]:
     """The task of a window that may fail."""
-    return {WINDOW_MODULE: {"run_id": RUN, "executable": EXECUTABLE, "staging_directory": folder, **options}, "ignore_errors": True}
+    return {
+        WINDOW_MODULE: {"run_id": RUN, "executable": EXECUTABLE, "staging_directory": folder, **options},
+        "ignore_errors": True,
+    }
 
 
 @pytest.fixture
@@ -257,14 +332,21 @@ def folder(lab: Lab) -> Iterator[str]:
     shutil.rmtree(lab.node.path(r"D:\Limits"), ignore_errors=True)
 
 
-@LONG_ON_WINE
-@pytest.mark.parametrize(("reason", "options", "said"), [
-    ("staging_in_use", {}, "exists already"),
-    ("space_reserve", {"space_reserve": 10**9}, "bytes are free on the drive of"),
-    ("downtime_limit", {"max_downtime": 5}, "the service was down for more than 5 s, so the dump was ended"),
-])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("reason", "options", "said"),
+    [
+        ("staging_in_use", {}, "exists already"),
+        ("space_reserve", {"space_reserve": 10**9}, "bytes are free on the drive of"),
+        ("downtime_limit", {"max_downtime": 5}, "the service was down for more than 5 s, so the dump was ended"),
+    ],
+)
+@pytest.mark.reaches("staging_in_use", when="staging_in_use")
+@pytest.mark.reaches("space_reserve", when="space_reserve")
+@pytest.mark.reaches("downtime_limit", when="downtime_limit")
 def test_a_limit_of_the_window_ends_it_and_brings_the_service_back(
-        lab: Lab, run_tasks: RunTasks, folder: str, reason: str, options: dict[str, int], said: str) -> None:
+    lab: Lab, run_tasks: RunTasks, folder: str, reason: str, options: dict[str, int], said: str
+) -> None:
     if reason == "staging_in_use":
         lab.node.path(rf"{folder}\{RUN}\files\database").mkdir(parents=True)
     lab.node.behave(emongodump_delay_ms="20000")
@@ -276,8 +358,11 @@ def test_a_limit_of_the_window_ends_it_and_brings_the_service_back(
     assert _left(lab) == []
 
 
-@LONG_ON_WINE
-def test_a_service_that_somebody_started_after_the_lease_is_not_stopped(lab: Lab, run_tasks: RunTasks, folder: str) -> None:
+@pytest.mark.long
+@pytest.mark.reaches("service_moved")
+def test_a_service_that_somebody_started_after_the_lease_is_not_stopped(
+    lab: Lab, run_tasks: RunTasks, folder: str
+) -> None:
     lab.stop_service()
     started = {SERVICE_MODULE: {"state": "started", "run_id": RUN, "timeout": 60}}
     run = run_tasks(HELD, started, window(folder), RELEASED)
@@ -285,13 +370,15 @@ def test_a_service_that_somebody_started_after_the_lease_is_not_stopped(lab: Lab
     assert lab.node.service().state == "Running"
 
 
-@LONG_ON_WINE
+@pytest.mark.long
 @wine_only
 def test_the_guard_restores_the_service_at_the_deadline(lab: Lab, run_tasks: RunTasks) -> None:
     before = lab.node.service()
     run_id = "Full_20260901_020000_7f3a"
-    run = run_tasks({LEASE_MODULE: {"state": "held", "run_id": run_id, "hold_seconds": 60}},
-                    {SERVICE_MODULE: {"state": "stopped", "run_id": run_id, "timeout": 20}})
+    run = run_tasks(
+        {LEASE_MODULE: {"state": "held", "run_id": run_id, "hold_seconds": 60}},
+        {SERVICE_MODULE: {"state": "stopped", "run_id": run_id, "timeout": 20}},
+    )
     run.assert_ended_well()
     # Nobody releases the lease: Ansible is gone.
     assert lab.node.service().state == "Stopped"

@@ -24,7 +24,7 @@ from tests.lab.node import ServiceState
 
 from . import canary_search, observer
 from .backup_files import Backup, published
-from .kinds import wine_only
+from .kinds import on_standin_too, wine_only
 from .lab_of_tests import ARCHIVES, SETTINGS, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 
@@ -53,16 +53,21 @@ def full(lab: Lab, run_playbook: PlaybookRunner) -> FullBackup:
     return FullBackup(run, match.group(1), Backup.of(lab, match.group(1), "Full"), before, lab.node.service(), began)
 
 
+@on_standin_too
 def test_every_file_lies_where_the_design_says(full: FullBackup, lab: Lab) -> None:
     base = f"ServerBackup_Full_{full.stamp}"
     own = {name.replace("\\", "/") for name in published(lab) if full.stamp in name}
     verifications = {name for name in own if ".verify_" in name}
     assert len(verifications) == 1
     assert own - verifications == {
-        f"BackupLog_Full_{full.stamp}.log", f"{base}.set.json", f"{lab.node.name}/BackupLog_Full_{full.stamp}.log",
-        *(f"{lab.node.name}/{base}{ending}" for ending in (".zip", ".manifest.json", ".secrets.pem", ".sha256"))}
+        f"BackupLog_Full_{full.stamp}.log",
+        f"{base}.set.json",
+        f"{lab.node.name}/BackupLog_Full_{full.stamp}.log",
+        *(f"{lab.node.name}/{base}{ending}" for ending in (".zip", ".manifest.json", ".secrets.pem", ".sha256")),
+    }
 
 
+@on_standin_too
 def test_other_tools_open_the_archive_and_agree_with_manifest_and_sidecar(full: FullBackup) -> None:
     full.backup.assert_complete(secrets=True)
 
@@ -76,7 +81,11 @@ def test_the_archive_holds_database_and_configuration(full: FullBackup, lab: Lab
         for key in (file for file in keys.rglob("*") if file.is_file()):
             assert opened.read(f"configuration/Keys/{key.relative_to(keys).as_posix()}") == key.read_bytes()
     manifest = full.backup.manifest()
-    assert (manifest["mode"], manifest["node"], manifest["run_id"]) == ("full", lab.node.name, full.run.outcome["run_id"])
+    assert (manifest["mode"], manifest["node"], manifest["run_id"]) == (
+        "full",
+        lab.node.name,
+        full.run.outcome["run_id"],
+    )
     assert set(manifest["database"]["databases"]) == DATABASES
     assert manifest["secrets"]["included"] is True
 
@@ -108,23 +117,28 @@ def test_the_downtime_is_what_its_parts_make(full: FullBackup) -> None:
 
 
 @pytest.mark.parametrize("recipient", ["operator", "deputy"])
-def test_each_recipient_alone_opens_the_secrets_with_openssl_and_they_are_those_of_the_node(full: FullBackup, lab: Lab, recipient: str) -> None:
+def test_each_recipient_alone_opens_the_secrets_with_openssl_and_they_are_those_of_the_node(
+    full: FullBackup, lab: Lab, recipient: str
+) -> None:
     secrets = lab.secrets()
     opened = full.backup.open_secrets(lab.recipient(recipient))
     assert opened["controller_token"] == secrets["controller_token"]
     assert opened["mongodb_passwords"] == {"admin": secrets["admin"], "non_admin": secrets["non_admin"]}
-    if lab.kind != "standin":
-        program = rf"{alteryx_install.BIN}\AlteryxService.exe"
-        assert lab.run_program(program, "getserversecret").strip() == opened["controller_token"]
+    program = rf"{alteryx_install.BIN}\AlteryxService.exe"
+    assert lab.run_program(program, "getserversecret").strip() == opened["controller_token"]
 
 
 def test_the_service_runs_again_in_a_new_process(full: FullBackup) -> None:
     assert full.before.state == full.after.state == "Running"
     assert full.after.pid != full.before.pid
     node = full.run.node()
-    assert (node["process_before"]["process_id"], node["process_after"]["process_id"]) == (full.before.pid, full.after.pid)
+    assert (node["process_before"]["process_id"], node["process_after"]["process_id"]) == (
+        full.before.pid,
+        full.after.pid,
+    )
 
 
+@on_standin_too
 def test_nothing_is_left_on_the_node(full: FullBackup, lab: Lab) -> None:
     del full
     assert lab.leftovers() == []
@@ -132,7 +146,7 @@ def test_nothing_is_left_on_the_node(full: FullBackup, lab: Lab) -> None:
 
 def test_the_last_lines_say_what_an_operator_wants_to_know(full: FullBackup, lab: Lab) -> None:
     run = full.run
-    summary = run.stdout[run.stdout.index("BACKUP OK"):]
+    summary = run.stdout[run.stdout.index("BACKUP OK") :]
     assert f"mode=full  id={run.outcome['run_id']}" in summary
     assert f" downtime {run.outcome['downtime']['total']:.1f} s = stop " in summary
     assert rf"{ARCHIVES}\{lab.node.name}\ServerBackup_Full_{full.stamp}.zip" in summary
@@ -146,7 +160,10 @@ def test_no_secret_stands_anywhere_in_clear_text(full: FullBackup, lab: Lab) -> 
     assert all(len(secret) >= 16 for secret in secrets.values())
     assert canary_search.find(full.run.output.encode(), secrets) == {}
     assert full.run.folder
-    assert list(canary_search.find_in_files([*full.run.folder.iterdir(), *observer.files(lab.node, full.began)], secrets)) == []
+    assert (
+        list(canary_search.find_in_files([*full.run.folder.iterdir(), *observer.files(lab.node, full.began)], secrets))
+        == []
+    )
 
 
 @pytest.fixture
@@ -157,13 +174,38 @@ def restored(full: FullBackup, lab: Lab) -> Iterator[MongoClient[dict[str, Any]]
     with zipfile.ZipFile(full.backup.archive) as opened:
         opened.extractall(scratch / "archive", [name for name in opened.namelist() if name.startswith("database/")])
     port, folder, bin_folder = alteryx_install.free_port(), r"C:\AlteryxLab\restore", alteryx_install.BIN
-    server = _start(lab, rf"{bin_folder}\mongod.exe", "--port", str(port), "--bind_ip", "127.0.0.1", "--dbpath", rf"{folder}\data", "--logpath",
-                    rf"{folder}\mongod.log", "--setParameter", "diagnosticDataCollectionEnabled=false", "--wiredTigerCacheSizeGB", "0.25")
-    client: MongoClient[dict[str, Any]] = MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=60_000)
+    server = _start(
+        lab,
+        rf"{bin_folder}\mongod.exe",
+        "--port",
+        str(port),
+        "--bind_ip",
+        "127.0.0.1",
+        "--dbpath",
+        rf"{folder}\data",
+        "--logpath",
+        rf"{folder}\mongod.log",
+        "--setParameter",
+        "diagnosticDataCollectionEnabled=false",
+        "--wiredTigerCacheSizeGB",
+        "0.25",
+    )
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=60_000
+    )
     try:
         client.admin.command("ping")
-        wine_node.run(lab.node.folder, rf"{bin_folder}\mongorestore.exe", "--host", "127.0.0.1", "--port", str(port),
-                      "--dir", rf"{folder}\archive\database", timeout=120)
+        wine_node.run(
+            lab.node.folder,
+            rf"{bin_folder}\mongorestore.exe",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dir",
+            rf"{folder}\archive\database",
+            timeout=120,
+        )
         yield client
     finally:
         _shut_down(client)
@@ -173,29 +215,52 @@ def restored(full: FullBackup, lab: Lab) -> Iterator[MongoClient[dict[str, Any]]
 
 
 @wine_only
-def test_the_dump_restores_into_an_empty_server_with_equal_counts(full: FullBackup, lab: Lab, restored: MongoClient[dict[str, Any]]) -> None:
+def test_the_dump_restores_into_an_empty_server_with_equal_counts(
+    full: FullBackup, lab: Lab, restored: MongoClient[dict[str, Any]]
+) -> None:
     password = full.backup.open_secrets(lab.recipient("operator"))["mongodb_passwords"]["non_admin"]
     port = int(lab.settings().findtext("Controller/EmbeddedMongoDBPort") or 0)
     live: MongoClient[dict[str, Any]]
-    with MongoClient("127.0.0.1", port, username="user", password=password, authSource="AlteryxService", directConnection=True) as live:
+    with MongoClient(
+        "127.0.0.1", port, username="user", password=password, authSource="AlteryxService", directConnection=True
+    ) as live:
         expected = _counts(live)
     assert _counts(restored) == expected
     assert set(restored.list_database_names()) - {"admin", "config", "local"} == DATABASES
-    reported = {f"{database}.{name}": number for database, collections in expected.items() for name, number in collections.items()}
+    reported = {
+        f"{database}.{name}": number
+        for database, collections in expected.items()
+        for name, number in collections.items()
+    }
     database = full.backup.manifest()["database"]
     assert database["documents"] == reported
-    assert {walked["namespace"]: walked["documents"] for walked in database["collections"] if walked["namespace"] in reported} == reported
+    assert {
+        walked["namespace"]: walked["documents"]
+        for walked in database["collections"]
+        if walked["namespace"] in reported
+    } == reported
     assert sum(reported.values()) > 1000
 
 
 def _counts(client: MongoClient[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    return {database: {name: client[database][name].count_documents({}) for name in sorted(client[database].list_collection_names())}
-            for database in sorted(DATABASES)}
+    return {
+        database: {
+            name: client[database][name].count_documents({})
+            for name in sorted(client[database].list_collection_names())
+        }
+        for database in sorted(DATABASES)
+    }
 
 
 def _start(lab: Lab, *argv: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(wine_node.wine_command(lab.node.folder, *argv), env=wine_node.environment(lab.node.folder), cwd=lab.node.path("C:\\"),
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        wine_node.wine_command(lab.node.folder, *argv),
+        env=wine_node.environment(lab.node.folder),
+        cwd=lab.node.path("C:\\"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _shut_down(client: MongoClient[dict[str, Any]]) -> None:

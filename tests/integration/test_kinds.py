@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All three modes x every kind of persistence x one node and three: what ran, result and exit code. The table is left in kinds.txt of the lab."""
+"""All three modes x every kind of persistence x one node and three: what ran, result and exit code. The table is left
+in kinds.txt of the lab."""
 
 from __future__ import annotations
 
@@ -18,13 +19,13 @@ import pytest
 from tests.lab import mongo_servers, seed
 from tests.lab.node import Node
 
-from .kinds import LONG_ON_WINE
 from .lab_of_tests import SETTINGS, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 
-pytestmark = [LONG_ON_WINE, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 KINDS = ("embedded", "self-managed", "replica set", "SQL Server")
+IN_EVERY_RUN = (("self-managed", "database"), ("SQL Server", "database"))
 MODES = {"full": "Full", "database": "DB", "config": "Config"}
 QUICK = {"alteryx_window_health_stable": 0}
 OLDER = "mongodump 100.3.1 is made for MongoDB up to 4.4, the server is 7.0.15: use a newer one"
@@ -32,7 +33,8 @@ OLDER = "mongodump 100.3.1 is made for MongoDB up to 4.4, the server is 7.0.15: 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a cell must show: exit code, reason, whether services went down, tool of the manifest ("" for no dump), point in time."""
+    """What a cell must show: exit code, reason, whether services went down, tool of the manifest ("" for no
+    dump), point in time."""
 
     code: int = 0
     reason: str = ""
@@ -62,7 +64,9 @@ def settings(node: Node, changes: dict[str, str]) -> Iterator[None]:
     text = before.decode()
     for name in ("EmbeddedMongoDBEnabled", *changes):
         text = re.sub(rf"\s*<{name}>[^<]*</{name}>", "", text)
-    added = "".join(f"\r\n    <{name}>{value}</{name}>" for name, value in {"EmbeddedMongoDBEnabled": "False", **changes}.items())
+    added = "".join(
+        f"\r\n    <{name}>{value}</{name}>" for name, value in {"EmbeddedMongoDBEnabled": "False", **changes}.items()
+    )
     file.write_bytes(text.replace("<Controller>", f"<Controller>{added}", 1).encode())
     try:
         yield
@@ -81,21 +85,31 @@ def persistence(lab: Lab, kind: str) -> Iterator[dict[str, Any]]:
             yield {"alteryx_preflight_sqlserver": "hook"}
         return
     members = 3 if kind == "replica set" else 1
-    with mongodb(lab, members) as mongo, settings(lab.node, {"MongoDBEnabled": "True", "MongoDBServerName": mongo.hosts.split(",", maxsplit=1)[0],
-                                                             "MongoDBDatabaseName": "AlteryxService", "MongoDBUserName": mongo.user}):
+    with (
+        mongodb(lab, members) as mongo,
+        settings(
+            lab.node,
+            {
+                "MongoDBEnabled": "True",
+                "MongoDBServerName": mongo.hosts.split(",", maxsplit=1)[0],
+                "MongoDBDatabaseName": "AlteryxService",
+                "MongoDBUserName": mongo.user,
+            },
+        ),
+    ):
         place = f"mongodb://{mongo.hosts}/" + (f"?replicaSet={mongo.replica_set}" if members > 1 else "")
         service = {"connection": place, "user": mongo.user, "password": mongo.password}
         # The one is stopped for the dump, the other is not.
-        yield {"alteryx_preflight_mongodb_connections": {"service": service}, "alteryx_preflight_mongodb_stop": members == 1}
+        yield {
+            "alteryx_preflight_mongodb_connections": {"service": service},
+            "alteryx_preflight_mongodb_stop": members == 1,
+        }
 
 
 @contextlib.contextmanager
 def mongodb(lab: Lab, members: int) -> Iterator[mongo_servers.Mongo]:
-    """A MongoDB with the databases of a Server; on a stand-in node only its address."""
+    """A MongoDB with the databases of a Server."""
     name = "rs0" if members > 1 else ""
-    if lab.kind == "standin":
-        yield mongo_servers.Mongo(tuple(range(27017, 27017 + members)), name, "backup", "p%4/s")
-        return
     with mongo_servers.running(lab.node.folder, members, replica_set=name) as mongo:
         with mongo.client() as client:
             chance = random.Random(seed.SEED)
@@ -110,7 +124,10 @@ def judge(lab: Lab, run: Run, mode: str, wanted: Expected, before: dict[str, Any
     assert run.rc == wanted.code, shown
     assert run.outcome["reason"] == wanted.reason, shown
     assert [path for each in lab.each() for path in each.leftovers()] == []
-    moved = {name: lab_node.service().pid != before[name].pid for name, lab_node in {node.name: node for node in lab.nodes}.items()}
+    moved = {
+        name: lab_node.service().pid != before[name].pid
+        for name, lab_node in {node.name: node for node in lab.nodes}.items()
+    }
     assert set(moved.values()) == {wanted.stops}, f"{moved}\n{shown}"
     if wanted.code:
         return f"refused: {wanted.reason}"
@@ -128,7 +145,9 @@ def judge(lab: Lab, run: Run, mode: str, wanted: Expected, before: dict[str, Any
         assert database["method"].endswith("service stopped" if wanted.stops else "service running")
         assert database["point_in_time"] is wanted.whole
         assert set(database["databases"]) >= {"AlteryxService", "AlteryxGallery"}
-        assert [server["version"][:2] for server in database["servers"]] == (["7."] if wanted.method == "mongodump" else [])
+        assert [server["version"][:2] for server in database["servers"]] == (
+            ["7."] if wanted.method == "mongodump" else []
+        )
         older = [text for text in run.outcome["warnings"] if "use a newer one" in text]
         assert older == ([f"{lab.node.name}: {OLDER}"] if wanted.method == "mongodump" else []), run.outcome["warnings"]
     return f"{len(archives)} archives" + (f", {database['method']}" if database else ", no dump")
@@ -159,12 +178,19 @@ def run_cell(lab: Lab, kind: str, mode: str) -> None:
 
 
 @pytest.mark.usefixtures("recovered")
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        pytest.param(kind, mode, marks=[] if (kind, mode) in IN_EVERY_RUN else pytest.mark.long)
+        for kind in KINDS
+        for mode in MODES
+    ],
+)
 def test_a_single_node(lab: Lab, kind: str, mode: str) -> None:
     run_cell(lab, kind, mode)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fleet_of_three(fleet: Lab, kind: str, mode: str) -> None:
@@ -175,23 +201,11 @@ def test_a_fleet_of_three(fleet: Lab, kind: str, mode: str) -> None:
             each.recover()
 
 
-@pytest.mark.parametrize(("fault", "reason"), [
-    pytest.param("unreachable", "mongodb_unreachable", id="unreachable"), pytest.param("denied", "mongodb_denied", id="denied"),
-    pytest.param("empty", "mongodb_lacks_database", id="lacks"), pytest.param("standalone", "oplog_impossible", id="standalone")])
-def test_a_mongodb_that_cannot_be_dumped_is_refused_before_anything_is_touched(recovered: Lab, fault: str, reason: str) -> None:
-    if recovered.kind != "standin":
-        pytest.skip("tests/node/test_dump_job.py asks a real MongoDB")
-    recovered.node.behave(mongodb=fault)
-    before = recovered.node.service()
-    with persistence(recovered, "replica set") as variables:
-        run = PlaybookRunner(recovered)("database_backup.yml", extra_vars={**variables, "alteryx_preflight_mongodb_stop": fault != "standalone"})
-    run.assert_failed(3, reason)
-    assert recovered.node.service() == before
-    assert recovered.leftovers() == []
-
-
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["full", "database"])
-def test_without_the_oplog_and_without_a_stop_the_manifest_says_that_it_may_not_be_one_point_in_time(lab: Lab, mode: str) -> None:
+def test_without_the_oplog_and_without_a_stop_the_manifest_says_that_it_may_not_be_one_point_in_time(
+    lab: Lab, mode: str
+) -> None:
     with persistence(lab, "replica set") as variables:
         packed = {**variables, "alteryx_preflight_mongodb_oplog": "never", "alteryx_preflight_mongodb_gzip": True}
         run = PlaybookRunner(lab)(f"{mode}_backup.yml", extra_vars=packed)
@@ -204,9 +218,14 @@ def test_without_the_oplog_and_without_a_stop_the_manifest_says_that_it_may_not_
     assert any("may not be of one point in time" in text for text in run.outcome["warnings"])
 
 
+@pytest.mark.long
 def test_the_tasks_of_the_operator_run_in_place_of_the_dump_of_sql_server(lab: Lab, tmp_path: Path) -> None:
     tasks = tmp_path / "database.yml"
-    tasks.write_text('---\n- name: Dump SQL Server by our own means\n  ansible.builtin.debug:\n    msg: "hook of {{ inventory_hostname }}"\n', encoding="utf-8")
+    tasks.write_text(
+        "---\n- name: Dump SQL Server by our own means\n  ansible.builtin.debug:\n"
+        '    msg: "hook of {{ inventory_hostname }}"\n',
+        encoding="utf-8",
+    )
     with persistence(lab, "SQL Server") as variables:
         run = PlaybookRunner(lab)("full_backup.yml", extra_vars={**variables, "alteryx_window_database": str(tasks)})
     run.assert_ok()

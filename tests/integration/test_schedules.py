@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Schedules of the Server are paused before anything is stopped; exactly those that were enabled are enabled after every ending, by the next run at last."""
+"""Schedules of the Server are paused before anything is stopped; exactly those that were enabled are enabled after
+every ending, by the next run at last."""
 
 from __future__ import annotations
 
@@ -21,25 +22,28 @@ from tests.lab.node import Node
 from tests.lab.v3_api import SCHEDULES
 
 from . import observer
-from .kinds import LONG_ON_WINE
 from .lab_of_tests import STATE_FOLDER, Lab
 from .playbook_run import PlaybookRunner, Run
 
-pytestmark = LONG_ON_WINE
-
-BEFORE = {identity: enabled for identity, (_, enabled) in SCHEDULES.items()}
-FIRST, *_, LAST = [identity for identity, enabled in BEFORE.items() if enabled]
+BEFORE = {identity: enabled for identity, (_name, enabled) in SCHEDULES.items()}
+FIRST, *_between, LAST = [identity for identity, enabled in BEFORE.items() if enabled]
 NAMES = [name for name, enabled in SCHEDULES.values() if enabled]
 PAUSED = dict.fromkeys(BEFORE, False)
 WANTED: dict[str, Any] = {
-    "alteryx_window_schedules": True, "alteryx_window_schedules_timeout": 30, "alteryx_window_stop_timeout": 60, "alteryx_window_start_timeout": 60,
-    "alteryx_window_health_timeout": 30, "alteryx_window_health_stable": 1}
+    "alteryx_window_schedules": True,
+    "alteryx_window_schedules_timeout": 30,
+    "alteryx_window_stop_timeout": 60,
+    "alteryx_window_start_timeout": 60,
+    "alteryx_window_health_timeout": 30,
+    "alteryx_window_health_stable": 1,
+}
 LOCK_STALE = 3
 
 
 @pytest.fixture
 def run_fleet(fleet: Lab) -> Iterator[PlaybookRunner]:
-    """Runs playbooks against the fleet, the schedules as at the beginning; afterwards every node behaves again and runs."""
+    """Runs playbooks against the fleet, the schedules as at the beginning; afterwards every node
+    behaves again and runs."""
     control.ask(fleet.control_port, "schedules", reset=True)
     yield PlaybookRunner(fleet)
     for lab in fleet.each():
@@ -73,21 +77,29 @@ def assert_told(run: Run, paused: int, resumed: int, left: list[str]) -> None:
     assert run.outcome["schedules"] == {"paused": paused, "resumed": resumed, "left": left}
 
 
-def test_what_was_enabled_is_paused_before_the_first_stop_and_enabled_after_the_last_start(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+def test_what_was_enabled_is_paused_before_the_first_stop_and_enabled_after_the_last_start(
+    fleet: Lab, run_fleet: PlaybookRunner
+) -> None:
     with FleetWatch(fleet.nodes) as watch:
         run = run_fleet("database_backup.yml", extra_vars=WANTED)
     run.assert_ok()
     assert_as_before(fleet)
     assert_told(run, 3, 3, [])
     assert "schedules 3 paused, 3 enabled again" in run.text
-    assert all(f"{step}: {what}: {', '.join(NAMES)}" in run.log for step, what in (("pause", "paused, and to be enabled again"), ("resume", "enabled again")))
+    assert all(
+        f"{step}: {what}: {', '.join(NAMES)}" in run.log
+        for step, what in (("pause", "paused, and to be enabled again"), ("resume", "enabled again"))
+    )
     asked = api(fleet)["log"]
-    assert [each["what"] for each in asked] == [f"{what} {identity}" for what in ("disable", "enable") for identity, on in BEFORE.items() if on]
+    assert [each["what"] for each in asked] == [
+        f"{what} {identity}" for what in ("disable", "enable") for identity, on in BEFORE.items() if on
+    ]
     moves = [change.at for change in watch.changes if change.state != "Running"]
     back = [change.at for change in watch.changes if change.state == "Running" and change.at > min(moves)]
     assert max(each["at"] for each in asked[:3]) < min(moves) < max(back) < min(each["at"] for each in asked[3:])
 
 
+@pytest.mark.long
 def test_a_dump_that_fails_enables_them_too(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     controller(fleet).behave(emongodump="fail")
     run = run_fleet("database_backup.yml", extra_vars=WANTED)
@@ -96,11 +108,17 @@ def test_a_dump_that_fails_enables_them_too(fleet: Lab, run_fleet: PlaybookRunne
     assert_told(run, 3, 3, [])
 
 
-@pytest.mark.parametrize(("wrong", "reason", "asked"), [
-    pytest.param({"api_refuse_disable": LAST}, "schedules_unclear", 6, id="half-way"),
-    pytest.param({"api": "deny"}, "schedules_denied", 0, id="wrong-credentials")])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("wrong", "reason", "asked"),
+    [
+        pytest.param({"api_refuse_disable": LAST}, "schedules_unclear", 6, id="half-way"),
+        pytest.param({"api": "deny"}, "schedules_denied", 0, id="wrong-credentials"),
+    ],
+)
 def test_a_pause_that_breaks_ends_the_run_before_anything_is_stopped(
-        fleet: Lab, run_fleet: PlaybookRunner, wrong: dict[str, str], reason: str, asked: int) -> None:
+    fleet: Lab, run_fleet: PlaybookRunner, wrong: dict[str, str], reason: str, asked: int
+) -> None:
     ui(fleet).behave(**wrong)
     with FleetWatch(fleet.nodes) as watch:
         run = run_fleet("full_backup.yml", extra_vars=WANTED)
@@ -110,7 +128,11 @@ def test_a_pause_that_breaks_ends_the_run_before_anything_is_stopped(
     assert len(api(fleet)["log"]) == asked
 
 
-def test_one_that_cannot_be_enabled_fails_the_run_keeps_its_backup_and_is_mended_by_the_next(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+@pytest.mark.long
+@pytest.mark.reaches("schedules_not_resumed")
+def test_one_that_cannot_be_enabled_fails_the_run_keeps_its_backup_and_is_mended_by_the_next(
+    fleet: Lab, run_fleet: PlaybookRunner
+) -> None:
     ui(fleet).behave(api_refuse_enable=LAST)
     run = run_fleet("database_backup.yml", extra_vars=WANTED)
     run.assert_failed(1, "schedules_not_resumed", message=NAMES[-1])
@@ -134,8 +156,11 @@ def test_one_that_cannot_be_enabled_fails_the_run_keeps_its_backup_and_is_mended
     assert_as_before(fleet)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("next_run", ["config_backup.yml", "recover.yml"])
-def test_after_the_death_of_a_run_the_next_enables_them(fleet: Lab, run_fleet: PlaybookRunner, tmp_path: Path, next_run: str) -> None:
+def test_after_the_death_of_a_run_the_next_enables_them(
+    fleet: Lab, run_fleet: PlaybookRunner, tmp_path: Path, next_run: str
+) -> None:
     controller(fleet).behave(emongodump_delay_ms="1500")
     stale = {"alteryx_preflight_lock_stale": LOCK_STALE}
     run = BackgroundRun(fleet, "full_backup.yml", tmp_path / "killed", extra_vars=WANTED | stale)
@@ -156,6 +181,7 @@ def test_after_the_death_of_a_run_the_next_enables_them(fleet: Lab, run_fleet: P
     assert [path for lab in fleet.each() for path in lab.leftovers() if "AlteryxStaging" not in path] == []
 
 
+@pytest.mark.long
 def test_check_mode_says_how_many_and_changes_nothing(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     before = {each.name: observer.tree(each) for each in fleet.nodes}
     run = run_fleet("full_backup.yml", "--check", extra_vars=WANTED)

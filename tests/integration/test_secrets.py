@@ -19,11 +19,10 @@ from tests.lab import certificates, layout
 from tests.lab.certificates import KeyPair
 
 from .backup_files import Backup
-from .kinds import LONG_ON_WINE
 from .lab_of_tests import STAGING, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 
-README = layout.ROOT / "README.md"
+PAGE = layout.ROOT / "docs" / "certificates.md"
 LOCK_STALE = 3
 
 
@@ -34,14 +33,19 @@ def backup_of(lab: Lab, run: Run) -> Backup:
     return Backup.of(lab, match.group(1), "Config")
 
 
-@LONG_ON_WINE
-def test_recipients_near_or_past_their_end_are_told_loudly_and_open_the_secrets(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_recipients_near_or_past_their_end_are_told_loudly_and_open_the_secrets(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path
+) -> None:
     expired = certificates.write_operator(tmp_path, "expired", valid_from=-30, valid_days=29)
     ending = certificates.write_operator(tmp_path, "ending", valid_from=-1, valid_days=50)
     recipients = [str(expired.certificate), str(ending.certificate)]
-    run = run_playbook("config_backup.yml", extra_vars={"alteryx_configuration_recipients": recipients, "alteryx_configuration_expiry_warning_days": 60})
+    run = run_playbook(
+        "config_backup.yml",
+        extra_vars={"alteryx_configuration_recipients": recipients, "alteryx_configuration_expiry_warning_days": 60},
+    )
     run.assert_ok()
-    summary = run.stdout[run.stdout.index("BACKUP OK"):]
+    summary = run.stdout[run.stdout.index("BACKUP OK") :]
     for recipient, words in ((expired, "has expired on"), (ending, "expires on")):
         warning = f"the recipient {recipient.certificate} {words}"
         assert any(told.startswith(warning) for told in run.outcome["warnings"])
@@ -62,32 +66,45 @@ def _text(folder: Path) -> str:
 
 
 BAD: dict[str, tuple[Callable[[Path], str], str]] = {
-    "no RSA": (lambda folder: str(certificates.write_operator(folder, "ec", algorithm="ec").certificate), "has no RSA key"),
-    "for another purpose": (lambda folder: str(certificates.write_operator(folder, "mail", document_encryption=False).certificate), "Document Encryption"),
-    "no key usage": (lambda folder: str(certificates.write_operator(folder, "usage", key_usage=False).certificate), "key usage"),
+    "no RSA": (
+        lambda folder: str(certificates.write_operator(folder, "ec", algorithm="ec").certificate),
+        "has no RSA key",
+    ),
+    "for another purpose": (
+        lambda folder: str(certificates.write_operator(folder, "mail", document_encryption=False).certificate),
+        "Document Encryption",
+    ),
+    "no key usage": (
+        lambda folder: str(certificates.write_operator(folder, "usage", key_usage=False).certificate),
+        "key usage",
+    ),
     "no certificate": (_text, "holds 0 certificates"),
     "absent": (lambda folder: str(folder / "absent.pem"), "cannot be read"),
     "with its key": (_pair, "holds a private key"),
 }
 
 
-@LONG_ON_WINE
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("bad", ["no RSA", "for another purpose", "no certificate", *(
-    pytest.param(bad, marks=pytest.mark.long) for bad in ("no key usage", "absent", "with its key"))])
-def test_a_recipient_of_no_use_is_refused_before_anything_is_touched(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, bad: str) -> None:
+@pytest.mark.parametrize(
+    "bad", ["no RSA", *(pytest.param(bad, marks=pytest.mark.long) for bad in BAD if bad != "no RSA")]
+)
+def test_a_recipient_of_no_use_is_refused_before_anything_is_touched(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, bad: str
+) -> None:
     make, said = BAD[bad]
     recipients = [str(lab.recipient("operator").certificate), make(tmp_path)]
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_configuration_recipients": recipients})
     run.assert_failed(3, "recipient_invalid", message=said)
-    assert "README" in run.outcome["hint"]
+    assert "docs/certificates.md" in run.outcome["hint"]
 
 
 @pytest.fixture
 def secrets_left(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     """The encrypted secrets in the staging folder of a run that was killed as soon as they were there."""
     staging = lab.node.path(STAGING)
-    run = BackgroundRun(lab, "config_backup.yml", tmp_path / "killed", extra_vars={"alteryx_preflight_lock_stale": LOCK_STALE})
+    run = BackgroundRun(
+        lab, "config_backup.yml", tmp_path / "killed", extra_vars={"alteryx_preflight_lock_stale": LOCK_STALE}
+    )
     limit = time.monotonic() + 300
     while not (found := list(staging.glob("*/secrets.pem"))):
         assert not run.ended, run.output
@@ -101,25 +118,34 @@ def secrets_left(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     lab.recover()
 
 
-@LONG_ON_WINE
-@pytest.mark.parametrize("playbook", ["recover.yml", "config_backup.yml", pytest.param("database_backup.yml", marks=pytest.mark.long)])
-def test_secrets_of_a_run_that_died_are_gone_after_the_next(lab: Lab, run_playbook: PlaybookRunner, secrets_left: Path, playbook: str) -> None:
+@pytest.mark.parametrize(
+    "playbook",
+    [
+        "recover.yml",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("config_backup.yml", "database_backup.yml")),
+    ],
+)
+def test_secrets_of_a_run_that_died_are_gone_after_the_next(
+    lab: Lab, run_playbook: PlaybookRunner, secrets_left: Path, playbook: str
+) -> None:
     run = run_playbook(playbook)
     run.assert_ended_well()
     assert list(secrets_left.rglob("secrets*")) == []
     assert lab.leftovers() == []
 
 
-def commands(heading: str) -> list[str]:
-    """The shell commands that the README shows below a heading."""
-    section = README.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+def commands() -> list[str]:
+    """The shell commands of the page about certificates."""
+    return re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@LONG_ON_WINE
-def test_what_the_readme_says_makes_a_recipient_and_opens_its_secrets(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
-    make, read = commands("The recipient certificate")
-    subprocess.run(["sh", "-euc", make], cwd=tmp_path, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=120)
+def test_the_page_about_certificates_makes_a_recipient_and_opens_its_secrets(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path
+) -> None:
+    make, read = commands()
+    subprocess.run(
+        ["sh", "-euc", make], cwd=tmp_path, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=120
+    )
     made = KeyPair(tmp_path / "backup-recipient.pem", tmp_path / "backup-recipient.key")
     assert made.key.stat().st_mode & 0o077 == 0
     recipients = [str(lab.recipient("deputy").certificate), str(made.certificate)]
@@ -127,5 +153,13 @@ def test_what_the_readme_says_makes_a_recipient_and_opens_its_secrets(lab: Lab, 
     run.assert_ok()
     assert run.outcome["warnings"] == [warning for warning in run.outcome["warnings"] if "recipient" not in warning]
     (tmp_path / "NAME.secrets.pem").write_bytes(backup_of(lab, run).file(".secrets.pem").read_bytes())
-    done = subprocess.run(["sh", "-euc", read], cwd=tmp_path, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    done = subprocess.run(
+        ["sh", "-euc", read],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
     assert lab.secrets()["controller_token"] in done.stdout

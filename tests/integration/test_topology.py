@@ -12,12 +12,9 @@ import pytest
 from tests.lab import control
 
 from . import observer
-from .kinds import LONG_ON_WINE
 from .lab_of_tests import SETTINGS, Lab
 from .playbook_run import PlaybookRunner
 from .test_fleet import CONTROLLER, UI, WORKER, node, wait_for_answer
-
-pytestmark = LONG_ON_WINE
 
 
 @pytest.fixture
@@ -45,7 +42,11 @@ def test_a_fleet_has_a_table_with_every_node(fleet: Lab) -> None:
     assert [table[name].split()[1] for name in table] == ["controller", "worker", "ui"]
     assert "embedded MongoDB" in table[CONTROLLER]
     assert [line.split()[-2:] for line in table.values()] == [["3", "1"], ["2", "2"], ["1", "3"]]
-    assert [observer.difference(tree, observer.tree(each)) for tree, each in zip(before, fleet.nodes, strict=True)] == [[], [], []]
+    assert [observer.difference(tree, observer.tree(each)) for tree, each in zip(before, fleet.nodes, strict=True)] == [
+        [],
+        [],
+        [],
+    ]
 
 
 @pytest.mark.usefixtures("other_controller")
@@ -56,6 +57,7 @@ def test_a_worker_of_another_controller_is_a_problem(fleet: Lab) -> None:
     assert len(rows(run.stdout)) == 3
 
 
+@pytest.mark.long
 def test_a_node_that_does_not_answer_hides_no_other(fleet: Lab) -> None:
     control.ask(fleet.control_port, "cut", node=UI, seconds=8)
     run = PlaybookRunner(fleet)("topology.yml")

@@ -5,44 +5,76 @@
 
 from __future__ import annotations
 
-from .kinds import LONG_ON_WINE
+import pytest
+
+from .kinds import on_standin_too
 from .lab_of_tests import ARCHIVES, Lab
 from .playbook_run import PlaybookRunner
 
 NOWHERE = {"alteryx_archive_directory": r"D:\Nowhere"}
 
 
-@LONG_ON_WINE
-def test_a_backup_is_read_back_until_it_is_damaged(lab: Lab, run_playbook: PlaybookRunner) -> None:
-    backup = run_playbook("config_backup.yml")
-    backup.assert_ok()
+@on_standin_too
+def test_the_newest_backup_of_each_mode_is_read_back_whatever_is_wrong_with_one(
+    lab: Lab, run_playbook: PlaybookRunner
+) -> None:
+    database = run_playbook("database_backup.yml")
+    database.assert_ok()
+    config = run_playbook("config_backup.yml")
+    config.assert_ok()
     folder = lab.node.path(rf"{ARCHIVES}\{lab.node.name}")
-    archive = max(folder.glob("*.zip"), key=lambda file: file.stat().st_mtime)
-    verdicts = len(list(folder.glob(f"{archive.stem}.verify_*")))
-    run_playbook("verify_backup.yml", "--check").assert_ended_well()
-    assert len(list(folder.glob(f"{archive.stem}.verify_*"))) == verdicts
+
+    def verdicts(run_id: str) -> int:
+        return len(list(folder.glob(f"ServerBackup_{run_id[:-5]}.verify_*")))
+
+    runs = [str(run.outcome["run_id"]) for run in (database, config)]
+    before = [verdicts(run_id) for run_id in runs]
+    check = run_playbook("verify_backup.yml", "--check")
+    check.assert_ended_well()
+    assert f"would be read back: ServerBackup_{runs[1][:-5]}, " in check.text
+    assert [verdicts(run_id) for run_id in runs] == before
     run = run_playbook("verify_backup.yml")
     run.assert_ended_well()
-    assert f"{archive.stem} is good" in run.text
+    assert [verdicts(run_id) for run_id in runs] == [number + 1 for number in before]
 
+    archive = folder / f"ServerBackup_{runs[1][:-5]}.zip"
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)
-    damaged = run_playbook("verify_backup.yml", extra_vars={"alteryx_archive_verify_id": backup.outcome["run_id"]})
+    damaged = run_playbook("verify_backup.yml")
     assert damaged.rc == 3, damaged.output
-    assert f"{archive.name} does not have the SHA-256 of the .sha256 file" in damaged.text
+    assert f"{archive.stem} is not good" in damaged.text
+    assert f"ServerBackup_{runs[0][:-5]} is good" in damaged.text
+    named = run_playbook("verify_backup.yml", extra_vars={"alteryx_catalogue_verify_id": runs[1]})
+    assert named.rc == 3, named.output
+    assert ".sha256 file" in named.text
+    assert f"ServerBackup_{runs[0][:-5]} is good" not in named.text
+    run_playbook("verify_backup.yml", extra_vars={"alteryx_archive_verify_id": runs[0]}).assert_ended_well()
     archive.unlink()
 
 
-@LONG_ON_WINE
+@on_standin_too
+@pytest.mark.reaches("no_good_backup")
 def test_without_a_backup_there_is_nothing_to_verify(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("verify_backup.yml", extra_vars=NOWHERE)
     assert run.rc == 3, run.output
     assert "there is no complete backup in" in run.text
 
 
-@LONG_ON_WINE
+@on_standin_too
+@pytest.mark.reaches("backup_unknown")
+def test_a_backup_that_was_never_made_is_not_called_bad(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    run_playbook("config_backup.yml").assert_ok()
+    run = run_playbook(
+        "verify_backup.yml", extra_vars={"alteryx_catalogue_verify_id": "ServerBackup_Full_20200101_000000"}
+    )
+    assert run.rc == 3, run.output
+    assert rf"in {ARCHIVES}\{lab.node.name} there is no backup ServerBackup_Full_20200101_000000; " in run.text
+    assert "list_backups.yml shows the names" in run.text
+
+
+@on_standin_too
 def test_a_name_that_leads_elsewhere_is_refused(run_playbook: PlaybookRunner) -> None:
-    run = run_playbook("verify_backup.yml", extra_vars={"alteryx_archive_verify_id": r"..\other"})
+    run = run_playbook("verify_backup.yml", extra_vars={"alteryx_catalogue_verify_id": r"..\other"})
     assert run.rc == 3, run.output
     assert "is no name of a backup" in run.text

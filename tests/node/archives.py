@@ -19,8 +19,11 @@ from typing import Any
 from tests.node.engine import Engine, JobEnd
 
 MANIFEST = "BackupManifest.json"
-TEMPLATE = ('{"schema": 1, "database": {"collections": "@@collections@@"}, "file_count": "@@file_count@@", "file_bytes": "@@file_bytes@@", '
-            '"files": "@@files@@"}\n')
+TEMPLATE = (
+    '{"schema": 1, "database": {"collections": "@@collections@@"}, "file_count": "@@file_count@@", '
+    '"file_bytes": "@@file_bytes@@", '
+    '"files": "@@files@@"}\n'
+)
 _numbers = itertools.count()
 
 
@@ -59,20 +62,51 @@ class Staged:
         os.truncate(file, size)
         return file
 
-    def write(self, *, reported: Mapping[str, int] | None = None, environment: Mapping[str, str] | None = None, timeout: float = 120,
-              under: Sequence[str] = (), **changes: Any) -> JobEnd:
+    def write(
+        self,
+        *,
+        reported: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 120,
+        under: Sequence[str] = (),
+        **changes: Any,
+    ) -> JobEnd:
         """Run the archive job."""
         spec = {
-            "run_id": "r", "source": rf"D:\{self.name}\staging\files", "staging": rf"D:\{self.name}\staging", "folder": rf"D:\{self.name}\archives",
-            "base_name": "Backup", "manifest": TEMPLATE, "secrets_file": "", "compression": "Optimal", "stored_extensions": [".gz", ".zip"],
-            "keep_staging": True, "on_change": "fail", "dump_prefix": "database/",
+            "run_id": "r",
+            "source": rf"D:\{self.name}\staging\files",
+            "staging": rf"D:\{self.name}\staging",
+            "folder": rf"D:\{self.name}\archives",
+            "base_name": "Backup",
+            "manifest": TEMPLATE,
+            "secrets_file": "",
+            "compression": "Optimal",
+            "stored_extensions": [".gz", ".zip"],
+            "again": False,
+            "set_aside": False,
+            "only_dump": False,
+            "on_change": "fail",
+            "dump_prefix": "database/",
             "reported": [{"namespace": name, "documents": count} for name, count in (reported or {}).items()],
         }
-        return self.engine.run_job("ArchiveJob", {**spec, **changes}, environment=environment, timeout=timeout, under=under, name=self.name)
+        return self.engine.run_job(
+            "archive_job", {**spec, **changes}, environment=environment, timeout=timeout, under=under, name=self.name
+        )
 
     def verify(self, **changes: Any) -> JobEnd:
         """Run the verification."""
-        return self.engine.run_job("VerifyJob", {"run_id": "r", "folder": rf"D:\{self.name}\archives", "base_name": "Backup", "stamp": "1", **changes})
+        return self.engine.run_job(
+            "verify_job",
+            {
+                "run_id": "r",
+                "folder": rf"D:\{self.name}\archives",
+                "base_name": "Backup",
+                "stamp": "1",
+                "staging": "",
+                "keep_staging": False,
+                **changes,
+            },
+        )
 
     def status(self) -> dict[str, Any]:
         """The job's status just now; nothing before it has begun."""
@@ -91,15 +125,24 @@ class Staged:
 
 
 def readers_complaints(archive: Path, timeout: float = 600) -> dict[str, str]:
-    """What each reader has against an archive: Python, unzip, 7z and bsdtar, which also gets it through a pipe, where it cannot look at the directory first."""
+    """What each reader has against an archive: Python, unzip, 7z and bsdtar, which also gets it through a pipe, where
+    it cannot look at the directory first."""
     shown = f"'{archive}'"
     commands = {
-        "unzip": f"unzip -tq {shown}", "7z": f"7z t -bd {shown}", "bsdtar": f"bsdtar -xOf {shown} >/dev/null",
+        "unzip": f"unzip -tq {shown}",
+        "7z": f"7z t -bd {shown}",
+        "bsdtar": f"bsdtar -xOf {shown} >/dev/null",
         "bsdtar, piped": f"cat {shown} | bsdtar -xOf - >/dev/null",
     }
     complaints = {}
     for name, command in commands.items():
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         output = done.stdout + done.stderr
         if done.returncode or done.stderr or b"warning" in output.lower():
             complaints[name] = f"exit code {done.returncode}: {output.decode('utf-8', 'replace')[-500:]}"

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Windows PowerShell and nothing else: runs the collection's scripts and jobs in a Wine prefix of their own, without service, database or WinRM."""
+"""A Windows PowerShell and nothing else: runs the collection's scripts and jobs in a Wine prefix of their own, without
+service, database or WinRM."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ _LOAD = """Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 foreach ($file in [IO.Directory]::GetFiles('C:\\code', '*.psm1')) {
     $module = [scriptblock]::Create([IO.File]::ReadAllText($file))
-    New-Module -Name ([IO.Path]::GetFileNameWithoutExtension($file)) -ScriptBlock $module -ArgumentList 'C:\\code' | Import-Module -Global
+    $name = [IO.Path]::GetFileNameWithoutExtension($file)
+    New-Module -Name $name -ScriptBlock $module -ArgumentList 'C:\\code' | Import-Module -Global
 }
 """
 
@@ -39,7 +42,8 @@ class EngineError(RuntimeError):
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a node job ended: its result (state, reason and msg of a failure ...), last status and log, and what it printed (nothing, if all is well)."""
+    """How a node job ended: its result (state, reason and msg of a failure ...), last status and log, and what it
+    printed (nothing, if all is well)."""
 
     result: dict[str, Any]
     status: dict[str, Any]
@@ -56,10 +60,17 @@ class Engine:
 
     def path(self, windows_path: str) -> Path:
         r"""Host path of a path of drive C: or D:."""
-        drive, _, rest = windows_path.partition(":\\")
+        drive, _unused, rest = windows_path.partition(":\\")
         return layout.drive(self.folder, drive).joinpath(*rest.split("\\"))
 
-    def run(self, script: str, *, timeout: float = 60, environment: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        script: str,
+        *,
+        timeout: float = 60,
+        environment: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+    ) -> str:
         """Run a script with all modules of the node code loaded; returns what it printed.
 
         Raises:
@@ -68,11 +79,23 @@ class Engine:
         file = self.path(rf"C:\scripts\{next(self._numbers)}.ps1")
         file.parent.mkdir(exist_ok=True)
         file.write_text(_LOAD + script, encoding="utf-8")
-        return self.command(rf"& ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{file.name}')))", timeout, environment)
+        return self.command(
+            rf"& ([scriptblock]::Create([IO.File]::ReadAllText('C:\scripts\{file.name}')))", timeout, environment, under
+        )
 
-    def run_job(self, job: str, spec: Mapping[str, Any], *, timeout: float = 120, environment: Mapping[str, str] | None = None,
-                name: str = "", under: Sequence[str] = ()) -> JobEnd:
-        """Run a job to its end under JobHost.ps1, as the Task Scheduler would.
+    def run_job(
+        self,
+        job: str,
+        spec: Mapping[str, Any],
+        *,
+        timeout: float = 120,
+        environment: Mapping[str, str] | None = None,
+        name: str = "",
+        under: Sequence[str] = (),
+        code: str = CODE,
+        cancelled: bool = False,
+    ) -> JobEnd:
+        """Run a job to its end under job_host.ps1, as the Task Scheduler would.
 
         Args:
             job: name of its script.
@@ -81,24 +104,46 @@ class Engine:
             environment: variables for the engine.
             name: of its folder under JOBS, for who looks into it meanwhile.
             under: a command of the host that runs the engine, e.g. prlimit.
+            code: the folder with its scripts.
+            cancelled: before it begins.
         """
         name = name or str(next(self._numbers))
         folder = self.path(rf"{JOBS}\{name}")
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-        host = rf"[IO.File]::ReadAllText('{CODE}\JobHost.ps1')"
-        output = self.command(rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{CODE}' '{job}'", timeout, environment, under)
+        if cancelled:
+            (folder / "cancel").touch()
+        host = rf"[IO.File]::ReadAllText('{code}\job_host.ps1')"
+        output = self.command(
+            rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{code}' '{job}'", timeout, environment, under
+        )
         log = folder / "job.log"
         result = _json(folder / "result.json")
         if result.get("reason"):
             reasons.saw(result["reason"])
-        return JobEnd(result, _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output)
+        return JobEnd(
+            result, _json(folder / "status.json"), log.read_text(encoding="utf-8") if log.exists() else "", output
+        )
 
-    def command(self, command: str, timeout: float = 60, environment: Mapping[str, str] | None = None, under: Sequence[str] = ()) -> str:
+    def command(
+        self, command: str, timeout: float = 60, environment: Mapping[str, str] | None = None, under: Sequence[str] = ()
+    ) -> str:
         """Run a command line of PowerShell as it is; see run and run_job."""
-        argv = [*under, *wine_node.wine_command(self.folder, r"C:\pwsh-win-x64\pwsh.exe", "-NoProfile", "-NonInteractive", "-Command", command)]
-        done = subprocess.run(argv, env={**wine_node.environment(self.folder), **(environment or {})}, cwd=layout.drive(self.folder, "c"),
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+        argv = [
+            *under,
+            *wine_node.wine_command(
+                self.folder, r"C:\pwsh-win-x64\pwsh.exe", "-NoProfile", "-NonInteractive", "-Command", command
+            ),
+        ]
+        done = subprocess.run(
+            argv,
+            env={**wine_node.environment(self.folder), **(environment or {})},
+            cwd=layout.drive(self.folder, "c"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
         errors = _NOISE.sub("", done.stderr.decode("utf-8", "replace").replace("\r\n", "\n"))
         if done.returncode or errors:
             raise EngineError(f"exit code {done.returncode}: {errors}{done.stdout.decode('utf-8', 'replace')[-2000:]}")
@@ -109,7 +154,7 @@ class Engine:
 def running_engine() -> Iterator[Engine]:
     """An engine in a prefix of its own, which is gone afterwards."""
     # Here: conftest.py imports this file before the collection's name resolves.
-    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _node_code
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node import _node_code
 
     layout.LAB.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="engine-", dir=layout.LAB))
@@ -120,14 +165,59 @@ def running_engine() -> Iterator[Engine]:
         engine.path(CODE).mkdir()
         for name, text in json.loads(_node_code.scripts()).items():
             (engine.path(CODE) / name).write_text(text, encoding="utf-8")
-        # Programs that Windows starts once and keeps would inherit the pipes of the first start and hold them open.
-        for argv in (["wineserver", f"-p{_IDLE_SECONDS}"], wine_node.wine_command(folder, "cmd.exe", "/c", "rem")):
-            subprocess.run(argv, env=wine_node.environment(folder), check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
+        _stay_up(folder)
         yield engine
     finally:
         wine_node.power_off(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def watching(look: Callable[[], bool]) -> Iterator[None]:
+    """Look again and again meanwhile, from another thread, until that gives True. A file that is just being written is
+    looked at later."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            with contextlib.suppress(OSError, ValueError):
+                if look():
+                    return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def denying(engine: Engine) -> Iterator[None]:
+    """Windows obeys the permissions of the host meanwhile, also for root: a folder of mode 0 is denied."""
+    obey = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+    wine_node.power_off(engine.folder)
+    try:
+        _stay_up(engine.folder, obey)
+        yield
+    finally:
+        wine_node.power_off(engine.folder)
+        _stay_up(engine.folder)
+
+
+def _stay_up(folder: Path, under: Sequence[str] = ()) -> None:
+    # Programs that Windows starts once and keeps would inherit the pipes of the first start and hold them open.
+    for argv in (["wineserver", f"-p{_IDLE_SECONDS}"], wine_node.wine_command(folder, "cmd.exe", "/c", "rem")):
+        subprocess.run(
+            [*under, *argv],
+            env=wine_node.environment(folder),
+            check=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import os
 import random
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,12 +20,23 @@ import pytest
 
 from tests.node import archives
 from tests.node.archives import Staged
-from tests.node.engine import Engine, JobEnd
+from tests.node.engine import Engine, JobEnd, watching
 
 pytestmark = pytest.mark.wine
 FINAL = ["Backup.manifest.json", "Backup.secrets.pem", "Backup.sha256", "Backup.zip"]
 LONG = "/".join(("d" * 100, "e" * 100, "f" * 100, "long.txt"))
-ODD = ["größe €.txt", "日本語.txt", "\U0001f600.txt", "a space (and) & more's.txt", "[brackets].txt", "100%.txt", "%2F.txt", ".hidden", "no ending", LONG]
+ODD = [
+    "größe €.txt",
+    "日本語.txt",
+    "\U0001f600.txt",
+    "a space (and) & more's.txt",
+    "[brackets].txt",
+    "100%.txt",
+    "%2F.txt",
+    ".hidden",
+    "no ending",
+    LONG,
+]
 
 
 def documents(count: int) -> bytes:
@@ -80,7 +90,11 @@ def test_it_holds_every_file_once_as_manifest_and_disk_say(mixed: tuple[Staged, 
     manifest = case.manifest()
     assert {entry["path"]: (entry["bytes"], entry["sha256"]) for entry in manifest["files"]} == expected
     total = sum(map(len, on_disk.values()))
-    assert (manifest["file_count"], manifest["file_bytes"]) == (len(on_disk), total) == (end.result["file_count"], end.result["file_bytes"])
+    assert (
+        (manifest["file_count"], manifest["file_bytes"])
+        == (len(on_disk), total)
+        == (end.result["file_count"], end.result["file_bytes"])
+    )
 
 
 def test_the_files_beside_it_belong_to_it_and_nothing_else_is_there(mixed: tuple[Staged, JobEnd]) -> None:
@@ -88,15 +102,22 @@ def test_the_files_beside_it_belong_to_it_and_nothing_else_is_there(mixed: tuple
     assert case.published() == FINAL
     with zipfile.ZipFile(case.archive) as opened:
         assert opened.read(archives.MANIFEST) == (case.folder / "Backup.manifest.json").read_bytes()
-    sums = {name: hashlib.sha256((case.folder / name).read_bytes()).hexdigest() for name in FINAL if not name.endswith(".sha256")}
+    sums = {
+        name: hashlib.sha256((case.folder / name).read_bytes()).hexdigest()
+        for name in FINAL
+        if not name.endswith(".sha256")
+    }
     lines = (case.folder / "Backup.sha256").read_text(encoding="ascii").splitlines()
     assert {name: digest for digest, name in (line.split(" *") for line in lines)} == sums
-    assert (end.result["archive_sha256"], end.result["archive_bytes"]) == (sums["Backup.zip"], case.archive.stat().st_size)
+    assert (end.result["archive_sha256"], end.result["archive_bytes"]) == (
+        sums["Backup.zip"],
+        case.archive.stat().st_size,
+    )
     assert [entry.name for entry in case.files.parent.iterdir()] == ["files"]
 
 
 def test_times_are_kept_and_those_before_1980_become_1980(mixed: tuple[Staged, JobEnd]) -> None:
-    case, _ = mixed
+    case, _unused = mixed
     with zipfile.ZipFile(case.archive) as opened:
         assert opened.getinfo("times/old.txt").date_time == (1980, 1, 1, 0, 0, 0)
         local = time.localtime(1_700_000_001)
@@ -121,14 +142,35 @@ def test_collections_are_counted_document_by_document(mixed: tuple[Staged, JobEn
     assert size["A.packed"] == (case.files / "database/A/packed.bson.gz").stat().st_size
 
 
-@pytest.mark.parametrize(("name", "content", "said", "message"), [
-    ("users.bson", documents(50), {"A.users": 51}, "A.users: the dump tool reported 51 documents, database/A/users.bson holds 50"),
-    ("users.bson", documents(50)[:-1], {"A.users": 50}, "A.users: database/A/users.bson is broken, byte"),
-    ("users.bson.gz", gzip.compress(documents(50))[:-20], {"A.users": 50}, "A.users: "),
-    ("users.bson.gz", b"no gzip at all", {"A.users": 50}, "A.users: database/A/users.bson.gz is no sound gzip file"),
-    ("users.bson", documents(50), {"A.users": 50, "A.Users": 1}, "A.Users: the dump tool reported 1 documents, and there is no file of it"),
-], ids=["count", "document", "gzip cut", "no gzip", "no file"])
-def test_a_dump_that_is_not_whole_is_not_archived(staged: Staged, name: str, content: bytes, said: dict[str, int], message: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "said", "message"),
+    [
+        (
+            "users.bson",
+            documents(50),
+            {"A.users": 51},
+            "A.users: the dump tool reported 51 documents, database/A/users.bson holds 50",
+        ),
+        ("users.bson", documents(50)[:-1], {"A.users": 50}, "A.users: database/A/users.bson is broken, byte"),
+        ("users.bson.gz", gzip.compress(documents(50))[:-20], {"A.users": 50}, "A.users: "),
+        (
+            "users.bson.gz",
+            b"no gzip at all",
+            {"A.users": 50},
+            "A.users: database/A/users.bson.gz is no sound gzip file",
+        ),
+        (
+            "users.bson",
+            documents(50),
+            {"A.users": 50, "A.Users": 1},
+            "A.Users: the dump tool reported 1 documents, and there is no file of it",
+        ),
+    ],
+    ids=["count", "document", "gzip cut", "no gzip", "no file"],
+)
+def test_a_dump_that_is_not_whole_is_not_archived(
+    staged: Staged, name: str, content: bytes, said: dict[str, int], message: str
+) -> None:
     staged.put(f"database/A/{name}", content)
     end = staged.write(reported=said)
     assert (end.result["state"], end.result["reason"]) == ("failed", "dump_incomplete"), end.result
@@ -147,7 +189,9 @@ def test_no_existing_file_is_touched(staged: Staged, ending: str) -> None:
     assert (staged.folder / f"Backup.{ending}").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("make", [lambda files: files.write_bytes(b"a file"), lambda files: None], ids=["file", "absent"])
+@pytest.mark.parametrize(
+    "make", [lambda files: files.write_bytes(b"a file"), lambda files: None], ids=["file", "absent"]
+)
 def test_a_source_that_is_no_folder_is_refused(staged: Staged, make: Callable[[Path], object]) -> None:
     staged.files.parent.mkdir(parents=True)
     make(staged.files)
@@ -172,32 +216,29 @@ def test_a_disk_that_takes_no_more_is_a_failure_of_storage_and_leaves_nothing(st
 
 @contextlib.contextmanager
 def while_archiving(staged: Staged, act: Callable[[], object], told: int = 0) -> Iterator[set[int]]:
-    """Act once the job reads, and has told progress so many times; it has a big file to read first. Gives what it told."""
-    over, seen = threading.Event(), set[int]()
+    """Act once the job reads, and has told progress so many times; it has a big file to read
+    first. Gives what it told."""
+    seen = set[int]()
 
-    def watch() -> None:
-        while not over.wait(0.01):
-            with contextlib.suppress(OSError, ValueError):  # the status is just being replaced
-                status = staged.status()
-                if status.get("phase") == "archive":
-                    seen.update({status["done_bytes"]} - {0})
-                    if len(seen) >= told:
-                        act()
-                        return
+    def act_when_told() -> bool:
+        status = staged.status()
+        if status.get("phase") != "archive":
+            return False
+        seen.update({status["done_bytes"]} - {0})
+        if len(seen) < told:
+            return False
+        act()
+        return True
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with watching(act_when_told):
         yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def put_big_file_first(staged: Staged, size: int = 150_000_000) -> Path:
     return staged.put_sparse("a-big.zip", size)
 
 
+@pytest.mark.reaches("file_vanished")
 def test_a_file_that_vanishes_is_named(staged: Staged) -> None:
     put_big_file_first(staged)
     victim = staged.put("victim.txt", b"x" * 1000)
@@ -207,6 +248,7 @@ def test_a_file_that_vanishes_is_named(staged: Staged) -> None:
     assert rf"D:\{staged.name}\staging\files\victim.txt was there and is gone" in end.result["msg"]
 
 
+@pytest.mark.reaches("file_unreadable")
 def test_a_file_that_cannot_be_opened_is_named(staged: Staged) -> None:
     put_big_file_first(staged)
     victim = staged.put("victim.txt", b"x" * 1000)
@@ -221,16 +263,23 @@ def test_a_file_that_cannot_be_opened_is_named(staged: Staged) -> None:
     assert rf"D:\{staged.name}\staging\files\victim.txt cannot be opened" in end.result["msg"]
 
 
-@pytest.mark.parametrize(("path", "on_change", "published"), [
-    ("victim.txt", "fail", False), ("victim.txt", "reread", True), ("database/A/victim.bson", "reread", False)])
-def test_a_file_that_changes_fails_unless_it_may_be_read_again(staged: Staged, path: str, on_change: str, published: bool) -> None:
+@pytest.mark.parametrize(
+    ("path", "on_change", "published"),
+    [("victim.txt", "fail", False), ("victim.txt", "reread", True), ("database/A/victim.bson", "reread", False)],
+)
+def test_a_file_that_changes_fails_unless_it_may_be_read_again(
+    staged: Staged, path: str, on_change: str, published: bool
+) -> None:
     size = put_big_file_first(staged).stat().st_size
     victim = staged.put(path, documents(10))
     with while_archiving(staged, lambda: victim.write_bytes(documents(11))):
         end = staged.write(on_change=on_change)
     if published:
         assert end.result["state"] == "succeeded", end.result
-        assert archives.python_contents(staged.archive)[path] == (len(documents(11)), hashlib.sha256(documents(11)).hexdigest())
+        assert archives.python_contents(staged.archive)[path] == (
+            len(documents(11)),
+            hashlib.sha256(documents(11)).hexdigest(),
+        )
         assert staged.manifest()["file_bytes"] == size + len(documents(11))
     else:
         assert end.result["reason"] == "file_changed"
@@ -238,6 +287,7 @@ def test_a_file_that_changes_fails_unless_it_may_be_read_again(staged: Staged, p
         assert staged.published() == []
 
 
+@pytest.mark.reaches("file_changed")
 def test_progress_is_told_within_a_file_and_one_that_grows_meanwhile_is_named(staged: Staged) -> None:
     big = put_big_file_first(staged, 500_000_000)
 

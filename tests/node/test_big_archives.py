@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives beyond the limits of the old zip format: 65,535 entries, and 4 GB of a file, of its compressed form and of the offset of what follows."""
+"""Archives beyond the limits of the old zip format: 65,535 entries, and 4 GB of a file, of its compressed form and of
+the offset of what follows."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from tests.node.process_use import ProcessUse
 pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
 OVER_4_GB = 5 * 10**9
 MOST_GROWTH = 64 * 2**20
-"""Bytes of memory over a job for one byte: PowerShell 7 under Wine alone takes more than the 200 MB a job may take on Windows (`make bench` shows both)."""
+"""Bytes of memory over a job for one byte: PowerShell 7 under Wine alone takes more than the 200 MB a job may take on
+Windows (`make bench` shows both)."""
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ def test_a_record_is_overwritten_in_place_and_keeps_its_length(engine: Engine, f
 def test_a_record_that_would_be_too_long_changes_nothing(engine: Engine, file: Path) -> None:
     engine.run(f"New-NodeRecord -Path '{RECORD}' -Length 256 -Data @{{ text = 'a' }}")
     before = file.read_bytes()
-    said = engine.run(f"try {{ Write-NodeRecord -Path '{RECORD}' -Data @{{ text = 'b' * 300 }} }} catch {{ [string]$_ }}")
+    said = engine.run(
+        f"try {{ Write-NodeRecord -Path '{RECORD}' -Data @{{ text = 'b' * 300 }} }} catch {{ [string]$_ }}"
+    )
     assert "does not fit" in said
     assert file.read_bytes() == before
 
@@ -70,7 +72,8 @@ def test_absent_and_held_are_told_apart(engine: Engine, file: Path) -> None:
     assert read(engine, 5)["state"] == "absent"
     records.write(file, {"text": "x"})
     held = rf"""
-    $held = New-Object System.IO.FileStream '{RECORD}', ([IO.FileMode]::Open), ([IO.FileAccess]::Read), ([IO.FileShare]::None)
+    $held = New-Object System.IO.FileStream '{RECORD}', ([IO.FileMode]::Open), ([IO.FileAccess]::Read),
+    ([IO.FileShare]::None)
     (Read-NodeRecord -Path '{RECORD}' -Seconds 0.5).state
     $held.Dispose()
     (Read-NodeRecord -Path '{RECORD}' -Seconds 0.5).state
@@ -90,3 +93,18 @@ def test_writers_of_the_lock_never_leave_anything_else_than_a_whole_record(engin
     $null -eq (Read-RunLock)
     """
     assert engine.run(script).split() == ["Full_1", "True", "200", "True"]
+
+
+def test_a_file_that_another_program_holds_for_a_moment_is_removed(engine: Engine, file: Path) -> None:
+    script = rf"""
+    [IO.File]::WriteAllText('{RECORD}', 'x')
+    $held = New-Object System.IO.FileStream '{RECORD}', ([IO.FileMode]::Open), ([IO.FileAccess]::Read),
+    ([IO.FileShare]::Read)
+    try {{ Remove-NodeFile -Path '{RECORD}' -Seconds 0.3 }} catch {{ 'refused' }}
+    $release = [PowerShell]::Create().AddScript({{ param($Stream) Start-Sleep -Milliseconds 700; $Stream.Dispose() }})
+    $null = $release.AddArgument($held).BeginInvoke()
+    Remove-NodeFile -Path '{RECORD}'
+    [IO.File]::Exists('{RECORD}')
+    Remove-NodeFile -Path '{RECORD}'
+    """
+    assert engine.run(script).split() == ["refused", "False"]

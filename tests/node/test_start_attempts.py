@@ -34,7 +34,8 @@ def marks(engine: Engine, *ages_and_states: tuple[float, str]) -> str:
         (((10.0, "failed"), (600.0, "failed")), "too soon"),
         (((10.0, "failed"), (899.0, "failed")), "too soon"),
         (((10.0, "failed"), (901.0, "failed")), "go"),
-        # One that is under way counts until it is known what comes of it; one that was never answered only for a minute.
+        # One that is under way counts until it is known what comes of it; one that was never
+        # answered only for a minute.
         (((10.0, "failed"), (5.0, "asked")), "wait"),
         (((10.0, "failed"), (70.0, "asked")), "go"),
         # A clock that was set back leaves attempts in the future; they hold nobody up.
@@ -54,7 +55,10 @@ def test_of_several_at_the_same_moment_two_are_made(engine: Engine) -> None:
 
 
 def test_a_start_that_succeeds_or_fails_otherwise_is_forgotten(engine: Engine) -> None:
-    script = CLEAR + MODULE + """{
+    script = (
+        CLEAR
+        + MODULE
+        + """{
         foreach ($number in 1069, 1053, 0) {
             Complete-StartMark -Mark (Add-StartMark) -ErrorNumber $number
             $key = Open-OwnKey -Name 'Starts'
@@ -62,4 +66,5 @@ def test_a_start_that_succeeds_or_fails_otherwise_is_forgotten(engine: Engine) -
             $key.Dispose()
         }
     }"""
+    )
     assert engine.run(script).split() == ["1", "1", "0"]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.action.node_info import ActionModule
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _plan
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import REASONS, StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import REASONS, StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _plan
 from tests import reasons
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
@@ -28,13 +28,15 @@ def nothing_seen() -> Iterator[None]:
 
 def test_what_our_code_raises_by_name_counts() -> None:
     with pytest.raises(StepFailed):
-        _plan.plan_node("node1", samples.facts(service__exists=False), samples.request())
+        _plan.plan_node("node1", samples.node_facts(service__exists=False), samples.request())
     assert reasons._seen == {"service_absent"}
 
 
 def test_what_a_test_makes_or_a_double_says_does_not_count() -> None:
-    StepFailed("dump_failed", "made here")
-    result = harness.run(ActionModule, {}, lambda arguments: {"failed": True, "reason": "lease_lost", "msg": "said by a double"})
+    assert StepFailed("dump_failed", "made here").reason.name == "dump_failed"
+    result = harness.run(
+        ActionModule, {}, lambda arguments: {"failed": True, "reason": "lease_lost", "msg": "said by a double"}
+    )
     assert result["reason"] == "lease_lost"
     assert reasons._seen == set()
 
@@ -49,18 +51,18 @@ def test_hints_tell_reasons_apart() -> None:
     assert [(one, other) for one in hints for other in hints if one is not other and one in other] == []
 
 
-@pytest.mark.parametrize(("test", "name", "words", "fits"), [
-    ("a.py::t", "a.py::t", "", True), ("a.py::t", "a.py::t", "wine-x", True), ("a.py::t[x]", "a.py::t", "wine-x", True),
-    ("a.py::t[x]", "a.py::t", "wine-xy", False), ("a.py::t", "a.py::tt", "", False), ("a.py::t", "b.py::t", "", False),
-])  # fmt: skip
-def test_an_entry_names_a_test_and_a_word_of_its_parameters(test: str, name: str, words: str, fits: bool) -> None:
-    assert reasons.fits(test, name, words) == fits
+@pytest.mark.parametrize("word", ["wine-deny", "wine-denyx"])
+def test_a_claim_may_be_for_a_word_of_the_parameters(request: pytest.FixtureRequest, word: str) -> None:
+    request.applymarker(pytest.mark.reaches("no_role", exit_code=6, when="deny"))
+    request.applymarker(pytest.mark.reaches("no_hosts"))
+    assert reasons.claims(request.node) == (
+        ({"no_role", "no_hosts"}, {6}) if word == "wine-deny" else ({"no_hosts"}, set())
+    )
+    reasons.saw_run(f"{REASONS['no_role'].hint} {REASONS['no_hosts'].hint}", 6)  # or the hook would fail this test
 
 
-def test_a_test_that_does_not_reach_what_it_is_named_for_lacks_it(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    test = f"{request.node.nodeid.removeprefix('tests/')}"
-    monkeypatch.setitem(reasons.REACHED, "no_role", test)
-    monkeypatch.setitem(reasons.EXIT_CODES, 6, test)
+def test_a_test_that_does_not_reach_what_it_claims_lacks_it(request: pytest.FixtureRequest) -> None:
+    request.applymarker(pytest.mark.reaches("no_role", exit_code=6))
     reasons.saw("no_hosts")
     assert reasons.missing(request.node) == ["no_role", "exit code 6"]
     reasons.saw_run(REASONS["no_role"].hint, 6)

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _manifest, _node_metadata, _report
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _manifest
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _node_metadata
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _report
 from tests import schemas
 from tests.lab import layout
 from tests.unit.plugins import samples
-from tests.unit.plugins.plugin_utils import test_catalogue
+from tests.unit.plugins.plugin_utils._archive import test_catalogue
 
 NOW = "2026-09-01T02:05:00.000Z"
 FILE = {"path": "files/a", "bytes": 5, "sha256": "0" * 64, "modified": NOW}
@@ -30,17 +32,23 @@ def manifest(mode: str = "full", **changes: Any) -> dict[str, Any]:
     text = _manifest.of_archive(plan, plan["nodes"]["node1"], steps.get("window"), steps.get("configuration"), "0.1.0")
     collections = [{"namespace": "AlteryxGallery.users", "documents": 120, "bytes": 4096, "reported": 120}]
     text = text.replace('"@@collections@@"', json.dumps(collections))
-    text = text.replace('"@@files@@"', json.dumps([FILE])).replace('"@@file_count@@"', "1").replace('"@@file_bytes@@"', "5")
+    text = (
+        text.replace('"@@files@@"', json.dumps([FILE]))
+        .replace('"@@file_count@@"', "1")
+        .replace('"@@file_bytes@@"', "5")
+    )
     content: dict[str, Any] = json.loads(text)
     return content
 
 
 def outcome(**failed: dict[str, Any]) -> dict[str, Any]:
-    return _report.compose("full", {"node1": {**samples.steps(), **failed}}, False, NOW, 1300.0, "alteryx_ops.server_backup 0.1.0")
+    return _report.compose(
+        "full", {"node1": {**samples.steps(), **failed}}, False, NOW, 1300.0, "alteryx_ops.server_backup 0.1.0"
+    )
 
 
 def node_json() -> dict[str, Any]:
-    wanted = _node_metadata.to_collect("node1", samples.RUN_ID, samples.facts(), "embedded", "")
+    wanted = _node_metadata.to_collect("node1", samples.RUN_ID, samples.node_facts(), "embedded", "")
     collected = {
         "odbc_drivers": [{"name": "d", "bits": 64, "file": r"C:\d.dll", "version": "1.2.0.0"}],
         "odbc_data_sources": [{"name": "d", "bits": 32, "driver": "d", "server": "", "database": ""}],
@@ -51,7 +59,11 @@ def node_json() -> dict[str, Any]:
         "alteryx_config": [r"C:\alteryx.config"],
         "places": [{"element": "installation", "path": r"D:\bin", "other_drive": True, "exists": None}],
     }
-    return {**wanted["head"], "collected": NOW, "items": wanted["items"] | {name: _node_metadata.found(value) for name, value in collected.items()}}
+    return {
+        **wanted["head"],
+        "collected": NOW,
+        "items": wanted["items"] | {name: _node_metadata.found(value) for name, value in collected.items()},
+    }
 
 
 def the_set() -> dict[str, Any]:
@@ -59,7 +71,17 @@ def the_set() -> dict[str, Any]:
     return content
 
 
-VERDICT = {"schema": 1, "archive": "A.zip", "verified": NOW, "method": "m", "verdict": "good", "entries": 1, "bytes": 5, "problems": [], "seconds": 0.1}
+VERDICT = {
+    "schema": 1,
+    "archive": "A.zip",
+    "verified": NOW,
+    "method": "m",
+    "verdict": "good",
+    "entries": 1,
+    "bytes": 5,
+    "problems": [],
+    "seconds": 0.1,
+}
 GOOD = {
     "manifest": manifest(), "set": the_set(), "node": node_json(), "outcome": outcome(), "verdict": VERDICT,
     "catalogue": test_catalogue._catalogue.listing({"node1": test_catalogue.result(test_catalogue.backup())}, NOW),
@@ -126,6 +148,12 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
+def test_a_manifest_with_a_file_left_out_fits() -> None:
+    told = manifest()
+    told["configuration"][0]["left_out"] = [{"path": r"C:\Keys\a", "why": "it is held"}]
+    schemas.assert_valid("manifest", told)
+
+
 @pytest.mark.parametrize("changes", [{"mode": "database"}, {"mode": "config"}, {"secrets": "skip", "recipients": []}])
 def test_manifests_of_every_mode_are_of_the_schema(changes: dict[str, Any]) -> None:
     schemas.assert_valid("manifest", manifest(**changes))
@@ -133,9 +161,15 @@ def test_manifests_of_every_mode_are_of_the_schema(changes: dict[str, Any]) -> N
 
 def test_what_later_writers_add_is_of_the_schema_already() -> None:
     told = copy.deepcopy(GOOD["manifest"])
-    told["database"]["collections"] = [{"namespace": "AlteryxGallery.users", "documents": 120, "bytes": 9, "reported": number} for number in (120, None)]
+    told["database"]["collections"] = [
+        {"namespace": "AlteryxGallery.users", "documents": 120, "bytes": 9, "reported": number}
+        for number in (120, None)
+    ]
     schemas.assert_valid("manifest", told)
-    schemas.assert_valid("verdict", {**VERDICT, "verdict": "bad", "problems": ["x"], "problems_total": 2_000_000, "documents": 1, "collections": 1})
+    schemas.assert_valid(
+        "verdict",
+        {**VERDICT, "verdict": "bad", "problems": ["x"], "problems_total": 2_000_000, "documents": 1, "collections": 1},
+    )
 
 
 @pytest.mark.parametrize("results", [{}, {"node1": {}}, {"node1": {"request": samples.failed("invalid_mode", 6)}}])
@@ -144,7 +178,9 @@ def test_the_outcome_of_a_run_that_came_to_nothing_is_of_the_schema(results: dic
 
 
 def test_the_outcome_of_a_failed_run_is_of_the_schema() -> None:
-    schemas.assert_valid("outcome", outcome(window=samples.failed("dump_failed", 5), verify=samples.failed("archive_bad", 3)))
+    schemas.assert_valid(
+        "outcome", outcome(window=samples.failed("dump_failed", 5), verify=samples.failed("archive_bad", 3))
+    )
 
 
 def test_every_item_of_a_node_may_be_absent_or_unreadable_and_says_why() -> None:
@@ -158,7 +194,7 @@ def test_every_item_of_a_node_may_be_absent_or_unreadable_and_says_why() -> None
 
 
 def test_the_verdict_a_node_writes_has_the_keys_of_the_schema() -> None:
-    source = (layout.ROOT / "plugins" / "module_utils" / "VerifyJob.ps1").read_text(encoding="utf-8")
+    source = (layout.ROOT / "plugins" / "module_utils" / "verify_job.ps1").read_text(encoding="utf-8")
     (block,) = re.findall(r"^\$verdict = @\{\n(.*?)^\}", source, re.MULTILINE | re.DOTALL)
     written = set(re.findall(r"^    (\w+) = ", block, re.MULTILINE))
     schema = schemas.schema("verdict")

@@ -23,7 +23,7 @@ import pytest
 
 from tests.integration import canary_search
 
-PLAIN = {"token": "0123456789abcdefTok", "password": "p/w+with=specials&\"<é>%"}
+PLAIN = {"token": "0123456789abcdefTok", "password": 'p/w+with=specials&"<é>%'}
 NOISE = random.Random(7).randbytes(500)
 
 
@@ -54,7 +54,9 @@ TEXTS: dict[str, Callable[[str], bytes]] = {
     "UTF-16LE": lambda text: text.encode("utf-16-le"),
     "UTF-16BE": lambda text: text.encode("utf-16-be"),
     "URL": lambda text: urllib.parse.quote(text, safe="").encode(),
-    "URL lower case": lambda text: urllib.parse.quote(text, safe="").lower().encode() if text.islower() else urllib.parse.quote_plus(text).encode(),
+    "URL lower case": lambda text: (
+        urllib.parse.quote(text, safe="").lower().encode() if text.islower() else urllib.parse.quote_plus(text).encode()
+    ),
     "URL of every byte": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()).encode(),
     "JSON": lambda text: json.dumps({"value": text}).encode(),
     "XML": lambda text: html.escape(text).encode(),
@@ -62,12 +64,22 @@ TEXTS: dict[str, Callable[[str], bytes]] = {
     "HEX": lambda text: text.encode().hex().upper().encode(),
     "hex of UTF-16": lambda text: text.encode("utf-16-le").hex().encode(),
     "hex as BitConverter writes it": lambda text: text.encode().hex("-").upper().encode(),
-    **{f"base64 at {offset}": lambda text, offset=offset: base64.b64encode(b"xyz"[:offset] + text.encode() + b"tail") for offset in range(3)},  # type: ignore[misc]
-    **{f"base64 of {name} at {offset}": lambda text, offset=offset, name=name: base64.b64encode(b"xyz"[:offset] + text.encode(name))  # type: ignore[misc]
-       for offset in range(3) for name in ("utf-16-le", "utf-16-be")},
+    **{
+        f"base64 at {n}": lambda text, n=n: base64.b64encode(b"xyz"[:n] + text.encode() + b"tail")  # type: ignore[misc]
+        for n in range(3)
+    },
+    **{
+        f"base64 of {name} at {offset}": lambda text, offset=offset, name=name: base64.b64encode(
+            b"xyz"[:offset] + text.encode(name)
+        )  # type: ignore[misc]
+        for offset in range(3)
+        for name in ("utf-16-le", "utf-16-be")
+    },
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(b"\xff\xfe" + text.encode()),
     "base64 in UTF-16": lambda text: base64.b64encode(text.encode()).decode().encode("utf-16-le"),
-    "base64 in JSON with escaped slashes": lambda text: json.dumps(base64.b64encode(b"\xff\xff" + text.encode()).decode()).replace("/", "\\/").encode(),
+    "base64 in JSON with escaped slashes": lambda text: (
+        json.dumps(base64.b64encode(b"\xff\xff" + text.encode()).decode()).replace("/", "\\/").encode()
+    ),
 }
 WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda content: content,
@@ -104,7 +116,18 @@ def test_a_planted_secret_is_found(name: str, text: str, wrapping: str) -> None:
     assert list(canary_search.find(content, PLAIN)) == [name]
 
 
-@pytest.mark.parametrize("content", [b"", NOISE, PLAIN["token"][:-1].encode(), gzip.compress(NOISE), base64.b64encode(NOISE), bz2.compress(NOISE), _zip(NOISE)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        NOISE,
+        PLAIN["token"][:-1].encode(),
+        gzip.compress(NOISE),
+        base64.b64encode(NOISE),
+        bz2.compress(NOISE),
+        _zip(NOISE),
+    ],
+)
 def test_what_holds_no_secret_gives_none(content: bytes) -> None:
     assert canary_search.find(content, PLAIN) == {}
 
@@ -128,4 +151,7 @@ def test_names_of_files_are_searched_too(tmp_path: Path) -> None:
     (tmp_path / f"of {PLAIN['token']}").touch()
     (tmp_path / "inside").write_bytes(_zip(PLAIN["password"].encode()))
     found = dict(canary_search.find_in_files([*tmp_path.iterdir(), tmp_path / "vanished"], PLAIN))
-    assert {Path(path).name: list(names) for path, names in found.items()} == {f"of {PLAIN['token']}": ["token"], "inside": ["password"]}
+    assert {Path(path).name: list(names) for path, names in found.items()} == {
+        f"of {PLAIN['token']}": ["token"],
+        "inside": ["password"],
+    }

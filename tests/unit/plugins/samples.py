@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import typing as t
 from xml.etree import ElementTree as ET
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _node_facts
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet._node_facts import NodeFacts
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _plan
 
 STAMP = "20260901_020000"
 RUN_ID = f"Full_{STAMP}_7f3a"
@@ -29,7 +32,8 @@ SETTINGS = {
     <EmbeddedMongoDBPasswordEncrypted>00SYNTHETIC01</EmbeddedMongoDBPasswordEncrypted>
     <EmbeddedMongoDBRootPath>D:\Alteryx\Service\Persistence\MongoDB</EmbeddedMongoDBRootPath>
     <LoggingEnabled>True</LoggingEnabled><LoggingPath>D:\Alteryx\Service\AlteryxServiceLog.log</LoggingPath>
-    <ServerSecretEncrypted>00SYNTHETIC02</ServerSecretEncrypted><StorageKeysEncrypted>00SYNTHETIC03</StorageKeysEncrypted>
+    <ServerSecretEncrypted>00SYNTHETIC02</ServerSecretEncrypted>
+    <StorageKeysEncrypted>00SYNTHETIC03</StorageKeysEncrypted>
     <WebInterfaceStagingPath>D:\Alteryx\Service\Staging</WebInterfaceStagingPath>
   </Controller>
   <Environment><Configured>True</Configured><WorkingPath>D:\Alteryx</WorkingPath></Environment>
@@ -49,7 +53,8 @@ SETTINGS = {
     <EmbeddedMongoDBEnabled>True</EmbeddedMongoDBEnabled>
     <EmbeddedMongoDBPasswordEncrypted>00SYNTHETIC11</EmbeddedMongoDBPasswordEncrypted>
     <EmbeddedMongoDBPort>27020</EmbeddedMongoDBPort><EmbeddedMongoDBRootPath>E:\AyxMongo</EmbeddedMongoDBRootPath>
-    <ServerSecretEncrypted>00SYNTHETIC12</ServerSecretEncrypted><StorageKeysEncrypted>00SYNTHETIC13</StorageKeysEncrypted>
+    <ServerSecretEncrypted>00SYNTHETIC12</ServerSecretEncrypted>
+    <StorageKeysEncrypted>00SYNTHETIC13</StorageKeysEncrypted>
   </Controller>
   <Environment><Configured>True</Configured><WorkerEnabled>False</WorkerEnabled></Environment>
 </SystemSettings>""",
@@ -66,9 +71,12 @@ SETTINGS = {
 <SystemSettings>
   <Controller><ControllerEnabled>False</ControllerEnabled><GalleryEnabled>True</GalleryEnabled></Controller>
   <Environment><Configured>True</Configured><WorkerEnabled>False</WorkerEnabled></Environment>
-  <Gallery><AuthenticationType>Windows</AuthenticationType><BaseAddress>http://ayx-ui.example.test/gallery/</BaseAddress></Gallery>
+  <Gallery>
+    <AuthenticationType>Windows</AuthenticationType><BaseAddress>http://ayx-ui.example.test/gallery/</BaseAddress>
+  </Gallery>
   <Worker>
-    <ServerName>ayx-ctl.example.test:80</ServerName><ServerSecretEncrypted>00SYNTHETIC32</ServerSecretEncrypted><UseLocalServer>False</UseLocalServer>
+    <ServerName>ayx-ctl.example.test:80</ServerName><ServerSecretEncrypted>00SYNTHETIC32</ServerSecretEncrypted>
+    <UseLocalServer>False</UseLocalServer>
   </Worker>
 </SystemSettings>""",
     "e controller and UI, self-managed MongoDB": """
@@ -78,14 +86,17 @@ SETTINGS = {
     <MongoDBDatabaseName>AlteryxService</MongoDBDatabaseName><MongoDBEnabled>True</MongoDBEnabled>
     <MongoDBServerName>db1.example.test:27017</MongoDBServerName><MongoDBUserName>ayx_service</MongoDBUserName>
     <MongoDBPasswordEncrypted>00SYNTHETIC41</MongoDBPasswordEncrypted>
-    <ServerSecretEncrypted>00SYNTHETIC42</ServerSecretEncrypted><StorageKeysEncrypted>00SYNTHETIC43</StorageKeysEncrypted>
+    <ServerSecretEncrypted>00SYNTHETIC42</ServerSecretEncrypted>
+    <StorageKeysEncrypted>00SYNTHETIC43</StorageKeysEncrypted>
   </Controller>
   <Environment><Configured>True</Configured><WorkerEnabled>False</WorkerEnabled></Environment>
   <Gallery>
     <MongoDBWebOverride>True</MongoDBWebOverride>
-    <MongoDBWebConnection>mongodb://ayx_ui:P%40ss@db1.example.test:27017/AlteryxGallery?replicaSet=rs0&amp;ssl=true</MongoDBWebConnection>
+    <MongoDBWebConnection>mongodb://ayx_ui:P%40ss@db1.example.test:27017/AlteryxGallery\
+?replicaSet=rs0&amp;ssl=true</MongoDBWebConnection>
     <MongoDBSearchOverride>True</MongoDBSearchOverride>
-    <MongoDBSearchConnection>mongodb://ayx_ui:P%40ss@db1.example.test:27017/AlteryxGallery_Lucene?replicaSet=rs0&amp;ssl=true</MongoDBSearchConnection>
+    <MongoDBSearchConnection>mongodb://ayx_ui:P%40ss@db1.example.test:27017/AlteryxGallery_Lucene\
+?replicaSet=rs0&amp;ssl=true</MongoDBSearchConnection>
   </Gallery>
 </SystemSettings>""",
 }
@@ -99,9 +110,16 @@ DEFAULTS = """
     <EmbeddedMongoDBRootPath></EmbeddedMongoDBRootPath><MongoDBEnabled>False</MongoDBEnabled>
     <SQLitePath>C:\\ProgramData\\Alteryx\\Service\\Persistence\\SQLite</SQLitePath><ServicePort>80</ServicePort>
   </Controller>
-  <Environment><Configured>False</Configured><SetupType>SchedulerOnly</SetupType><WorkerEnabled>True</WorkerEnabled></Environment>
-  <Gallery><AuthenticationType>BuiltIn</AuthenticationType><MongoDBWebDatabaseName>AlteryxGallery</MongoDBWebDatabaseName></Gallery>
-  <Worker><QueueWorkerEnabled>True</QueueWorkerEnabled><RenderWorkerEnabled>True</RenderWorkerEnabled><UseLocalServer>True</UseLocalServer></Worker>
+  <Environment>
+    <Configured>False</Configured><SetupType>SchedulerOnly</SetupType><WorkerEnabled>True</WorkerEnabled>
+  </Environment>
+  <Gallery>
+    <AuthenticationType>BuiltIn</AuthenticationType><MongoDBWebDatabaseName>AlteryxGallery</MongoDBWebDatabaseName>
+  </Gallery>
+  <Worker>
+    <QueueWorkerEnabled>True</QueueWorkerEnabled><RenderWorkerEnabled>True</RenderWorkerEnabled>
+    <UseLocalServer>True</UseLocalServer>
+  </Worker>
 </SystemSettings>"""
 
 
@@ -124,42 +142,61 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
         changes: group__key=value changes one value, e.g. service__state="Stopped"; group=value all of it.
     """
     service = {
-        "exists": True, "name": "AlteryxService", "state": "Running", "start_type": "Automatic", "account": "LocalSystem", "process_id": 4711,
-        "started": "2026-08-01T06:00:00.000Z", "executable": EXECUTABLE, "dependants": [],
+        "exists": True, "name": "AlteryxService", "state": "Running", "start_type": "Automatic",
+        "account": "LocalSystem", "process_id": 4711, "started": "2026-08-01T06:00:00.000Z", "executable": EXECUTABLE,
+        "dependants": [],
     }  # fmt: skip
     folder = {"absolute": True, "drive_exists": True, "exists": False, "is_file": False, "free_bytes": 500_000_000}
     answer: dict[str, t.Any] = {
         "changed": False,
         "system": {
-            "computer": "AYX01", "utc": "2026-09-01T02:00:00.000Z", "program_data": r"C:\ProgramData", "state_folder": STATE_FOLDER,
-            "user": r"EXAMPLE\backup", "is_administrator": True,
+            "computer": "AYX01", "utc": "2026-09-01T02:00:00.000Z", "program_data": r"C:\ProgramData",
+            "state_folder": STATE_FOLDER, "user": r"EXAMPLE\backup", "is_administrator": True,
         },
-        "alteryx": {"bin_folder": BIN, "executable": EXECUTABLE, "executable_exists": True, "version": "2024.2.1.14", "processes": []},
+        "alteryx": {
+            "bin_folder": BIN, "executable": EXECUTABLE, "executable_exists": True, "version": "2024.2.1.14",
+            "processes": [],
+        },
         "service": service,
         "settings": {
-            "overrides": {"path": r"C:\ProgramData\Alteryx\RuntimeSettings.xml", "exists": True, "error": "", "sections": settings_named(letter)},
-            "defaults": {"path": rf"{BIN}\RuntimeData\RuntimeSettings.xml", "exists": True, "error": "", "sections": sections(DEFAULTS)},
+            "overrides": {
+                "path": r"C:\ProgramData\Alteryx\RuntimeSettings.xml", "exists": True, "error": "",
+                "sections": settings_named(letter),
+            },
+            "defaults": {
+                "path": rf"{BIN}\RuntimeData\RuntimeSettings.xml", "exists": True, "error": "",
+                "sections": sections(DEFAULTS),
+            },
         },
-        "database": {"folder": r"D:\Alteryx\Service\Persistence\MongoDB", "exists": True, "bytes": 100_000_000},
+        "database": {
+            "folder": r"D:\Alteryx\Service\Persistence\MongoDB", "exists": True, "bytes": 100_000_000, "skipped": [],
+            "skipped_count": 0,
+        },
         "mongodump": {"path": "", "version": "", "problem": ""},
-        "folders": [{"path": path, **folder} for path in (STAGING, ARCHIVES)],
+        "folders": [{"path": path, "volume": path[:3], **folder} for path in (STAGING, ARCHIVES)],
         "lease": None,
         "lock": None,
         "hold": False,
         "schedules_left": "",
         "cluster_resource": "",
         "reboot_pending": [],
+        "recorded_by": [],
         "trust": [trust(STATE_FOLDER), trust(r"C:\Program Files\AlteryxOps")],
         "health": {"url": "", "answer": ""},
         "clock_off": 0.1,
     }  # fmt: skip
     for key, value in changes.items():
-        group, _, name = key.partition("__")
+        group, _unused, name = key.partition("__")
         if name:
             answer[group][name] = value
         else:
             answer[group] = value
     return answer
+
+
+def node_facts(letter: str = "a", **changes: t.Any) -> NodeFacts:
+    """The same as decisions get it."""
+    return _node_facts.read(facts(letter, **changes))
 
 
 def trust(path: str, **changes: t.Any) -> dict[str, t.Any]:
@@ -169,22 +206,33 @@ def trust(path: str, **changes: t.Any) -> dict[str, t.Any]:
 
 def lock(**changes: t.Any) -> dict[str, t.Any]:
     """The lock of another run, as node_info reports it."""
-    return {"run_id": "Full_20260831_020000_0001", "holder": "ops@ctl2 process 42", "started": "2026-08-31 02:00:00 UTC", "age": 12.4, "fresh": True, **changes}
+    return {
+        "run_id": "Full_20260831_020000_0001",
+        "holder": "ops@ctl2 process 42",
+        "started": "2026-08-31 02:00:00 UTC",
+        "age": 12.4,
+        "fresh": True,
+        "stale_in": 167.6,
+        "stale_at": "2026-09-01 02:03:00 UTC",
+        **changes,
+    }
 
 
 def lease(**changes: t.Any) -> dict[str, t.Any]:
     """The lease of this run as maintenance_lease returns it."""
     return {
-        "run_id": RUN_ID, "generation": 1, "service": "AlteryxService", "prior_state": "Running", "start_type": "Automatic", "boot": "900@x",
-        "deadline_monotonic": 99999.0, "deadline": "2026-09-01 08:00:00 UTC", "heartbeat_stale": 180, "drilled": True, "guard_account": "S-1-5-18", **changes,
+        "run_id": RUN_ID, "generation": 1, "service": "AlteryxService", "prior_state": "Running",
+        "start_type": "Automatic", "boot": "900@x", "deadline_monotonic": 99999.0,
+        "deadline": "2026-09-01 08:00:00 UTC", "heartbeat_stale": 180, "drilled": True, "guard_account": "S-1-5-18",
+        **changes,
     }  # fmt: skip
 
 
 def request_fields(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
     """The result "request" of backup_request."""
     return {
-        "run_id": RUN_ID, "stamp": STAMP, "started": "2026-09-01T02:00:00.000Z", "begun": 1000.0, "mode": mode, "fleet": "alteryx_prod", "hosts": ["node1"],
-        "members": ["node1"],
+        "run_id": RUN_ID, "stamp": STAMP, "started": "2026-09-01T02:00:00.000Z", "begun": 1000.0, "mode": mode,
+        "fleet": "alteryx_prod", "hosts": ["node1"], "members": ["node1"],
         "secrets": "encrypt", "recipients": [{"pem": "PEM", "sha256": "ab" * 32, "subject": "CN=ops", "warning": ""}],
         "service_name": "AlteryxService", "archive_directory": ARCHIVES, "staging_directory": STAGING,
         "name_pattern": "ServerBackup_{mode}_{stamp}", "space_factor": 2.0, "folder_trust": "enforce", **changes,
@@ -200,14 +248,16 @@ def request(mode: str = "full", **changes: t.Any) -> _plan.Request:
 def plan(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
     """The result "plan" of backup_plan for one single-node fleet."""
     asked = request(mode, **changes)
-    (node,) = _plan.plan_fleet({"node1": facts()}, asked).nodes
+    (node,) = _plan.plan_fleet({"node1": node_facts()}, asked).nodes
     return {
         **request_fields(mode, **changes),
         "stops_services": asked.stops_services,
+        "stop_tiers": [["node1"]],
+        "start_tiers": [["node1"]],
         "exports_configuration": asked.exports_configuration,
         "controller": "node1",
         "warnings": [],
-        "nodes": {"node1": {**vars(node), "dumps": node.dumps}},
+        "nodes": {"node1": {**dataclasses.asdict(node), "dumps": node.dumps}},
     }
 
 
@@ -227,45 +277,71 @@ def steps(mode: str = "full", **changes: t.Any) -> dict[str, dict[str, t.Any]]:
         "request": {"request": request_fields(mode, **changes)},
         "facts": facts(),
         "plan": {"plan": the_plan},
-        "lock": {"changed": True, "did": [], "adopted": "", "inherited": "", "pending": []},
+        "lock": {"changed": True, "did": [], "left_behind": [], "adopted": "", "inherited": "", "pending": []},
     }
     if the_plan["stops_services"]:
         answer["drain"] = {"found": [], "running": [], "forced": False}
         answer["lease"] = {"changed": True, "lease": lease()}
         answer["gate"] = {"changed": False, "open": True}
         answer["window"] = {
-            "changed": True, "prior_state": "Running", "restored": True, "states": [], "downtime": DOWNTIME, "dump_bytes": 12_800_000,
+            "changed": True, "prior_state": "Running", "restored": True, "states": [], "downtime": DOWNTIME,
+            "dump_bytes": 12_800_000, "proof": "counts", "is_usable": True,
+            "proof_text": "the tool reported the number of documents of every collection", "remarks": [],
             "databases": ["AlteryxGallery", "AlteryxService"], "documents": {"AlteryxGallery.users": 120},
             "events": [{"at": "2026-09-01T02:00:05.500Z", "level": "INFO", "text": "AlteryxService is Stopped"}],
         }  # fmt: skip
-        answer["restore"] = {"changed": False, "before": "Running", "goal": "Running", "service": {**service, "process_id": 4812}}
+        answer["restore"] = {
+            "changed": False,
+            "before": "Running",
+            "goal": "Running",
+            "service": {**service, "process_id": 4812},
+        }
         answer["release"] = {"changed": True}
     if the_plan["exports_configuration"]:
         answer["configuration"] = {
             "changed": True,
-            "files": [{"id": "keys", "source": r"C:\Keys", "present": True, "files": 2, "bytes": 300, "permissions": 3}],
+            "files": [
+                {
+                    "id": "keys",
+                    "source": r"C:\Keys",
+                    "present": True,
+                    "files": 2,
+                    "bytes": 300,
+                    "permissions": 3,
+                    "left_out": [],
+                }
+            ],
             "metadata": [
-                {"id": "version", "state": "found", "why": ""}, {"id": "odbc_drivers", "state": "found", "why": ""},
-                {"id": "licence", "state": "absent", "why": "it is not set"}, {"id": "ad_groups", "state": "unreadable", "why": "Invalid class"},
+                {"id": "version", "state": "found", "why": ""},
+                {"id": "odbc_drivers", "state": "found", "why": ""},
+                {"id": "licence", "state": "absent", "why": "it is not set"},
+                {"id": "ad_groups", "state": "unreadable", "why": "Invalid class"},
             ],
             "secrets": the_plan["nodes"]["node1"]["secrets"],
             "secrets_file": r"D:\AlteryxStaging\secrets.pem" if the_plan["nodes"]["node1"]["secrets"] else "",
         }
     answer["archive"] = {
-        "changed": True, "archive": rf"{ARCHIVES}\node1\ServerBackup_Full_{STAMP}.zip", "archive_bytes": 5_100_000, "archive_sha256": "9c1e" * 16,
-        "file_count": 45, "file_bytes": 12_900_000, "secrets": bool(answer.get("configuration", {}).get("secrets_file")),
+        "changed": True, "archive": rf"{ARCHIVES}\node1\ServerBackup_Full_{STAMP}.zip", "archive_bytes": 5_100_000,
+        "archive_sha256": "9c1e" * 16, "file_count": 45, "file_bytes": 12_900_000,
+        "secrets": bool(answer.get("configuration", {}).get("secrets_file")),
     }  # fmt: skip
     answer["verify"] = {"changed": True, "verdict": "good"}
     answer["set"] = {"changed": True}
-    answer["unlock"] = {"changed": True, "did": [], "adopted": "", "inherited": "", "pending": []}
+    answer["unlock"] = {"changed": True, "did": [], "left_behind": [], "adopted": "", "inherited": "", "pending": []}
     for second, result in enumerate(answer.values()):
-        result.update(node="node1", started=f"2026-09-01T02:00:{second:02}.000Z", finished=f"2026-09-01T02:00:{second:02}.900Z", seconds=0.9)
+        result.update(
+            node="node1",
+            started=f"2026-09-01T02:00:{second:02}.000Z",
+            finished=f"2026-09-01T02:00:{second:02}.900Z",
+            seconds=0.9,
+        )
     return copy.deepcopy(answer)
 
 
 def failed(reason: str, exit_code: int, message: str = "it went wrong", **more: t.Any) -> dict[str, t.Any]:
     """What a step of ours registers when it fails."""
     return {
-        "failed": True, "msg": f"node1: {message}. Do something", "reason": reason, "exit_code": exit_code, "message": message, "hint": "Do something",
-        "detail": {}, "node": "node1", "started": "2026-09-01T02:00:20.000Z", "finished": "2026-09-01T02:00:21.000Z", "seconds": 1.0, **more,
+        "failed": True, "msg": f"node1: {message}. Do something", "reason": reason, "exit_code": exit_code,
+        "message": message, "hint": "Do something", "detail": {}, "node": "node1",
+        "started": "2026-09-01T02:00:20.000Z", "finished": "2026-09-01T02:00:21.000Z", "seconds": 1.0, **more,
     }  # fmt: skip

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action plugins run as ansible-core runs them, but for the transport: the node is a function, and time is what it says."""
+"""Action plugins run as ansible-core runs them, but for the transport: the node is a function, and
+time is what it says."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import COLLECTION, NodeAction
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import NAME as COLLECTION
 
 Node = t.Callable[[dict[str, t.Any]], dict[str, t.Any]]
 
@@ -35,7 +37,9 @@ def run(
     name = plugin.__module__.rpartition(".")[2]
 
     class OnNode(plugin):  # type: ignore[misc, valid-type]
-        def _execute_module(self, module_name: str, module_args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        def _execute_module(
+            self, module_name: str, module_args: dict[str, t.Any], task_vars: dict[str, t.Any]
+        ) -> dict[str, t.Any]:
             assert module_name == f"{COLLECTION}.{name}"
             return node(module_args)
 

@@ -41,8 +41,9 @@ class Service:
         now = seen[-1]
         first = len(self.waits) == 1
         return {
-            "changed": first and self.before != self.goal, "before": self.before if first else on_its_way, "goal": self.goal, "reached": reached,
-            "states": [{"state": state, "at": "x"} for state in seen], "service": {"state": now}, "workflows": self.workflows if reached else [],
+            "changed": first and self.before != self.goal, "before": self.before if first else on_its_way,
+            "goal": self.goal, "reached": reached, "states": [{"state": state, "at": "x"} for state in seen],
+            "service": {"state": now}, "workflows": self.workflows if reached else [],
         }  # fmt: skip
 
 
@@ -50,7 +51,12 @@ def test_a_service_that_comes_up_late_is_waited_for(clock: harness.Time) -> None
     service = Service(clock, 40)
     result = harness.run(alteryx_service.ActionModule, ARGUMENTS, service)
     assert not result.get("failed")
-    assert (result["changed"], result["before"], result["goal"], result["service"]["state"]) == (True, "Stopped", "Running", "Running")
+    assert (result["changed"], result["before"], result["goal"], result["service"]["state"]) == (
+        True,
+        "Stopped",
+        "Running",
+        "Running",
+    )
     assert [seen["state"] for seen in result["states"]] == ["StartPending", "Running"]
     assert len(service.waits) == 4
     assert max(service.waits) < 20
@@ -61,8 +67,13 @@ def test_a_service_that_is_there_already_is_no_change(clock: harness.Time) -> No
     assert (result["changed"], result.get("failed")) == (False, None)
 
 
-@pytest.mark.parametrize(("state", "goal", "reason", "code"), [("restored", "Running", "service_not_restored", 7), ("stopped", "Stopped", "stop_timeout", 2)])
-def test_a_service_that_does_not_get_there_is_a_failure_with_what_was_seen(clock: harness.Time, state: str, goal: str, reason: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("state", "goal", "reason", "code"),
+    [("restored", "Running", "service_not_restored", 7), ("stopped", "Stopped", "stop_timeout", 2)],
+)
+def test_a_service_that_does_not_get_there_is_a_failure_with_what_was_seen(
+    clock: harness.Time, state: str, goal: str, reason: str, code: int
+) -> None:
     service = Service(clock, 1000, goal, "Stopped" if goal == "Running" else "Running")
     result = harness.run(alteryx_service.ActionModule, {**ARGUMENTS, "state": state}, service)
     assert (result["failed"], result["reason"], result["exit_code"]) == (True, reason, code)
@@ -87,7 +98,9 @@ def test_check_mode_asks_once(clock: harness.Time) -> None:
 
 def test_a_refusal_of_the_node_is_passed_on(clock: harness.Time) -> None:
     result = harness.run(
-        alteryx_service.ActionModule, {**ARGUMENTS, "state": "stopped"}, lambda _: {"failed": True, "reason": "no_lease", "msg": "no lease of this run"}
+        alteryx_service.ActionModule,
+        {**ARGUMENTS, "state": "stopped"},
+        lambda _: {"failed": True, "reason": "no_lease", "msg": "no lease of this run"},
     )
     assert (result["reason"], result["exit_code"], result["message"]) == ("no_lease", 3, "no lease of this run")
 

@@ -13,16 +13,21 @@ import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_info import ActionModule as Info
 from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_list import ActionModule as List
+from tests import schemas
 from tests.unit.plugins.action import harness
-from tests.unit.plugins.plugin_utils import test_catalogue as samples
+from tests.unit.plugins.plugin_utils._archive import test_catalogue as samples
 
 GOOD = samples.result(samples.backup())
 
 
-def printed(file: Path | str, hosts: dict[str, dict[str, t.Any]], check_mode: bool = False) -> dict[str, t.Any]:
+def printed(
+    file: Path | str, hosts: dict[str, dict[str, t.Any]], check_mode: bool = False, **changes: t.Any
+) -> dict[str, t.Any]:
     hostvars = harness.HostVariables({host: {"found": result} if result else {} for host, result in hosts.items()})
     variables = {"ansible_play_hosts_all": list(hosts), "hostvars": hostvars}
-    return harness.run(List, {"catalogues": "found", "file": str(file)}, variables=variables, check_mode=check_mode)
+    return harness.run(
+        List, {"catalogues": "found", "file": str(file), **changes}, variables=variables, check_mode=check_mode
+    )
 
 
 def test_every_node_of_the_play_is_listed_whether_it_answered_or_not(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +41,7 @@ def test_every_node_of_the_play_is_listed_whether_it_answered_or_not(capsys: pyt
 
 def test_the_list_is_written_as_json_when_asked(tmp_path: Path) -> None:
     file = tmp_path / "new" / "list.json"
-    for _ in range(2):  # an existing one is replaced
+    for _unused in range(2):  # an existing one is replaced
         result = printed(file, {"node1": GOOD})
         assert (result["changed"], json.loads(file.read_text(encoding="utf-8"))) == (True, result["listing"])
     assert [entry.name for entry in file.parent.iterdir()] == ["list.json"]
@@ -52,6 +57,37 @@ def test_a_list_that_cannot_be_written_is_a_failure_with_the_cause(tmp_path: Pat
     result = printed(tmp_path / "file" / "list.json", {"node1": GOOD})
     assert (result["reason"], result["exit_code"]) == ("report_failed", 1)
     assert "list.json" in result["message"]
+
+
+OLD = "node1: the newest backup, ServerBackup_Full_20260901_020000, is "
+BAD = samples.result(samples.backup(verification=samples.verification(verdict="bad", problem="a is absent")))
+
+
+@pytest.mark.reaches("no_good_backup", when="True")
+@pytest.mark.parametrize("alarm", [False, True])
+@pytest.mark.parametrize(
+    ("result", "max_age", "words"),
+    [
+        (GOOD, 3600, OLD),
+        (samples.result(), 0, "node1: there is no complete backup that is not bad"),
+        (BAD, 0, f"node1: {samples.BASE} is bad: a is absent"),
+    ],
+)
+def test_what_is_wrong_is_said_and_fails_only_on_request(
+    alarm: bool, result: dict[str, t.Any], max_age: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "list.json"
+    found = printed(file, {"node1": result}, alarm=alarm, max_age=max_age)
+    assert (found.get("reason"), found.get("exit_code")) == (("no_good_backup", 3) if alarm else (None, None))
+    assert f"problem: {words}" in capsys.readouterr().out
+    content = json.loads(file.read_text(encoding="utf-8"))
+    schemas.assert_valid("catalogue", content)
+    assert content["problems"][0]["node"] == "node1"
+
+
+def test_a_good_list_raises_no_alarm() -> None:
+    result = printed("", {"node1": GOOD}, alarm=True, max_age=10**9)
+    assert (result.get("reason"), result["listing"]["problems"]) == (None, [])
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

@@ -15,11 +15,19 @@ from tests.unit.plugins.action import harness
 
 
 def planned(
-    letters: dict[str, str], mode: str = "full", left_out: tuple[str, ...] = (), options: dict[str, t.Any] | None = None, **changes: t.Any
+    letters: dict[str, str],
+    mode: str = "full",
+    left_out: tuple[str, ...] = (),
+    options: dict[str, t.Any] | None = None,
+    **changes: t.Any,
 ) -> dict[str, t.Any]:
     """The result for hosts with these sample settings. left_out: further nodes of the fleet. options: of the module."""
     hostvars = {host: {"facts": samples.facts(letter, **changes)} for host, letter in letters.items()}
-    arguments = {"request": samples.request_fields(mode, hosts=list(letters), members=[*letters, *left_out]), "facts": "facts", **(options or {})}
+    arguments = {
+        "request": samples.request_fields(mode, hosts=list(letters), members=[*letters, *left_out]),
+        "facts": "facts",
+        **(options or {}),
+    }
     return harness.run(ActionModule, arguments, variables={"hostvars": harness.HostVariables(hostvars)})
 
 
@@ -40,7 +48,10 @@ def test_a_fleet_has_one_controller() -> None:
 def test_the_plan_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     planned({"node1": "a"}, service__state="Stopped")
     out, err = capsys.readouterr()
-    assert "plan: node1 (controller, worker, ui), Alteryx 2024.2.1.14, service Stopped, data files 100.0 MB" in " ".join(out.split())
+    assert (
+        "plan: node1 (controller, worker, ui), Alteryx 2024.2.1.14, service Stopped, data files 100.0 MB"
+        in " ".join(out.split())
+    )
     assert "will be left Stopped" in " ".join((out + err).split())
 
 
@@ -55,8 +66,14 @@ def test_a_run_that_would_stop_services_needs_a_controller() -> None:
 
 
 def test_the_node_that_is_refused_is_named_not_the_one_that_asked() -> None:
-    hostvars = {"node1": {"facts": samples.facts("b")}, "node2": {"facts": samples.facts("c", system__is_administrator=False)}}
-    arguments = {"request": samples.request_fields(hosts=["node1", "node2"], members=["node1", "node2"]), "facts": "facts"}
+    hostvars = {
+        "node1": {"facts": samples.facts("b")},
+        "node2": {"facts": samples.facts("c", system__is_administrator=False)},
+    }
+    arguments = {
+        "request": samples.request_fields(hosts=["node1", "node2"], members=["node1", "node2"]),
+        "facts": "facts",
+    }
     result = harness.run(ActionModule, arguments, variables={"hostvars": harness.HostVariables(hostvars)})
     assert (result["reason"], result["node"]) == ("not_administrator", "node2")
     assert result["msg"].startswith("node2: ")
@@ -66,11 +83,16 @@ def test_two_controllers_are_refused() -> None:
     assert planned({"one": "a", "two": "b"})["reason"] == "several_fleets"
 
 
-def test_a_part_of_a_fleet_is_refused_where_services_stop_unless_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_part_of_a_fleet_is_refused_where_services_stop_unless_it_is_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     refused = planned({"controller1": "b"}, left_out=("worker1",))
     assert (refused["reason"], refused["exit_code"]) == ("fleet_partial", 3)
     assert "worker1" in refused["message"]
-    assert planned({"controller1": "b"}, left_out=("worker1",), options={"partial_fleet": True})["plan"]["controller"] == "controller1"
+    assert (
+        planned({"controller1": "b"}, left_out=("worker1",), options={"partial_fleet": True})["plan"]["controller"]
+        == "controller1"
+    )
     assert planned({"worker1": "c"}, "config", left_out=("controller1",))["plan"]["nodes"]
     assert "1 of 2 nodes of the fleet alteryx_prod are left out" in " ".join("".join(capsys.readouterr()).split())
 

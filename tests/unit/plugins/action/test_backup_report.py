@@ -12,21 +12,27 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_report import ActionModule
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report._steps import STEPS
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
 
-def reported(directory: Path, hostvars: dict[str, dict[str, t.Any]], state: str = "published", check_mode: bool = False) -> dict[str, t.Any]:
-    names = {step: f"registered_{step}" for step in samples.steps()}
+def reported(
+    directory: Path, hostvars: dict[str, dict[str, t.Any]], state: str = "published", check_mode: bool = False
+) -> dict[str, t.Any]:
     variables = {
         "ansible_play_hosts_all": list(hostvars),
-        "hostvars": harness.HostVariables({host: {names[step]: result for step, result in steps.items()} for host, steps in hostvars.items()}),
+        "hostvars": harness.HostVariables(
+            {host: {STEPS[step].variable: result for step, result in steps.items()} for host, steps in hostvars.items()}
+        ),
     }
-    arguments = {"state": state, "mode": "full", "directory": str(directory), "steps": names}
+    arguments = {"state": state, "mode": "full", "directory": str(directory)}
     return harness.run(ActionModule, arguments, variables=variables, check_mode=check_mode)
 
 
-def test_outcome_and_log_are_written_into_a_folder_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outcome_and_log_are_written_into_a_folder_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = reported(tmp_path / "runs", {"node1": samples.steps()})
     folder = tmp_path / "runs" / samples.RUN_ID
     assert result["directory"] == str(folder)
@@ -40,7 +46,11 @@ def test_composed_writes_nothing_and_returns_what_lies_beside_the_archives(tmp_p
     result = reported(tmp_path / "runs", {"node1": samples.steps()}, state="composed")
     assert not (tmp_path / "runs").exists()
     files = result["publish"]["node1"]["files"]
-    assert set(files) == {f"ServerBackup_Full_{samples.STAMP}.set.json", f"BackupLog_Full_{samples.STAMP}.log", rf"node1\BackupLog_Full_{samples.STAMP}.log"}
+    assert set(files) == {
+        f"ServerBackup_Full_{samples.STAMP}.set.json",
+        f"BackupLog_Full_{samples.STAMP}.log",
+        rf"node1\BackupLog_Full_{samples.STAMP}.log",
+    }
     assert json.loads(files[f"ServerBackup_Full_{samples.STAMP}.set.json"])["verdict"] == "OK"
 
 
@@ -67,15 +77,21 @@ def test_what_only_the_report_has_found_lets_it_fail_so_that_no_play_ends_green(
     assert json.loads((tmp_path / samples.RUN_ID / "outcome.json").read_text())["verdict"] == "FAILED"
 
 
-def test_a_report_that_cannot_be_written_is_a_failure_with_the_cause(tmp_path: Path) -> None:
+@pytest.mark.reaches("report_failed")
+def test_a_report_that_cannot_be_written_is_a_failure_with_the_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "runs").write_text("a file, no folder")
     result = reported(tmp_path / "runs", {"node1": samples.steps()})
     assert result["failed"] is True
     assert str(tmp_path / "runs") in result["message"]
+    said = capsys.readouterr().out
+    assert "BACKUP OK" in said
+    assert " report   not written: " in said
 
 
 def test_publishing_again_replaces_the_files_and_leaves_no_drafts(tmp_path: Path) -> None:
-    for _ in range(2):
+    for _unused in range(2):
         result = reported(tmp_path, {"node1": samples.steps()})
     assert len(list(Path(result["directory"]).iterdir())) == 2
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.alteryx_ops.server_backup.plugins.action import backup_request
 from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_request import ActionModule
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _names, _variables
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._action import ROOT
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import ROOT
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
 from tests.lab import certificates
 from tests.unit.plugins.action import harness
 
@@ -28,7 +30,12 @@ all:
         alteryx_lab: {hosts: {node3: {}}}
     others: {hosts: {node4: {}}}
 """
-ARGUMENTS: dict[str, t.Any] = {"mode": "full", "staging_directory": "D:\\s", "archive_directory": "E:\\a", "secrets": "skip"}
+ARGUMENTS: dict[str, t.Any] = {
+    "mode": "full",
+    "staging_directory": "D:\\s",
+    "archive_directory": "E:\\a",
+    "secrets": "skip",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +43,17 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return certificates.write_operator(tmp_path_factory.mktemp("operator"), "operator").certificate
 
 
-def asked(folder: Path, hosts: list[str] | None = None, text: str = FLEETS, variables: dict[str, t.Any] | None = None, **changes: t.Any) -> dict[str, t.Any]:
+def asked(
+    folder: Path, hosts: list[str] | None = None, text: str = FLEETS, variables: dict[str, t.Any] | None = None,
+    check_mode: bool = False, **changes: t.Any,
+) -> dict[str, t.Any]:  # fmt: skip
     """The result of judging a request over these hosts; no node is called."""
-    play = {**harness.inventory(folder, text), "ansible_play_hosts_all": hosts or ["node1", "node2"], **(variables or {})}
-    return harness.run(ActionModule, {**ARGUMENTS, **changes}, variables=play)
+    play = {
+        **harness.inventory(folder, text),
+        "ansible_play_hosts_all": hosts or ["node1", "node2"],
+        **(variables or {}),
+    }
+    return harness.run(ActionModule, {**ARGUMENTS, **changes}, variables=play, check_mode=check_mode)
 
 
 @pytest.mark.parametrize(("mode", "word"), [("full", "Full"), ("database", "DB"), ("config", "Config")])
@@ -47,12 +61,17 @@ def test_a_good_request_gets_an_identity(tmp_path: Path, mode: str, word: str) -
     request = asked(tmp_path, mode=mode)["request"]
     assert request["run_id"].startswith(f"{word}_{request['stamp']}_")
     assert _names.windows_name_problem(request["run_id"]) is None
-    assert (request["mode"], request["fleet"], request["hosts"], request["recipients"]) == (mode, "alteryx_prod", ["node1", "node2"], [])
+    assert (request["mode"], request["fleet"], request["hosts"], request["recipients"]) == (
+        mode,
+        "alteryx_prod",
+        ["node1", "node2"],
+        [],
+    )
     assert request["space_factor"] == 2.0
 
 
 def test_two_runs_of_one_second_differ(tmp_path: Path) -> None:
-    assert len({asked(tmp_path)["request"]["run_id"] for _ in range(3)}) == 3
+    assert len({asked(tmp_path)["request"]["run_id"] for _unused in range(3)}) == 3
 
 
 @pytest.mark.parametrize("mode", ["fulll", "Full", "", "restore"])
@@ -61,7 +80,10 @@ def test_another_mode_is_6(tmp_path: Path, mode: str) -> None:
     assert (result["failed"], result["reason"], result["exit_code"]) == (True, "invalid_mode", 6)
 
 
-@pytest.mark.parametrize(("hosts", "said"), [(["node1", "node3"], "alteryx_lab, alteryx_prod"), (["node1", "node4"], "node4"), (["node4"], "no child group")])
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [(["node1", "node3"], "alteryx_lab, alteryx_prod"), (["node1", "node4"], "node4"), (["node4"], "no child group")],
+)
 def test_a_run_is_over_exactly_one_fleet(tmp_path: Path, hosts: list[str], said: str) -> None:
     result = asked(tmp_path, hosts)
     assert (result["reason"], result["exit_code"]) == ("several_fleets", 3)
@@ -80,10 +102,11 @@ def test_an_inventory_without_our_group_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        "{mode}", "x", "{stamp}/{mode}", "{stamp}:", "CON.{stamp}", "{stamp}{other}", "{stamp}{", "{stamp}}", "{stamp}{0}", "{stamp}{}", "{stamp}.",
-        "{{stamp}}", "{stamp}{mode.x}", "{stamp}{mode[0]}", "",
+        "{mode}", "x", "{stamp}/{mode}", "{stamp}:", "CON.{stamp}", "{stamp}{other}", "{stamp}{", "{stamp}}",
+        "{stamp}{0}", "{stamp}{}", "{stamp}.", "{{stamp}}", "{stamp}{mode.x}", "{stamp}{mode[0]}", "",
     ],
 )  # fmt: skip
+@pytest.mark.reaches("invalid_variable")
 def test_a_name_pattern_that_makes_no_good_name_is_refused(tmp_path: Path, pattern: str) -> None:
     result = asked(tmp_path, name_pattern=pattern)
     assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
@@ -115,6 +138,18 @@ def test_what_to_do_about_untrusted_folders_is_part_of_the_request(tmp_path: Pat
     assert asked(tmp_path, folder_trust="ignore")["reason"] == "invalid_variable"
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_report_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, check_mode: bool) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    result = asked(tmp_path, report_directory=str(file / "runs"), check_mode=check_mode)
+    assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
+    assert f"alteryx_report_directory is {file / 'runs'}" in result["message"]
+    runs = tmp_path / "a" / "runs"
+    assert not asked(tmp_path, report_directory=str(runs), check_mode=check_mode).get("failed")
+    assert list(runs.iterdir()) == [] if runs.exists() else check_mode
+
+
 def test_a_file_of_tasks_that_is_absent_is_refused_and_a_relative_one_is_left_to_ansible(tmp_path: Path) -> None:
     (tmp_path / "there.yml").touch()
     assert not asked(tmp_path, task_files=["", "hooks/before.yml", str(tmp_path / "there.yml")]).get("failed")
@@ -134,6 +169,22 @@ def test_a_misspelled_variable_of_the_play_is_refused(tmp_path: Path) -> None:
     assert asked(tmp_path, variables={"alteryx_window_fource": True})["reason"] == "unknown_variable"
 
 
+def test_a_name_near_ours_is_refused_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup_request, "load_extra_vars", lambda _loader: {"alteryx_drain_timeout": 10})
+    result = asked(tmp_path)
+    assert (result["reason"], result["exit_code"]) == ("unknown_variable", 3)
+    assert "alteryx_drain_timeout (did you mean alteryx_window_drain_timeout?)" in result["message"]
+    assert not asked(tmp_path, other_variables=["alteryx_drain_timeout"]).get("failed")
+
+
+def test_a_name_near_ours_is_a_warning_in_the_inventory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = FLEETS.replace("node2: {}", "node2: {alteryx_archive_dir: x, alteryx_drain_timeout: 10}")
+    assert asked(tmp_path, text=text)["reason"] == "unknown_variable"
+    text = FLEETS.replace("node2: {}", "node2: {alteryx_drain_timeout: 10}")
+    assert not asked(tmp_path, text=text).get("failed")
+    assert "reads the variable alteryx_drain_timeout" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -144,7 +195,9 @@ def test_a_misspelled_variable_of_the_play_is_refused(tmp_path: Path) -> None:
         ("alteryx_configuration_recipients", {"a": 1}, "unable to convert to list"),
     ],
 )
-def test_a_value_that_no_role_takes_is_refused_before_the_first_role_uses_one(tmp_path: Path, name: str, value: t.Any, said: str) -> None:
+def test_a_value_that_no_role_takes_is_refused_before_the_first_role_uses_one(
+    tmp_path: Path, name: str, value: t.Any, said: str
+) -> None:
     result = asked(tmp_path, variables={name: value, "alteryx_window_drain_timeout": "60"})
     assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
     assert name in result["message"]
@@ -152,7 +205,10 @@ def test_a_value_that_no_role_takes_is_refused_before_the_first_role_uses_one(tm
     assert "alteryx_window_drain_timeout" not in result["message"]
 
 
-@pytest.mark.parametrize(("value", "said"), [("soon", "unable to convert to int"), ("'{{ nowhere }}'", "cannot be evaluated: 'nowhere' is undefined")])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("soon", "unable to convert to int"), ("'{{ nowhere }}'", "cannot be evaluated: 'nowhere' is undefined")],
+)
 def test_a_value_of_another_host_is_refused_with_its_name(tmp_path: Path, value: str, said: str) -> None:
     result = asked(tmp_path, text=FLEETS.replace("node2: {}", f"node2: {{alteryx_window_stop_timeout: {value}}}"))
     assert (result["reason"], result["node"]) == ("invalid_variable", "node2")
@@ -195,7 +251,9 @@ def test_a_recipient_that_is_none_is_refused_by_name(tmp_path: Path, operator: P
     assert name in result["message"]
 
 
-def test_an_expired_recipient_is_a_loud_warning_and_no_refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_expired_recipient_is_a_loud_warning_and_no_refusal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     expired = certificates.write_operator(tmp_path, "expired", valid_from=-30, valid_days=29).certificate
     request = asked(tmp_path, secrets="encrypt", recipients=[str(expired)])["request"]
     assert "has expired" in request["recipients"][0]["warning"]

@@ -11,7 +11,12 @@ from ansible_collections.alteryx_ops.server_backup.plugins.action.config_export 
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
-ARGUMENTS = {"run_id": samples.RUN_ID, "staging_directory": samples.STAGING, "executable": samples.EXECUTABLE, "files": []}
+ARGUMENTS = {
+    "run_id": samples.RUN_ID,
+    "staging_directory": samples.STAGING,
+    "executable": samples.EXECUTABLE,
+    "files": [],
+}
 
 
 def called_with(**more: t.Any) -> dict[str, t.Any]:

@@ -12,23 +12,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alteryx_ops.server_backup.plugins.action.database_window import ActionModule, downtime
+from ansible_collections.alteryx_ops.server_backup.plugins.action.database_window import ActionModule
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import argument_spec
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database._dump import (
+    measure_downtime as downtime,
+)
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
-ARGUMENTS = {"run_id": samples.RUN_ID, "executable": samples.EXECUTABLE, "staging_directory": samples.STAGING, "expected_megabytes": 3}
-MARKS = {"stop_requested": 1.0, "stopped": 4.0, "dump_started": 4.5, "dump_ended": 34.5, "start_requested": 34.75, "running": 42.5}
+ARGUMENTS = {
+    "run_id": samples.RUN_ID,
+    "executable": samples.EXECUTABLE,
+    "staging_directory": samples.STAGING,
+    "expected_bytes": 3_000_000,
+}
+MARKS = {
+    "stop_requested": 1.0,
+    "stopped": 4.0,
+    "dump_started": 4.5,
+    "dump_ended": 34.5,
+    "start_requested": 34.75,
+    "running": 42.5,
+}
 FILES = {
-    "AlteryxGallery/users.bson": 100, "AlteryxGallery/users.metadata.json": 10, "AlteryxService/AS_Queue.bson": 50, "AlteryxService/AS_Queue.metadata.json": 10,
+    "AlteryxGallery/users.bson": 100, "AlteryxGallery/users.metadata.json": 10, "AlteryxService/AS_Queue.bson": 50,
+    "AlteryxService/AS_Queue.metadata.json": 10,
 }  # fmt: skip
 
 
 def report(**changes: t.Any) -> dict[str, t.Any]:
     """What the job reports when all went well."""
     return {
-        "state": "succeeded", "prior_state": "Running", "restored": True, "states": [{"state": "Stopped", "at": "x"}], "marks": MARKS,
-        "dump_folder": "x", "files": [{"path": path, "bytes": size} for path, size in FILES.items()], "exit_code": 0,
-        "output": "done dumping AlteryxGallery.users (3 documents)", "events": [], **changes,
+        "state": "succeeded", "prior_state": "Running", "restored": True, "states": [{"state": "Stopped", "at": "x"}],
+        "marks": MARKS, "dump_folder": "x", "files": [{"path": path, "bytes": size} for path, size in FILES.items()],
+        "exit_code": 0, "output": "done dumping AlteryxGallery.users (3 documents)", "events": [], **changes,
     }  # fmt: skip
 
 
@@ -61,19 +78,22 @@ def test_a_good_window_returns_downtime_and_evidence() -> None:
     assert "files" not in result
 
 
-def test_the_job_gets_all_it_needs_to_work_alone() -> None:
+def test_the_job_is_told_every_option_by_its_name() -> None:
     controller = Controller(report())
-    harness.run(
-        ActionModule,
-        {**ARGUMENTS, "service_name": "AyxSvc", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30, "max_downtime": 40, "space_reserve": 500},
-        controller,
-    )
+    given = {"service_name": "AyxSvc", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30, "max_downtime": 40}
+    harness.run(ActionModule, {**ARGUMENTS, **given, "space_reserve": 500_000_000_000}, controller)
     assert controller.calls[0]["_operation"] == "start"
     assert controller.calls[0]["_job_id"] == f"{samples.RUN_ID}-window"
-    assert json.loads(controller.calls[0]["_spec"]) == {
-        "run_id": samples.RUN_ID, "service": "AyxSvc", "executable": samples.EXECUTABLE, "bin_folder": samples.BIN, "staging_directory": samples.STAGING,
-        "dump_folder": rf"{samples.STAGING}\{samples.RUN_ID}\files\database", "stop_timeout": 10, "dump_timeout": 20, "start_timeout": 30,
-        "leftover_timeout": 300, "max_downtime": 40, "space_reserve": 500_000_000, "expected_bytes": 3_000_000, "method": "emongodump",
+    # A number that does not fit into 32 bits is no option of the module on the node.
+    assert "space_reserve" not in controller.calls[0]
+    documented = {name: option.get("default") for name, option in argument_spec("database_window").items()}
+    for name in ("dump", "mongodb_connections", "plan", "mongodb"):
+        del documented[name]
+    spec = json.loads(controller.calls[0]["_spec"])
+    assert json.loads(spec.pop("memo"))["judging"]["required"] == {}
+    assert spec == {
+        **documented, **ARGUMENTS, **given, "space_reserve": 500_000_000_000, "method": "emongodump",
+        "dump_folder": rf"{samples.STAGING}\{samples.RUN_ID}\files\database",
     }  # fmt: skip
 
 
@@ -106,7 +126,10 @@ def test_a_window_of_a_dead_run_that_failed_leaves_nothing_to_take_over() -> Non
 
 
 def test_a_dump_that_is_not_complete_is_judged_also_when_it_was_taken_over() -> None:
-    assert harness.run(ActionModule, {**ARGUMENTS, "attach": DEAD_RUN}, Controller(report(files=[])))["reason"] == "dump_incomplete"
+    assert (
+        harness.run(ActionModule, {**ARGUMENTS, "attach": DEAD_RUN}, Controller(report(files=[])))["reason"]
+        == "dump_incomplete"
+    )
 
 
 @pytest.mark.parametrize(("attach", "job"), [("", f"{samples.RUN_ID}-window"), (DEAD_RUN, f"{DEAD_RUN}-window")])
@@ -151,7 +174,12 @@ def test_the_end_of_the_output_goes_along_with_a_failed_dump() -> None:
 
 
 def test_a_failed_job_keeps_its_reason_and_tells_its_downtime() -> None:
-    ended = report(state="failed", reason="stop_timeout", msg="it was not Stopped", marks={"stop_requested": 0.0, "start_requested": 5.0, "running": 9.0})
+    ended = report(
+        state="failed",
+        reason="stop_timeout",
+        msg="it was not Stopped",
+        marks={"stop_requested": 0.0, "start_requested": 5.0, "running": 9.0},
+    )
     result = harness.run(ActionModule, ARGUMENTS, Controller(ended))
     assert (result["reason"], result["exit_code"], result["message"]) == ("stop_timeout", 2, "it was not Stopped")
     assert result["detail"]["downtime"] == {"total": 9.0, "stop": 5.0, "dump": 0.0, "start": 4.0, "rest": 0.0}
@@ -171,7 +199,9 @@ ORDER = ("stop_requested", "stopped", "dump_started", "dump_ended", "start_reque
 
 
 @given(st.lists(st.floats(0, 10**6), min_size=6, max_size=6).map(sorted), st.integers(1, 4), st.integers(0, 2))
-def test_the_parts_of_the_downtime_are_its_whole_wherever_the_window_broke(times: list[float], reached: int, after: int) -> None:
+def test_the_parts_of_the_downtime_are_its_whole_wherever_the_window_broke(
+    times: list[float], reached: int, after: int
+) -> None:
     # It broke after so many marks; then the service was left down (0), asked to start (1) or was Running again (2).
     names = ORDER[:reached] + ORDER[4 : 4 + after]
     marks = {name: moment for name, moment in zip(ORDER, times, strict=True) if name in names}
@@ -182,4 +212,10 @@ def test_the_parts_of_the_downtime_are_its_whole_wherever_the_window_broke(times
 
 
 def test_a_service_that_was_stopped_before_has_no_downtime() -> None:
-    assert downtime({"dump_started": 1.0, "dump_ended": 5.0}) == {"total": 0.0, "stop": 0.0, "dump": 0.0, "start": 0.0, "rest": 0.0}
+    assert downtime({"dump_started": 1.0, "dump_ended": 5.0}) == {
+        "total": 0.0,
+        "stop": 0.0,
+        "dump": 0.0,
+        "start": 0.0,
+        "rest": 0.0,
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
@@ -16,7 +17,7 @@ from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
 ARGUMENTS = {"state": "acquired", "run_id": samples.RUN_ID, "wait_timeout": 60}
-JOB = "ArchiveJob of the run Full_20260831_020000_0001 (read, process 77)"
+JOB = "archive_job of the run Full_20260831_020000_0001 (read, process 77)"
 START = "the start of the service that a dead run has left down"
 
 
@@ -28,7 +29,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> harness.Time:
 
 
 def answer(**changes: t.Any) -> dict[str, t.Any]:
-    return {"changed": False, "did": [], "adopted": "", "inherited": "", "pending": [], **changes}
+    nothing: dict[str, t.Any] = {"did": [], "left_behind": [], "logs": [], "unarchived": [], "pending": []}
+    return {"changed": False, "adopted": "", "inherited": "", **nothing, **changes}
 
 
 class Node:
@@ -68,10 +70,22 @@ def test_no_call_is_longer_than_winrm_allows(clock: harness.Time) -> None:
 
 
 @pytest.mark.parametrize("state", ["acquired", "recovered"])
-def test_what_is_pending_is_waited_for_and_said(clock: harness.Time, state: str, capsys: pytest.CaptureFixture[str]) -> None:
-    node = Node(clock, answer(pending=[JOB]), answer(pending=[START]), answer(changed=True, inherited="Running", did=["started AlteryxService"]))
+def test_what_is_pending_is_waited_for_and_said(
+    clock: harness.Time, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = Node(
+        clock,
+        answer(pending=[JOB]),
+        answer(pending=[START]),
+        answer(changed=True, inherited="Running", did=["started AlteryxService"]),
+    )
     result = harness.run(run_lock.ActionModule, {**ARGUMENTS, "state": state}, node)
-    assert (result.get("failed"), result["changed"], result["pending"], result["inherited"]) == (None, True, [], "Running")
+    assert (result.get("failed"), result["changed"], result["pending"], result["inherited"]) == (
+        None,
+        True,
+        [],
+        "Running",
+    )
     assert len(node.calls) == 3
     out = capsys.readouterr().out
     assert f"node1: waiting for {JOB}" in out
@@ -104,7 +118,9 @@ def test_windows_are_over_when_the_whole_fleet_says_so(
 @pytest.mark.parametrize("reason", ["run_locked", "foreign_job_alive"])
 def test_a_run_that_lives_on_one_node_lives_on_all(clock: harness.Time, tmp_path: t.Any, reason: str) -> None:
     node = Node(clock, answer())
-    result = recovered(node, tmp_path, {"node1": answer(), "node2": {"failed": False, "reason": reason, "message": "It lives."}})
+    result = recovered(
+        node, tmp_path, {"node1": answer(), "node2": {"failed": False, "reason": reason, "message": "It lives."}}
+    )
     assert (result["reason"], result["exit_code"], node.calls) == (reason, 8, [])
     assert result["message"].startswith("node2: It lives.")
 
@@ -115,15 +131,20 @@ def recovered(node: Node, folder: t.Any, answers: dict[str, dict[str, t.Any]]) -
     variables = harness.HostVariables({host: {"judged": given} for host, given in answers.items()})
     variables._inventory = hostvars._inventory
     arguments = {**ARGUMENTS, "state": "recovered", "judged": "judged"}
-    return harness.run(run_lock.ActionModule, arguments, node, {"hostvars": variables, "ansible_play_hosts_all": list(answers)})
+    return harness.run(
+        run_lock.ActionModule, arguments, node, {"hostvars": variables, "ansible_play_hosts_all": list(answers)}
+    )
 
 
-def test_what_an_earlier_answer_has_told_is_not_lost_and_said_once(clock: harness.Time, capsys: pytest.CaptureFixture[str]) -> None:
-    first = answer(changed=True, adopted="deadrun", did=["ended the job x"], pending=[START])
+def test_what_an_earlier_answer_has_told_is_not_lost_and_said_once(
+    clock: harness.Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = answer(changed=True, adopted="deadrun", did=["ended the job x"], left_behind=["a folder"], pending=[START])
     node = Node(clock, first, answer(inherited="Running", did=["ended the job x", "released the lease"]))
     result = harness.run(run_lock.ActionModule, ARGUMENTS, node)
     assert (result["changed"], result["adopted"], result["inherited"]) == (True, "deadrun", "Running")
     assert result["did"] == ["ended the job x", "released the lease"]
+    assert result["left_behind"] == ["a folder"]
     assert capsys.readouterr().out.count("ended the job x") == 1
 
 
@@ -131,7 +152,9 @@ def test_what_an_earlier_answer_has_told_is_not_lost_and_said_once(clock: harnes
     ("pending", "reason", "code"), [([JOB], "foreign_job_alive", 8), ([START], "service_not_restored", 7)]
 )
 @pytest.mark.parametrize("timeout", [0, 60])
-def test_waiting_has_an_end_with_the_reason_of_what_is_still_missing(clock: harness.Time, pending: list[str], reason: str, code: int, timeout: int) -> None:
+def test_waiting_has_an_end_with_the_reason_of_what_is_still_missing(
+    clock: harness.Time, pending: list[str], reason: str, code: int, timeout: int
+) -> None:
     node = Node(clock, answer(pending=pending, pending_reason=reason, did=["ended the job x"], changed=True))
     result = harness.run(run_lock.ActionModule, {**ARGUMENTS, "wait_timeout": timeout}, node)
     assert (result["failed"], result["reason"], result["exit_code"]) == (True, reason, code)
@@ -143,7 +166,12 @@ def test_waiting_has_an_end_with_the_reason_of_what_is_still_missing(clock: harn
 
 def test_a_live_lock_of_another_run_is_8_and_names_it(clock: harness.Time) -> None:
     other = samples.lock()
-    refusal = {"failed": True, "reason": "run_locked", "msg": f"The run {other['run_id']} of {other['holder']} holds this node", "detail": other}
+    refusal = {
+        "failed": True,
+        "reason": "run_locked",
+        "msg": f"The run {other['run_id']} of {other['holder']} holds this node",
+        "detail": other,
+    }
     node = Node(clock, refusal)
     result = harness.run(run_lock.ActionModule, ARGUMENTS, node)
     assert (result["failed"], result["reason"], result["exit_code"]) == (True, "run_locked", 8)
@@ -153,9 +181,42 @@ def test_a_live_lock_of_another_run_is_8_and_names_it(clock: harness.Time) -> No
 
 
 def test_check_mode_asks_once_and_tells_what_would_be_waited_for(clock: harness.Time) -> None:
-    node = Node(clock, answer(changed=True, pending=[JOB], did=["would resolve the lease of a dead run"]))
+    node = Node(clock, answer(changed=True, pending=[JOB], did=["would release the lease of the run x"]))
     result = harness.run(run_lock.ActionModule, ARGUMENTS, node, check_mode=True)
     assert (result.get("failed"), result["changed"], result["pending"], len(node.calls)) == (None, True, [JOB], 1)
+
+
+def test_an_inspection_asks_once_and_says_nothing_on_the_screen(
+    clock: harness.Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = Node(clock, answer(pending=[JOB], did=["would release the lease of the run x"]))
+    result = harness.run(run_lock.ActionModule, {**ARGUMENTS, "state": "inspected"}, node)
+    assert (result["did"], len(node.calls)) == (["would release the lease of the run x"], 1)
+    assert "would release" not in capsys.readouterr().out
+
+
+LOG = {"id": "DB_x-window", "run_id": samples.RUN_ID, "path": r"C:\logs\x.log", "text": "2026 INFO stopping\n"}
+
+
+@pytest.mark.parametrize(
+    ("run_id", "folder"), [(samples.RUN_ID, samples.RUN_ID), ("..", "unknown_run"), ("/etc", "unknown_run")]
+)
+def test_the_log_of_a_dead_job_is_fetched_into_the_folder_of_its_run(
+    clock: harness.Time, tmp_path: Path, run_id: str, folder: str
+) -> None:
+    node = Node(clock, answer(changed=True, logs=[{**LOG, "run_id": run_id}]))
+    result = harness.run(run_lock.ActionModule, {**ARGUMENTS, "log_directory": str(tmp_path / "runs")}, node)
+    file = tmp_path / "runs" / folder / "node1_DB_x-window.log"
+    assert result["logs"] == [{"node_path": LOG["path"], "path": str(file)}]
+    assert file.read_text(encoding="utf-8") == LOG["text"]
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o640, 0o750)
+
+
+def test_a_log_that_cannot_be_fetched_is_no_failure_and_stays_on_the_node(clock: harness.Time, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="ascii")
+    node = Node(clock, answer(changed=True, logs=[LOG]))
+    result = harness.run(run_lock.ActionModule, {**ARGUMENTS, "log_directory": str(tmp_path / "file")}, node)
+    assert (result.get("failed"), result["logs"]) == (None, [{"node_path": LOG["path"], "path": ""}])
 
 
 def test_a_release_asks_once(clock: harness.Time) -> None:
@@ -165,13 +226,15 @@ def test_a_release_asks_once(clock: harness.Time) -> None:
 
 
 def test_a_lost_connection_is_a_failure_of_the_step(clock: harness.Time) -> None:
-    def silent(_: dict[str, t.Any]) -> dict[str, t.Any]:
+    def silent(_unused: dict[str, t.Any]) -> dict[str, t.Any]:
         raise AnsibleConnectionFailure("no route")
 
     assert harness.run(run_lock.ActionModule, ARGUMENTS, silent)["reason"] == "connection_lost"
 
 
-@pytest.mark.parametrize("wrong", [{"state": "held"}, {"foreign_job": "kill"}, {"wait_timeout": "long"}, {"run_id": None}])
+@pytest.mark.parametrize(
+    "wrong", [{"state": "held"}, {"foreign_job": "kill"}, {"wait_timeout": "long"}, {"run_id": None}]
+)
 def test_wrong_arguments_are_refused_before_the_node_is_called(wrong: dict[str, t.Any]) -> None:
     arguments = {key: value for key, value in {**ARGUMENTS, **wrong}.items() if value is not None}
     assert harness.run(run_lock.ActionModule, arguments)["reason"] == "invalid_variable"

@@ -15,14 +15,14 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.alteryx_ops.server_backup.plugins.action import schedule_pause
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _action
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _action
 from tests.lab import certificates, daemon
 from tests.lab.v3_api import SCHEDULES, V3Api
 from tests.lab.winrm_endpoint import server_context
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
-BEFORE = {identity: enabled for identity, (_, enabled) in SCHEDULES.items()}
+BEFORE = {identity: enabled for identity, (_unused, enabled) in SCHEDULES.items()}
 ENABLED = [identity for identity, enabled in BEFORE.items() if enabled]
 
 
@@ -51,7 +51,9 @@ def lab_certificates(tmp_path_factory: pytest.TempPathFactory) -> certificates.L
 @pytest.fixture
 def server(lab_certificates: certificates.LabCertificates) -> Iterator[V3Api]:
     wrong: dict[str, str] = {}
-    running = V3Api(next(daemon.free_ports()), server_context(lab_certificates.endpoint), lambda: wrong.get("api") != "down", lambda: wrong)
+    running = V3Api(
+        daemon.free_port(), server_context(lab_certificates.endpoint), lambda: wrong.get("api") != "down", lambda: wrong
+    )
     yield running
     running.close()
 
@@ -75,8 +77,16 @@ def behave(server: V3Api, **wrong: str) -> None:
     settings.update(wrong)
 
 
-def run(state: str, node: Node, access: t.Mapping[str, t.Any] | None, check_mode: bool = False, **more: t.Any) -> dict[str, t.Any]:
-    arguments = {"state": state, "run_id": samples.RUN_ID, "timeout": 0, **({"api": dict(access)} if access is not None else {}), **more}
+def run(
+    state: str, node: Node, access: t.Mapping[str, t.Any] | None, check_mode: bool = False, **more: t.Any
+) -> dict[str, t.Any]:
+    arguments = {
+        "state": state,
+        "run_id": samples.RUN_ID,
+        "timeout": 0,
+        **({"api": dict(access)} if access is not None else {}),
+        **more,
+    }
     result = harness.run(schedule_pause.ActionModule, arguments, node, check_mode=check_mode)
     if access:
         told = json.dumps([result, node.calls, node.text])
@@ -108,12 +118,18 @@ def test_check_mode_lists_and_changes_nothing(server: V3Api, access: dict[str, t
 
 
 @pytest.mark.parametrize(("changes", "reason", "word"), [
-    ({"ca_file": ""}, "schedules_unreachable", "SSLCertVerificationError"), ({"ca_file": "/no/such/file"}, "invalid_variable", "/no/such/file"),
-    ({"base": "https://localhost:1/webapi"}, "schedules_unreachable", "ConnectionRefusedError"), ({"client_secret": "wrong-secret"}, "schedules_denied", "400"),
-    ({"client_secret": ""}, "invalid_variable", "all three"), ({"base": "https://user:word@localhost/webapi"}, "invalid_variable", "without a login"),
-    ({"listing_path": "/v9/nothing"}, "schedules_unclear", "404"), ({"enabled_field": "active"}, "schedules_unclear", "KeyError"),
+    ({"ca_file": ""}, "schedules_unreachable", "SSLCertVerificationError"),
+    ({"ca_file": "/no/such/file"}, "invalid_variable", "/no/such/file"),
+    ({"base": "https://localhost:1/webapi"}, "schedules_unreachable", "ConnectionRefusedError"),
+    ({"client_secret": "wrong-secret"}, "schedules_denied", "400"),
+    ({"client_secret": ""}, "invalid_variable", "all three"),
+    ({"base": "https://user:word@localhost/webapi"}, "invalid_variable", "without a login"),
+    ({"listing_path": "/v9/nothing"}, "schedules_unclear", "404"),
+    ({"enabled_field": "active"}, "schedules_unclear", "KeyError"),
 ])  # fmt: skip
-def test_what_is_wrong_is_said_before_a_schedule_is_touched(server: V3Api, access: dict[str, t.Any], changes: dict[str, str], reason: str, word: str) -> None:
+def test_what_is_wrong_is_said_before_a_schedule_is_touched(
+    server: V3Api, access: dict[str, t.Any], changes: dict[str, str], reason: str, word: str
+) -> None:
     node = Node()
     result = run("paused", node, {**access, **changes})
     assert (result["reason"], result["exit_code"], word in result["message"]) == (reason, 3, True), result["message"]
@@ -126,7 +142,8 @@ def test_a_pause_needs_an_api() -> None:
 
 
 def test_no_redirect_is_followed_no_proxy_asked_and_no_netrc_read(
-        server: V3Api, access: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server: V3Api, access: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://localhost:1")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -136,12 +153,18 @@ def test_no_redirect_is_followed_no_proxy_asked_and_no_netrc_read(
     monkeypatch.setenv("NETRC", str(netrc))
     behave(server, api="redirect")
     result = run("paused", Node(), access)
-    assert (result["reason"], "status 307" in result["message"], server.state()["log"]) == ("schedules_unclear", True, [])
+    assert (result["reason"], "status 307" in result["message"], server.state()["log"]) == (
+        "schedules_unclear",
+        True,
+        [],
+    )
     behave(server)
     assert run("paused", Node(), access)["changed"] is True
 
 
-def test_a_certificate_is_trusted_without_a_look_only_if_told_so_and_it_is_said(access: dict[str, t.Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_certificate_is_trusted_without_a_look_only_if_told_so_and_it_is_said(
+    access: dict[str, t.Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("paused", Node(), {**access, "ca_file": "", "validate_certs": False})["changed"] is True
     assert "is not verified" in " ".join("".join(capsys.readouterr()).split())
 
@@ -155,7 +178,9 @@ def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(server: V3Api, 
     assert node.text == ""
 
 
-def test_an_api_that_stays_away_is_a_failure_with_names_and_the_run_gives_signs_of_life(server: V3Api, access: dict[str, t.Any], clock: harness.Time) -> None:
+def test_an_api_that_stays_away_is_a_failure_with_names_and_the_run_gives_signs_of_life(
+    server: V3Api, access: dict[str, t.Any], clock: harness.Time
+) -> None:
     node = Node()
     run("paused", node, access)
     text, begun = node.text, clock.now
@@ -172,13 +197,17 @@ def test_an_api_that_stays_away_is_a_failure_with_names_and_the_run_gives_signs_
 
 def test_a_record_of_another_server_is_left_alone(server: V3Api, access: dict[str, t.Any]) -> None:
     node = Node()
-    node.text = json.dumps({"schema": 1, "run_id": "dead", "base": "https://other/webapi", "schedules": [{"id": ENABLED[0], "name": "x"}]})
+    node.text = json.dumps(
+        {"schema": 1, "run_id": "dead", "base": "https://other/webapi", "schedules": [{"id": ENABLED[0], "name": "x"}]}
+    )
     for state in ("paused", "resumed"):
         assert run(state, node, access)["reason"] == "schedules_record_bad"
     assert (server.state()["log"], json.loads(node.text)["run_id"]) == ([], "dead")
 
 
-def test_without_credentials_the_record_is_kept_and_told(access: dict[str, t.Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_credentials_the_record_is_kept_and_told(
+    access: dict[str, t.Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     node = Node()
     run("paused", node, access)
     text = node.text
@@ -188,7 +217,8 @@ def test_without_credentials_the_record_is_kept_and_told(access: dict[str, t.Any
 
 
 def test_a_node_that_is_lost_keeps_nobody_from_enabling_what_this_run_has_paused(
-        server: V3Api, access: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, clock: harness.Time) -> None:
+    server: V3Api, access: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, clock: harness.Time
+) -> None:
     monkeypatch.setattr(_action, "time", clock)
     node = Node()
     paused = run("paused", node, access)

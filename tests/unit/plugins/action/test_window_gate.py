@@ -30,10 +30,18 @@ def test_the_window_opens_when_every_node_is_ready() -> None:
     assert (result["open"], result["changed"], result.get("failed")) == (True, False, None)
 
 
-@pytest.mark.parametrize("registered", [{}, {"lease": HELD}, {"stop": STOPPED}, {"lease": None, "stop": STOPPED}, {"lease": HELD, "stop": None}])
+@pytest.mark.parametrize(
+    "registered",
+    [{}, {"lease": HELD}, {"stop": STOPPED}, {"lease": None, "stop": STOPPED}, {"lease": HELD, "stop": None}],
+)
 def test_a_node_that_has_not_reported_closes_the_gate_and_is_named(registered: dict[str, t.Any]) -> None:
     result = gate({**READY, "worker1": registered})
-    assert (result["failed"], result["reason"], result["exit_code"], result["node"]) == (True, "gate_closed", 2, "worker1")
+    assert (result["failed"], result["reason"], result["exit_code"], result["node"]) == (
+        True,
+        "gate_closed",
+        2,
+        "worker1",
+    )
     assert result["msg"].startswith("worker1: ")
     assert "open" not in result
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alteryx_ops.server_backup.plugins.callback.exit_code import CallbackModule
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._outcome import EXIT_CODES
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES
 
 
 def task_result(**fields: t.Any) -> SimpleNamespace:
@@ -53,7 +53,7 @@ def test_the_code_of_the_report_reaches_the_caller(code: int, capsys: pytest.Cap
     callback.v2_runner_on_ok(reported(code))
     assert ended(callback) == code
     # Said on standard error; the last line of standard output belongs to others.
-    assert f"exit code {code}: {EXIT_CODES[code]}" in capsys.readouterr().err
+    assert f"exit code {code}: {EXIT_CODES[code].meaning}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("code", sorted(set(EXIT_CODES) - {0}))
@@ -142,7 +142,9 @@ def test_results_of_ansible_core_without_the_public_field_are_read_too() -> None
     assert ended(callback) == 8
 
 
-EVENTS = st.lists(st.tuples(st.sampled_from(["failed", "ignored", "report", "unreachable"]), st.sampled_from(sorted(EXIT_CODES))))
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["failed", "ignored", "report", "unreachable"]), st.sampled_from(sorted(EXIT_CODES)))
+)
 
 
 @given(EVENTS)
@@ -159,11 +161,17 @@ def test_a_7_anywhere_is_a_7_at_the_end(events: list[tuple[str, int]]) -> None:
     counted = [code for kind, code in events if kind == "failed"] + reports[-1:]
     end = ended(callback)
     assert (end == 7) is (7 in counted)
-    assert (end is None) is not (any(counted) or any(kind == "unreachable" for kind, _ in events))
+    assert (end is None) is not (any(counted) or any(kind == "unreachable" for kind, _unused in events))
 
 
-def test_arguments_that_a_role_refuses_are_validation_and_the_nearest_name_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_that_a_role_refuses_are_validation_and_the_nearest_name_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     callback = CallbackModule()
-    callback.v2_runner_on_failed(task_result(argument_errors=["Unsupported parameters: alteryx_archive_directry"], msg="Validation of arguments failed"))
+    callback.v2_runner_on_failed(
+        task_result(
+            argument_errors=["Unsupported parameters: alteryx_archive_directry"], msg="Validation of arguments failed"
+        )
+    )
     assert ended(callback) == 3
     assert "did you mean alteryx_archive_directory?" in " ".join(capsys.readouterr().err.split())

@@ -16,7 +16,8 @@ ALL, CONTROLLER_WORKER, CONTROLLER = ("controller", "worker", "ui"), ("controlle
 
 @dataclass(frozen=True)
 class Pair:
-    """overrides, defaults: content of the files, None where there is none. roles, kind: what they mean; unreadable: the overrides must be refused."""
+    """overrides, defaults: content of the files, None where there is none. roles, kind: what they mean; unreadable: the
+    overrides must be refused."""
 
     name: str
     overrides: bytes
@@ -39,13 +40,20 @@ def _on(*elements: str, word: str = "True") -> str:
     return "".join(f"<{element}>{word}</{element}>" for element in elements)
 
 
-def _pair(name: str, text: str | bytes, roles: tuple[str, ...], kind: str, defaults: bytes | None = DEFAULTS, **more: t.Any) -> Pair:
+def _pair(
+    name: str, text: str | bytes, roles: tuple[str, ...], kind: str, defaults: bytes | None = DEFAULTS, **more: t.Any
+) -> Pair:
     return Pair(name, text if isinstance(text, bytes) else text.encode(), defaults, roles, kind, **more)
 
 
 _EMBEDDED = _file(_on("EmbeddedMongoDBEnabled"))
-_SAMPLE = {letter: next(xml for name, xml in samples.SETTINGS.items() if name.startswith(letter)).strip() for letter in "abcde"}
-_OFF = {element: _on(element, word="False") for element in ("ControllerEnabled", "WorkerEnabled", "QueueWorkerEnabled", "RenderWorkerEnabled")}
+_SAMPLE = {
+    letter: next(xml for name, xml in samples.SETTINGS.items() if name.startswith(letter)).strip() for letter in "abcde"
+}
+_OFF = {
+    element: _on(element, word="False")
+    for element in ("ControllerEnabled", "WorkerEnabled", "QueueWorkerEnabled", "RenderWorkerEnabled")
+}
 
 PAIRS = (
     # The five samples of the facts pages, with the defaults file and without.
@@ -81,21 +89,44 @@ PAIRS = (
         b"<SystemSettings><Environment><WorkerEnabled>False</WorkerEnabled></Environment></SystemSettings>",
     ),
     # Roles.
-    _pair("nothing enabled", _file(_OFF["ControllerEnabled"], f"<Environment>{_OFF['WorkerEnabled']}</Environment>"), (), "unknown"),
+    _pair(
+        "nothing enabled",
+        _file(_OFF["ControllerEnabled"], f"<Environment>{_OFF['WorkerEnabled']}</Environment>"),
+        (),
+        "unknown",
+    ),
     _pair(
         "a worker that takes no jobs",
         _file(_OFF["ControllerEnabled"], f"<Worker>{_OFF['QueueWorkerEnabled']}{_OFF['RenderWorkerEnabled']}</Worker>"),
         (),
         "unknown",
     ),
-    _pair("a worker for maps only", _file(_OFF["ControllerEnabled"], f"<Worker>{_OFF['QueueWorkerEnabled']}</Worker>"), ("worker",), "unknown"),
+    _pair(
+        "a worker for maps only",
+        _file(_OFF["ControllerEnabled"], f"<Worker>{_OFF['QueueWorkerEnabled']}</Worker>"),
+        ("worker",),
+        "unknown",
+    ),
     _pair("worker and UI", _file(_OFF["ControllerEnabled"] + _on("GalleryEnabled")), ("worker", "ui"), "unknown"),
     _pair(
-        "roles in the wrong sections", _file(_on("WorkerEnabled", word="False"), f"<Gallery>{_on('GalleryEnabled')}</Gallery>"), CONTROLLER_WORKER, "unknown"
+        "roles in the wrong sections",
+        _file(_on("WorkerEnabled", word="False"), f"<Gallery>{_on('GalleryEnabled')}</Gallery>"),
+        CONTROLLER_WORKER,
+        "unknown",
     ),
     # Databases.
-    _pair("both Mongo switches", _file(_on("EmbeddedMongoDBEnabled", "MongoDBEnabled")), CONTROLLER_WORKER, "contradictory"),
-    _pair("both Mongo switches off", _file(_on("EmbeddedMongoDBEnabled", "MongoDBEnabled", word="False")), CONTROLLER_WORKER, "unknown"),
+    _pair(
+        "both Mongo switches",
+        _file(_on("EmbeddedMongoDBEnabled", "MongoDBEnabled")),
+        CONTROLLER_WORKER,
+        "contradictory",
+    ),
+    _pair(
+        "both Mongo switches off",
+        _file(_on("EmbeddedMongoDBEnabled", "MongoDBEnabled", word="False")),
+        CONTROLLER_WORKER,
+        "unknown",
+    ),
     _pair("self-managed", _file(_on("MongoDBEnabled")), CONTROLLER_WORKER, "mongodb"),
     _pair(
         "leftovers of a server that is off",
@@ -104,12 +135,33 @@ PAIRS = (
         "embedded",
     ),
     _pair("SQLitePath set", _file("<SQLitePath>D:\\x.db</SQLitePath>"), CONTROLLER_WORKER, "unknown"),
-    _pair("SQLite and embedded", _file("<SQLitePath>D:\\x.db</SQLitePath>" + _on("EmbeddedMongoDBEnabled")), CONTROLLER_WORKER, "embedded"),
-    _pair("an element of SQL", _file("<InventedSqlConnection>Server=db</InventedSqlConnection>"), CONTROLLER_WORKER, "sqlserver"),
+    _pair(
+        "SQLite and embedded",
+        _file("<SQLitePath>D:\\x.db</SQLitePath>" + _on("EmbeddedMongoDBEnabled")),
+        CONTROLLER_WORKER,
+        "embedded",
+    ),
+    _pair(
+        "an element of SQL",
+        _file("<InventedSqlConnection>Server=db</InventedSqlConnection>"),
+        CONTROLLER_WORKER,
+        "sqlserver",
+    ),
     _pair("an element of SQL, emptied", _file("<InventedSqlConnection/>"), CONTROLLER_WORKER, "unknown"),
     _pair("an element of SQL, off", _file(_on("InventedSQLEnabled", word="False")), CONTROLLER_WORKER, "unknown"),
-    _pair("SQL outside the controller", _file("", "<Gallery><InventedSqlConnection>x</InventedSqlConnection></Gallery>"), CONTROLLER_WORKER, "unknown"),
-    _pair("a switch nobody can read", _file(_on("EmbeddedMongoDBEnabled", word="yes")), CONTROLLER_WORKER, "unknown", problems=1),
+    _pair(
+        "SQL outside the controller",
+        _file("", "<Gallery><InventedSqlConnection>x</InventedSqlConnection></Gallery>"),
+        CONTROLLER_WORKER,
+        "unknown",
+    ),
+    _pair(
+        "a switch nobody can read",
+        _file(_on("EmbeddedMongoDBEnabled", word="yes")),
+        CONTROLLER_WORKER,
+        "unknown",
+        problems=1,
+    ),
     _pair("an emptied switch", _file("<EmbeddedMongoDBEnabled/>"), CONTROLLER_WORKER, "unknown", problems=1),
     # How it is written.
     _pair("TRUE", _file(_on("EmbeddedMongoDBEnabled", word="TRUE")), CONTROLLER_WORKER, "embedded"),
@@ -117,47 +169,94 @@ PAIRS = (
     _pair("an element in another case", _file(_on("embeddedMongoDBEnabled")), CONTROLLER_WORKER, "unknown"),
     _pair("a section in another case", _EMBEDDED.replace("Controller>", "controller>"), CONTROLLER_WORKER, "unknown"),
     _pair("byte order mark", b"\xef\xbb\xbf" + _EMBEDDED.encode(), CONTROLLER_WORKER, "embedded"),
-    _pair("UTF-16, little end first", _EMBEDDED.replace("UTF-8", "UTF-16").encode("utf-16"), CONTROLLER_WORKER, "embedded"),
-    _pair("UTF-16, big end first", b"\xfe\xff" + _EMBEDDED.replace("UTF-8", "UTF-16").encode("utf-16-be"), CONTROLLER_WORKER, "embedded"),
+    _pair(
+        "UTF-16, little end first", _EMBEDDED.replace("UTF-8", "UTF-16").encode("utf-16"), CONTROLLER_WORKER, "embedded"
+    ),
+    _pair(
+        "UTF-16, big end first",
+        b"\xfe\xff" + _EMBEDDED.replace("UTF-8", "UTF-16").encode("utf-16-be"),
+        CONTROLLER_WORKER,
+        "embedded",
+    ),
     _pair(
         "Latin-1, declared",
-        _file(_on("EmbeddedMongoDBEnabled") + "<LoggingPath>D:\\M\xfcller</LoggingPath>").replace("UTF-8", "ISO-8859-1").encode("latin-1"),
+        _file(_on("EmbeddedMongoDBEnabled") + "<LoggingPath>D:\\M\xfcller</LoggingPath>")
+        .replace("UTF-8", "ISO-8859-1")
+        .encode("latin-1"),
         CONTROLLER_WORKER,
         "embedded",
         values={"Controller/LoggingPath": "D:\\M\xfcller"},
     ),
-    _pair("Windows line ends, no declaration", _EMBEDDED.removeprefix(DECLARATION).replace("><", ">\r\n<"), CONTROLLER_WORKER, "embedded"),
+    _pair(
+        "Windows line ends, no declaration",
+        _EMBEDDED.removeprefix(DECLARATION).replace("><", ">\r\n<"),
+        CONTROLLER_WORKER,
+        "embedded",
+    ),
     _pair(
         "comments everywhere",
-        _file("<!-- <MongoDBEnabled>True</MongoDBEnabled> --><EmbeddedMongoDBEnabled><!-- off: False -->Tr<!-- -->ue</EmbeddedMongoDBEnabled>"),
+        _file(
+            "<!-- <MongoDBEnabled>True</MongoDBEnabled> -->"
+            "<EmbeddedMongoDBEnabled><!-- off: False -->Tr<!-- -->ue</EmbeddedMongoDBEnabled>"
+        ),
         CONTROLLER_WORKER,
         "embedded",
     ),
     _pair(
         "entities and CDATA",
-        _file("<EmbeddedMongoDBEnabled>&#84;r<![CDATA[ue]]></EmbeddedMongoDBEnabled><LoggingPath>a &amp; b &lt;c&gt;</LoggingPath>"),
+        _file(
+            "<EmbeddedMongoDBEnabled>&#84;r<![CDATA[ue]]></EmbeddedMongoDBEnabled>"
+            "<LoggingPath>a &amp; b &lt;c&gt;</LoggingPath>"
+        ),
         CONTROLLER_WORKER,
         "embedded",
         values={"Controller/LoggingPath": "a & b <c>"},
     ),
-    _pair("processing instructions", _EMBEDDED.replace("<Controller>", "<?x y?><Controller><?x y?>"), CONTROLLER_WORKER, "embedded"),
-    _pair("attributes", _EMBEDDED.replace("<EmbeddedMongoDBEnabled>", '<EmbeddedMongoDBEnabled note="False">'), CONTROLLER_WORKER, "embedded"),
+    _pair(
+        "processing instructions",
+        _EMBEDDED.replace("<Controller>", "<?x y?><Controller><?x y?>"),
+        CONTROLLER_WORKER,
+        "embedded",
+    ),
+    _pair(
+        "attributes",
+        _EMBEDDED.replace("<EmbeddedMongoDBEnabled>", '<EmbeddedMongoDBEnabled note="False">'),
+        CONTROLLER_WORKER,
+        "embedded",
+    ),
     _pair(
         "unknown sections and elements",
         _file(
             _on("EmbeddedMongoDBEnabled", "Zz"),
-            "<Authentication><ServiceProviderEntityID>x</ServiceProviderEntityID></Authentication><Future><MongoDBEnabled>True</MongoDBEnabled></Future>",
+            "<Authentication><ServiceProviderEntityID>x</ServiceProviderEntityID></Authentication>"
+            "<Future><MongoDBEnabled>True</MongoDBEnabled></Future>",
         ),
         CONTROLLER_WORKER,
         "embedded",
     ),
-    _pair("a section twice", _file(_on("EmbeddedMongoDBEnabled"), f"<Controller>{_on('GalleryEnabled')}</Controller>"), ALL, "embedded"),
+    _pair(
+        "a section twice",
+        _file(_on("EmbeddedMongoDBEnabled"), f"<Controller>{_on('GalleryEnabled')}</Controller>"),
+        ALL,
+        "embedded",
+    ),
     _pair("text between elements", _EMBEDDED.replace("<Controller>", "x<Controller>y"), CONTROLLER_WORKER, "embedded"),
-    _pair("deeper levels", _file(_on("EmbeddedMongoDBEnabled") + "<Deep><MongoDBEnabled>True</MongoDBEnabled></Deep>"), CONTROLLER_WORKER, "embedded"),
+    _pair(
+        "deeper levels",
+        _file(_on("EmbeddedMongoDBEnabled") + "<Deep><MongoDBEnabled>True</MongoDBEnabled></Deep>"),
+        CONTROLLER_WORKER,
+        "embedded",
+    ),
     # What must be refused, not half read.
     _pair("cut off", _EMBEDDED[:-20], (), "", unreadable=True),
     _pair("empty", b"", (), "", unreadable=True),
-    _pair("a document type", _EMBEDDED.replace(DECLARATION, '<!DOCTYPE SystemSettings [<!ENTITY t "True">]>'), (), "", unreadable=True),
+    _pair(
+        "a document type",
+        _EMBEDDED.replace(DECLARATION, '<!DOCTYPE SystemSettings [<!ENTITY t "True">]>'),
+        (),
+        "",
+        unreadable=True,
+    ),
     _pair("another root", _EMBEDDED.replace("SystemSettings", "Settings"), (), "", unreadable=True),
     _pair("the root in another case", _EMBEDDED.replace("SystemSettings", "systemsettings"), (), "", unreadable=True),
     _pair("broken UTF-8", _EMBEDDED.encode().replace(b"True", b"Tr\xffue"), (), "", unreadable=True),

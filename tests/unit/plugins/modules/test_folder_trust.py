@@ -74,17 +74,24 @@ REFUSED = [
 
 
 def test_a_folder_that_another_account_could_have_prepared_is_refused_with_the_account(tmp_path: Path) -> None:
-    found = judge(tmp_path, [sddl for sddl, _ in REFUSED])
+    found = judge(tmp_path, [sddl for sddl, _unused in REFUSED])
     wrong = [(sddl, said, answer) for (sddl, said), answer in zip(REFUSED, found, strict=True) if said not in answer]
     assert wrong == []
 
 
-ACCOUNTS = st.sampled_from(["SY", "BA", "S-1-5-18", "S-1-5-32-544", "BU", "WD", "AU", "CO", "IU", "DU", "LA", "S-1-5-11", "S-1-1-0", USER])
+ACCOUNTS = st.sampled_from(
+    ["SY", "BA", "S-1-5-18", "S-1-5-32-544", "BU", "WD", "AU", "CO", "IU", "DU", "LA", "S-1-5-11", "S-1-1-0", USER]
+)
 FLAGS = st.lists(st.sampled_from(["OI", "CI", "NP", "IO", "ID"]), unique=True).map("".join)
-ENTRIES = st.lists(st.tuples(st.sampled_from(["A", "D", "OA", "XA"]), FLAGS, st.sampled_from(["FA", "0x1200a9", "GA"]), ACCOUNTS), max_size=5)
+ENTRIES = st.lists(
+    st.tuples(st.sampled_from(["A", "D", "OA", "XA"]), FLAGS, st.sampled_from(["FA", "0x1200a9", "GA"]), ACCOUNTS),
+    max_size=5,
+)
 
 
-DESCRIPTORS = st.tuples(ACCOUNTS, ACCOUNTS, st.sampled_from(["P", "PAI", "PAR", "PARAI", "AI", "AR", "ARAI", ""]), ENTRIES)
+DESCRIPTORS = st.tuples(
+    ACCOUNTS, ACCOUNTS, st.sampled_from(["P", "PAI", "PAR", "PARAI", "AI", "AR", "ARAI", ""]), ENTRIES
+)
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
@@ -99,7 +106,10 @@ def test_trust_needs_owner_protection_and_every_entry(
         texts.append(f"O:{owner}G:{group}D:{flags}{listed}")
         good.append(
             owner in trusted and flags.startswith("P")
-            and all("ID" not in inherit and (kind == "D" or account in trusted) for kind, inherit, _, account in entries)
+            and all("ID" not in inherit and (kind == "D" or account in trusted)
+                    for kind, inherit, _unused, account in entries)
         )  # fmt: skip
     found = judge(tmp_path_factory.mktemp("sddl"), texts)
-    assert [(text, not answer) for text, answer in zip(texts, found, strict=True)] == list(zip(texts, good, strict=True))
+    assert [(text, not answer) for text, answer in zip(texts, found, strict=True)] == list(
+        zip(texts, good, strict=True)
+    )

@@ -29,7 +29,7 @@ def test_the_guard_is_not_silent_in_the_hour_that_the_clock_shows_twice() -> Non
     # 03:00 in Berlin becomes 02:00 at 01:00 UTC.
     moment = datetime.datetime(2026, 10, 25, 0, 30, tzinfo=datetime.UTC).timestamp()
     longest = 0.0
-    for _ in range(120):
+    for _unused in range(120):
         following = next_moment(trigger, moment, scale=1, zone=ZoneInfo("Europe/Berlin"))
         assert following is not None
         longest = max(longest, following - moment)

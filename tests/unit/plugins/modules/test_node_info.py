@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a node reads its settings files (the real PowerShell of node_info, without a node), and what is decided on what it read."""
+"""How a node reads its settings files (the real PowerShell of node_info, without a node), and what is
+decided on what it read."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils import _runtime_settings as rs
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _runtime_settings as rs
 from tests.checks import powershell, sources
 from tests.unit.plugins.modules.settings_pairs import PAIRS, Pair
 
@@ -44,7 +45,11 @@ def test_no_pair_of_files_is_misread(read: dict[str, dict[str, t.Any]], pair: Pa
     defaults = read.get(f"{number}d.xml")
     usable = defaults is not None and not defaults["error"]
     settings = rs.effective(overrides["sections"], defaults["sections"] if defaults is not None and usable else None)
-    assert (rs.roles(settings), rs.database_kind(settings), len(rs.problems(settings))) == (pair.roles, pair.kind, pair.problems)
+    assert (rs.roles(settings), rs.database_kind(settings), len(rs.problems(settings))) == (
+        pair.roles,
+        pair.kind,
+        pair.problems,
+    )
     assert settings.fallback_used is not (usable and bool(defaults and defaults["sections"]))
     for path, text in (pair.values or {}).items():
         assert settings.get(*path.split("/")) == text

@@ -1,0 +1,127 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -CSharpUtil ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+
+# Folders as Windows has them: denied, read-only, linked, mounted. The work is done in NodeDisk.cs.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function Get-FolderSize {
+    <#
+    .SYNOPSIS
+    The size of a folder as a hashtable: bytes (0 when it does not exist), skipped (a sentence for each of the first few
+    folders that are denied or links, so that what is in them is not counted), skipped_count (how many there are).
+    #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    $size = [AlteryxOps.NodeDisk]::Measure($Path)
+    @{ bytes = $size.Bytes; skipped = $size.Skipped.ToArray(); skipped_count = $size.SkippedCount }
+}
+
+function Get-FolderByteCount {
+    <# .SYNOPSIS
+    The bytes of Get-FolderSize. #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    [AlteryxOps.NodeDisk]::Measure($Path).Bytes
+}
+
+function Get-FolderFile {
+    <#
+    .SYNOPSIS
+    Every file below a folder as objects with path (relative, with /) and bytes, sorted by path. Paths of any length,
+    which the .NET Framework takes only where the program says so before its first path. Throws where a folder cannot
+    be listed.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    $listing = [AlteryxOps.NodeDisk]::List($Path)
+    if ($listing.Skipped.Count -gt 0) {
+        throw (New-NodeFailure -Reason 'file_unreadable' -Message $listing.Skipped[0])
+    }
+    foreach ($each in $listing.Entries) {
+        if (-not $each.IsFolder) { @{ path = $each.Path.Replace('\', '/'); bytes = $each.Bytes } }
+    }
+}
+
+function Get-FreeByte {
+    <#
+    .SYNOPSIS
+    Bytes that are free on the volume of a folder, or of its nearest parent that exists; -1 where Windows does not tell.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    [AlteryxOps.NodeDisk]::FreeBytes($Path)
+}
+
+function Get-FolderVolume {
+    <# .SYNOPSIS
+    Where the volume of a folder is mounted: a drive, or a folder. #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    [AlteryxOps.NodeDisk]::Volume($Path)
+}
+
+function Open-SharedFile {
+    <#
+    .SYNOPSIS
+    Opens a file for reading while other programs may write to it, and returns the stream. Retries for Seconds when
+    another program keeps the file locked. Throws file_locked, file_unreadable or file_vanished.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Path, [double] $Seconds = 5)
+    [AlteryxOps.NodeDisk]::Open($Path, $Seconds)
+}
+
+function Assert-FolderWritable {
+    <#
+    .SYNOPSIS
+    Writes a small file to a folder, flushes and deletes it. A folder that is absent is created for that and removed
+    again. Throws folder_unwritable.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    $trial = Join-Path -Path $Path -ChildPath ('.alteryx-trial-{0}.tmp' -f [Guid]::NewGuid().ToString('N'))
+    $created = New-Object System.Collections.ArrayList
+    try {
+        for ($folder = $Path; $folder -and -not [IO.Directory]::Exists($folder);
+            $folder = [IO.Path]::GetDirectoryName($folder)) {
+            $null = $created.Add($folder)
+        }
+        $null = [IO.Directory]::CreateDirectory($Path)
+        # What a trial that was ended has left.
+        foreach ($left in [IO.Directory]::GetFiles($Path, '.alteryx-trial-*.tmp')) { [IO.File]::Delete($left) }
+        $stream = New-Object System.IO.FileStream $trial, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write)
+        try {
+            $stream.WriteByte(0)
+            $stream.Flush($true)
+        }
+        finally { $stream.Dispose() }
+        [IO.File]::Delete($trial)
+    }
+    catch {
+        $account = [Security.Principal.WindowsIdentity]::GetCurrent().Name
+        throw (New-NodeFailure -Reason 'folder_unwritable' -Message (
+                "$account cannot write files in ${Path}: $($_.Exception.GetBaseException().Message)"))
+    }
+    finally {
+        # From the innermost on; one that is not empty any more stays.
+        foreach ($folder in $created) {
+            try { if ([IO.Directory]::Exists($folder)) { [IO.Directory]::Delete($folder) } }
+            catch { Write-Verbose -Message "${folder}: $_" }
+        }
+    }
+}
+
+function Remove-NodeFolder {
+    <#
+    .SYNOPSIS
+    Removes a folder with everything in it, read-only or not; an absent one is fine. Links in it are removed, not
+    followed. Throws, and names the first, when something cannot be removed; the rest is gone then.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][string] $Path)
+    [AlteryxOps.NodeDisk]::Remove($Path)
+}
+
+Export-ModuleMember -Function @(
+    'Get-FolderSize', 'Get-FolderByteCount', 'Get-FolderFile', 'Get-FreeByte', 'Get-FolderVolume', 'Open-SharedFile',
+    'Remove-NodeFolder', 'Assert-FolderWritable'
+)

@@ -1,0 +1,271 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Writes one archive: every file below the source folder is read once, hashed, walked if it is BSON, and compressed; the
+# manifest goes in last and lies beside it too. Nothing has a final name before it is complete, and the .sha256 file,
+# written last, means that all of it is there.
+
+param([Parameter(Mandatory = $true)] $Spec)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+Import-NodeType -Name 'SourceFolder', 'ZipWriter', 'BsonWalker'
+
+$base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name
+$archive = "$base.zip"
+# What to delete when this fails: only what this job has made.
+$made = New-Object System.Collections.ArrayList
+$walked = New-Object System.Collections.ArrayList
+# Namespace -> documents, as the dump tool has said; what has been walked is taken out. Names of
+# collections differ by case.
+$reported = New-Object 'System.Collections.Generic.Dictionary[string,long]' ([StringComparer]::Ordinal)
+foreach ($said in $Spec.reported) { $reported[$said.namespace] = $said.documents }
+$watch = [Diagnostics.Stopwatch]::StartNew()
+# A virus scanner may look at a large archive for minutes before it lets go of it.
+$publishSeconds = 600
+
+function Open-NewFile {
+    # A file of ours; fails if there is one of that name.
+    param([string] $Path)
+    $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write),
+    ([IO.FileShare]::Read), 65536
+    $null = $made.Add($Path)
+    $stream
+}
+
+function Write-NewText {
+    param([string] $Path, [string] $Text)
+    $bytes = [Text.Encoding]::UTF8.GetBytes($Text)
+    $stream = Open-NewFile -Path $Path
+    try {
+        $stream.Write($bytes, 0, $bytes.Length)
+        $stream.Flush($true)
+    }
+    finally { $stream.Dispose() }
+}
+
+function Publish-File {
+    # From the temporary name to the final one. Windows refuses to replace a file this way.
+    param([string] $Path)
+    if ([IO.File]::Exists($Path)) {
+        throw (New-NodeFailure -Reason 'archive_exists' -Message "$Path exists already; nothing is overwritten")
+    }
+    Move-NodeFile -Path "$Path.partial" -Target $Path -Seconds $publishSeconds -OnTick { Assert-JobWanted }
+    $null = $made.Add($Path)
+}
+
+function Get-Namespace {
+    # The collection whose documents are in this file, as mongodump names it; '' when there are none in it.
+    param([string] $Path)
+    if (-not $Path.StartsWith($Spec.dump_prefix, [StringComparison]::Ordinal)) { return '' }
+    $match = [regex]::Match($Path.Substring($Spec.dump_prefix.Length), '^(?:([^/]+)/)?([^/]+)\.bson(\.gz)?$')
+    if (-not $match.Success) { return '' }
+    # A file beside the databases (oplog.bson) has no database.
+    $parts = @($match.Groups[1].Value, $match.Groups[2].Value) | Where-Object { $_ }
+    ($parts | ForEach-Object { [Uri]::UnescapeDataString($_) }) -join '.'
+}
+
+function Read-Document {
+    # Walks the documents of an entry; one that is broken, or another number than reported, is no dump.
+    param($Entry, [string] $Path, [string] $Namespace)
+    $documents = $Entry
+    if ($Path.EndsWith('.gz', [StringComparison]::Ordinal)) {
+        $documents = New-Object System.IO.Compression.GZipStream $Entry,
+        ([IO.Compression.CompressionMode]::Decompress), $true
+    }
+    try { $result = [AlteryxOps.BsonWalker]::Walk($documents) }
+    catch [IO.InvalidDataException] {
+        $why = $_.Exception.GetBaseException().Message
+        throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is no sound gzip file: $why")
+    }
+    if ($result.Problem) {
+        throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is broken, $($result.Problem)")
+    }
+    $said = $null
+    if ($reported.ContainsKey($Namespace)) { $said = $reported[$Namespace] }
+    if ($null -ne $said -and $said -ne $result.Documents) {
+        throw (New-NodeFailure -Reason 'dump_incomplete' -Message (
+                '{0}: the dump tool reported {1} documents, {2} holds {3}' -f
+                $Namespace, $said, $Path, $result.Documents))
+    }
+    $null = $walked.Add(@{ namespace = $Namespace; documents = $result.Documents; bytes = [long]0; reported = $said })
+    $null = $reported.Remove($Namespace)
+}
+
+function Add-File {
+    # Puts the file that the list has come to into the archive; returns its line of the manifest.
+    $path = $list.Path
+    $isDump = $path.StartsWith($Spec.dump_prefix, [StringComparison]::Ordinal)
+    $file = $list.Open($Spec.on_change -eq 'reread' -and -not $isDump)
+    try {
+        $compress = @($Spec.stored_extensions) -notcontains [IO.Path]::GetExtension($path).ToLowerInvariant()
+        $entry = $zip.Add($path, $file, $file.ModifiedUtc, $compress)
+        $namespace = Get-Namespace -Path $path
+        if ($namespace) { Read-Document -Entry $entry -Path $path -Namespace $namespace }
+        $entry.Finish()
+        if ($namespace) { $walked[$walked.Count - 1].bytes = $entry.Bytes }
+        $line = '{{"path": {0}, "bytes": {1}, "sha256": "{2}", "modified": "{3}"}}'
+        $modified = Get-UtcText -Time $file.ModifiedUtc
+        $line -f (ConvertTo-NodeJson -InputObject $path), $entry.Bytes, $entry.Sha256, $modified
+    }
+    finally { $file.Dispose() }
+}
+
+function Write-Manifest {
+    # The manifest as a file of its own, in which the lines of all files stand; they are copied, because a million of
+    # them would not fit into memory.
+    param([IO.Stream] $Line)
+    $text = $Spec.manifest.Replace('"@@file_count@@"', [string]$list.Files)
+    $text = $text.Replace('"@@file_bytes@@"', [string]$zip.BytesRead)
+    $text = $text.Replace('"@@collections@@"', (ConvertTo-NodeJson -InputObject $walked.ToArray()))
+    $at = $text.IndexOf('"@@files@@"', [StringComparison]::Ordinal)
+    $stream = Open-NewFile -Path "$base.manifest.json.partial"
+    try {
+        $before = [Text.Encoding]::UTF8.GetBytes($text.Substring(0, $at) + '[')
+        $stream.Write($before, 0, $before.Length)
+        $Line.Position = 0
+        $Line.CopyTo($stream, 65536)
+        $after = [Text.Encoding]::UTF8.GetBytes("`n  ]" + $text.Substring($at + '"@@files@@"'.Length))
+        $stream.Write($after, 0, $after.Length)
+        $stream.Flush($true)
+    }
+    finally { $stream.Dispose() }
+}
+
+function Remove-OtherFile {
+    # What was copied beside the dump when the run failed.
+    # Copies without a result of their step are no part of a backup.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job has no check mode')]
+    param()
+    foreach ($path in [IO.Directory]::GetDirectories($Spec.source)) {
+        if ([IO.Path]::GetFileName($path) -cne $Spec.dump_prefix.TrimEnd('/')) { Remove-NodeFolder -Path $path }
+    }
+    foreach ($path in [IO.Directory]::GetFiles($Spec.source)) { Remove-NodeFile -Path $path }
+}
+
+function New-Spool {
+    # A temporary file that is gone when it is closed, even by the end of this process.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job has no check mode')]
+    param([string] $Name)
+    $path = Join-Path -Path $Spec.staging -ChildPath $Name
+    $access = [IO.FileAccess]::ReadWrite
+    New-Object System.IO.FileStream $path, ([IO.FileMode]::Create), $access, ([IO.FileShare]::None), 65536,
+    ([IO.FileOptions]::DeleteOnClose)
+}
+
+$endings = @('zip', 'manifest.json', 'secrets.pem', 'sha256')
+if ($Spec.again -and [IO.Directory]::Exists($Spec.folder)) {
+    # What an earlier attempt of the same run has begun, and an archive of it that was found to be bad.
+    foreach ($ending in $endings) {
+        Remove-NodeFile -Path "$base.$ending.partial"
+        if ($Spec.set_aside -and [IO.File]::Exists("$base.$ending")) {
+            Write-JobLog -Level 'WARNING' -Text "$base.$ending is bad and gets the ending .bad"
+            Remove-NodeFile -Path "$base.$ending.bad"
+            Move-NodeFile -Path "$base.$ending" -Target "$base.$ending.bad" -Seconds $publishSeconds -OnTick {
+                Assert-JobWanted
+            }
+        }
+    }
+}
+if ($Spec.only_dump) { Remove-OtherFile }
+foreach ($ending in $endings) {
+    if ([IO.File]::Exists("$base.$ending")) {
+        throw (New-NodeFailure -Reason 'archive_exists' -Message "$base.$ending exists already; nothing is overwritten")
+    }
+}
+
+try {
+    New-ProtectedFolder -Path $Spec.folder
+    Write-JobStatus -Phase 'list'
+    $listFile = Join-Path -Path $Spec.staging -ChildPath 'archive-files.tmp'
+    $list = New-Object AlteryxOps.SourceFolder $Spec.source, $listFile
+    try {
+        Write-JobStatus -Phase 'archive' -TotalBytes $list.Bytes
+        Write-JobLog -Text ('archiving {0} files, {1} bytes' -f $list.Files, $list.Bytes)
+        $spool = Join-Path -Path $Spec.staging -ChildPath 'archive-directory.tmp'
+        $level = [IO.Compression.CompressionLevel]::$($Spec.compression)
+        $zip = New-Object AlteryxOps.ZipWriter "$archive.partial", $spool, $level
+        $null = $made.Add("$archive.partial")
+        $lines = New-Spool -Name 'archive-manifest.tmp'
+        try {
+            $zip.OnProgress = {
+                param($Done)
+                Assert-JobWanted
+                Write-JobStatus -DoneBytes $Done -TotalBytes $list.Bytes
+            }
+            $separator = "`n    "
+            while ($list.Next()) {
+                $bytes = [Text.Encoding]::UTF8.GetBytes($separator + (Add-File))
+                $lines.Write($bytes, 0, $bytes.Length)
+                $separator = ",`n    "
+            }
+            foreach ($name in $reported.Keys) {
+                if ($reported[$name] -eq 0) { continue }
+                throw (New-NodeFailure -Reason 'dump_incomplete' -Message (
+                        '{0}: the dump tool reported {1} documents, and there is no file of it' -f
+                        $name, $reported[$name]))
+            }
+            $fileBytes = $zip.BytesRead
+            Write-JobStatus -Phase 'finish' -DoneBytes $fileBytes -TotalBytes $fileBytes
+            Write-Manifest -Line $lines
+            $partial = "$base.manifest.json.partial"
+            $manifest = New-Object System.IO.FileStream $partial, ([IO.FileMode]::Open), ([IO.FileAccess]::Read),
+            ([IO.FileShare]::Read), 65536
+            try {
+                $entry = $zip.Add('BackupManifest.json', $manifest, [DateTime]::UtcNow, $true)
+                $entry.Finish()
+                $manifestSha256 = $entry.Sha256
+            }
+            finally { $manifest.Dispose() }
+            $zip.Finish()
+        }
+        finally {
+            $zip.Dispose()
+            $lines.Dispose()
+        }
+    }
+    finally { $list.Dispose() }
+
+    $sidecar = "{0} *{1}.zip`n{2} *{1}.manifest.json`n" -f $zip.Sha256, $Spec.base_name, $manifestSha256
+    if ($Spec.secrets_file) {
+        Write-NewText -Path "$base.secrets.pem.partial" -Text (Read-NodeText -Path $Spec.secrets_file)
+        $sidecar += "{0} *{1}.secrets.pem`n" -f (Get-FileSha256 -Path "$base.secrets.pem.partial"), $Spec.base_name
+    }
+    Write-NewText -Path "$base.sha256.partial" -Text $sidecar
+    Assert-JobWanted
+    Publish-File -Path "$base.manifest.json"
+    if ($Spec.secrets_file) { Publish-File -Path "$base.secrets.pem" }
+    Publish-File -Path $archive
+    Publish-File -Path "$base.sha256"
+}
+catch {
+    $failed = $_
+    foreach ($path in $made) {
+        try { [IO.File]::Delete($path) }
+        # What went wrong first is what the operator must hear of.
+        catch { Write-JobLog -Level 'WARNING' -Text "$path is left behind: $($_.Exception.GetBaseException().Message)" }
+    }
+    $cause = $failed.Exception.GetBaseException()
+    $isStorage = $cause -is [IO.IOException] -or $cause -is [UnauthorizedAccessException]
+    if ($isStorage -and (Get-NodeFailure -ErrorRecord $failed).reason -eq 'unexpected') {
+        throw (New-NodeFailure -Reason 'archive_failed' -Message "$archive could not be written: $($cause.Message)")
+    }
+    throw
+}
+
+Write-JobLog -Text "published $archive"
+@{
+    archive = $archive
+    archive_bytes = $zip.Bytes
+    archive_sha256 = $zip.Sha256
+    manifest_sha256 = $manifestSha256
+    file_count = $list.Files
+    file_bytes = $fileBytes
+    collections = $walked.ToArray()
+    secrets = [bool]$Spec.secrets_file
+    seconds = $watch.Elapsed.TotalSeconds
+}

@@ -1,0 +1,213 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Runs one job on a node, without Ansible: loads the shared scripts, shows life, runs the job's script, writes its
+# result and last status.
+
+param(
+    [Parameter(Mandatory = $true)][string] $Folder,
+    [Parameter(Mandatory = $true)][string] $CodeFolder,
+    [Parameter(Mandatory = $true)][string] $Job
+)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+# Windows PowerShell names no version of .NET that it was made for, so .NET behaves like 4.0: it inflates without the
+# native library and knows no long paths. .NET before 4.6 has no switches. It reads a switch once, those of paths maybe
+# before this script begins: long paths go through NodeDisk.cs and SourceFolder.cs.
+if ($null -ne ('System.AppContext' -as [type])) {
+    foreach ($name in 'Switch.System.IO.Compression.DoNotUseNativeZipLibraryForDecompression',
+        'Switch.System.IO.UseLegacyPathHandling', 'Switch.System.IO.BlockLongPaths') {
+        [AppContext]::SetSwitch($name, $false)
+    }
+}
+
+foreach ($file in [IO.Directory]::GetFiles($CodeFolder, '*.psm1')) {
+    $script = [scriptblock]::Create([IO.File]::ReadAllText($file))
+    $name = [IO.Path]::GetFileNameWithoutExtension($file)
+    New-Module -Name $name -ScriptBlock $script -ArgumentList $CodeFolder | Import-Module -Global
+}
+
+# The spec may hold passwords.
+Disable-CommandLogging
+
+# Whoever renames the spec does the job. No spec: whoever started this has given up, or started another process that was
+# faster. It holds secrets, so it does not stay.
+$specPath = Join-Path -Path $Folder -ChildPath 'spec.json'
+$claimedPath = Join-Path -Path $Folder -ChildPath 'claimed.json'
+try {
+    Invoke-Patiently -Seconds 10 -Action { [IO.File]::Move($specPath, $claimedPath) } `
+        -IsHopeless { -not [IO.File]::Exists($specPath) }
+}
+catch {
+    if (-not [IO.File]::Exists($specPath)) { return }
+    throw
+}
+$spec = ConvertFrom-Json -InputObject (Read-NodeText -Path $claimedPath)
+try { Remove-NodeFile -Path $claimedPath } catch { Write-Verbose -Message "claimed.json: $_" }
+
+# Whatever this job starts ends with it, however it ends.
+Import-NodeType -Name 'ProcessTable', 'NodeDisk'
+$holdProblem = 0
+$holdsChildren = [AlteryxOps.ProcessTable]::HoldChildren([ref]$holdProblem)
+
+$jobStatusBytes = 4096
+$jobStatus = @{
+    run_id = [string]$spec.run_id; job = $Job; process_id = $PID; process_birth = Get-ProcessBirth -ProcessId $PID
+    state = 'running'; phase = 'begin'; done_bytes = [long]0; total_bytes = [long]0; message = ''
+}
+$jobStatusPath = Join-Path -Path $Folder -ChildPath 'status.json'
+$jobResultPath = Join-Path -Path $Folder -ChildPath 'result.json'
+$jobCancelPath = Join-Path -Path $Folder -ChildPath 'cancel'
+$jobLogPath = Join-Path -Path $Folder -ChildPath 'job.log'
+$jobEvents = New-Object System.Collections.ArrayList
+$jobWatch = [Diagnostics.Stopwatch]::StartNew()
+$jobMemory = @{ status_at = -1.0; unlogged = ''; is_ending = $false }
+
+function Write-JobStatus {
+    # Publishes where the job is. Within one phase at most twice a second, because every one is flushed to disk. Never
+    # throws: no work ends because nobody could be told of it.
+    param([string] $Phase = $jobStatus.phase, [long] $DoneBytes = 0, [long] $TotalBytes = 0, [string] $Message = '')
+    $now = $jobWatch.Elapsed.TotalSeconds
+    if ($Phase -eq $jobStatus.phase -and $now - $jobMemory.status_at -lt 0.5) { return }
+    $jobMemory.status_at = $now
+    $jobStatus.phase = $Phase
+    $jobStatus.done_bytes = $DoneBytes
+    $jobStatus.total_bytes = $TotalBytes
+    $jobStatus.message = $Message.Substring(0, [Math]::Min(500, $Message.Length))
+    Publish-JobStatus
+}
+
+function Publish-JobStatus {
+    # Never throws either.
+    try { Write-NodeRecord -Path $jobStatusPath -Data $jobStatus }
+    catch { Write-Verbose -Message "status.json: $_" }
+}
+
+function Write-FolderProgress {
+    # The size of a folder that the job fills, as its progress. Never throws either.
+    param([Parameter(Mandatory = $true)][string] $Path, [long] $TotalBytes = 0)
+    try { Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Path) -TotalBytes $TotalBytes }
+    catch { Write-Verbose -Message "size of $($Path): $_" }
+}
+
+function Test-SpaceBelow {
+    # Are fewer bytes free on the volume of a folder? No where Windows does not tell. Never throws.
+    param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][long] $Bytes)
+    try {
+        $free = Get-FreeByte -Path $Path
+        $free -ge 0 -and $free -lt $Bytes
+    }
+    catch {
+        Write-Verbose -Message "free space: $_"
+        $false
+    }
+}
+
+function Write-JobLog {
+    # Never throws either. What cannot be written now is written with the next line, and it is in the result.
+    param([string] $Text, [string] $Level = 'INFO')
+    $at = Get-UtcText
+    $null = $jobEvents.Add(@{ at = $at; level = $Level; text = $Text })
+    $jobMemory.unlogged += "{0} {1} {2}`r`n" -f $at, $Level, $Text
+    try {
+        Add-NodeText -Path $jobLogPath -Text $jobMemory.unlogged
+        $jobMemory.unlogged = ''
+    }
+    catch { Write-Verbose -Message "job.log: $_" }
+}
+
+function Save-DumpRecord {
+    # For whoever comes later, if this run dies. Never throws either.
+    param([string] $Memo, [string] $Reason, [hashtable] $Detail)
+    try {
+        $staging = Get-StagingPath -Root $spec.staging_directory -RunId $spec.run_id
+        Write-DumpRecord -Staging $staging -Memo $Memo -Reason $Reason -Detail $Detail
+    }
+    catch {
+        $text = 'the record of the dump could not be written, so only this run can archive the dump'
+        Write-JobLog -Level 'WARNING' -Text "${text}: $($_.Exception.GetBaseException().Message)"
+    }
+}
+
+function Test-JobCancelled {
+    # Has Stop-NodeJob created the file that asks this job to end? A file, because a hardened node does not let an
+    # administrator end a process of SYSTEM. That the job has seen it is told at once: on a busy node it takes a while
+    # to end what it has started and to bring its service back.
+    if (-not [IO.File]::Exists($jobCancelPath)) { return $false }
+    if (-not $jobMemory.is_ending) {
+        $jobMemory.is_ending = $true
+        $jobStatus.message = 'ending, as it was asked to'
+        Publish-JobStatus
+    }
+    $true
+}
+
+function Assert-JobWanted {
+    # For the ticks of a job; never for those of a start.
+    if (-not (Test-JobCancelled)) { return }
+    throw (New-NodeFailure -Reason 'job_died' -Message "The job was cancelled during $($jobStatus.phase)")
+}
+
+function Write-JobEnd {
+    # The result, in the room that was made for it before the job began, and after it the last status. Tried for a
+    # quarter of an hour: without them the work of the job is lost, and a file may be held by another program.
+    param([string] $Text, [string] $State)
+    $jobStatus.state = $State
+    $jobStatus.phase = 'end'
+    $isWritten = $false
+    for ($attempt = 1; ; $attempt++) {
+        try {
+            if (-not $isWritten) { Write-JobResult -Text $Text }
+            $isWritten = $true
+            Write-NodeRecord -Path $jobStatusPath -Data $jobStatus
+            return
+        }
+        catch {
+            if ($attempt -ge 180) { throw }
+            Start-Sleep -Seconds 5
+        }
+    }
+}
+
+function Write-JobResult {
+    param([string] $Text)
+    $bytes = (New-Object System.Text.UTF8Encoding $false).GetBytes($Text)
+    $share = [IO.FileShare]'ReadWrite, Delete'
+    $mode = [IO.FileMode]::OpenOrCreate
+    $stream = New-Object System.IO.FileStream $jobResultPath, $mode, ([IO.FileAccess]::Write), $share
+    try {
+        # Blanks behind a JSON text say nothing.
+        $stream.Write($bytes, 0, $bytes.Length)
+        $stream.Flush($true)
+    }
+    finally { $stream.Dispose() }
+}
+
+# The first status is what whoever started the job waits for.
+New-NodeRecord -Path $jobStatusPath -Length $jobStatusBytes -Data $jobStatus
+if (-not $holdsChildren) {
+    $text = "Windows refused a job object (error $holdProblem), " +
+    'so child processes do not end with this job by themselves'
+    Write-JobLog -Level 'WARNING' -Text $text
+}
+
+$outcome = @{}
+try {
+    $script = [scriptblock]::Create((Read-NodeText -Path (Join-Path -Path $CodeFolder -ChildPath "$Job.ps1")))
+    $outcome = & $script -Spec $spec
+    $state = 'succeeded'
+}
+catch {
+    $failure = Get-NodeFailure -ErrorRecord $_
+    $outcome = $failure.detail
+    $outcome['reason'] = $failure.reason
+    $outcome['msg'] = $failure.message
+    Write-JobLog -Level 'ERROR' -Text $failure.message
+    $state = 'failed'
+}
+$outcome['events'] = $jobEvents.ToArray()
+$outcome['state'] = $state
+Write-JobEnd -Text (ConvertTo-NodeJson -InputObject $outcome) -State $state

@@ -1,0 +1,361 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The window: stop the service, look again, dump, bring it back. One job on the controller, so that the order holds
+# without Ansible. Downtime is counted from the stop request until the service is Running again; everything that can
+# wait happens outside.
+
+param([Parameter(Mandatory = $true)] $Spec)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$heartbeatSeconds = 10
+
+$lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
+$wasRunning = $lease.prior_state -eq 'Running'
+$binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
+$ownBirth = Get-ProcessBirth -ProcessId $PID
+$watch = [Diagnostics.Stopwatch]::StartNew()
+$mark = @{}
+# Seconds of the watch, and what the heartbeat says of the tool.
+$beat = @{
+    next = 0.0; look = 0.0; written = 0.0; lease_seen = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0
+}
+$states = New-Object System.Collections.ArrayList
+$dump = $null
+$failure = $null
+$startError = 0
+$startProblem = ''
+
+# What must not live while the database is read: the service's own processes, running workflows and the embedded
+# MongoDB. A self-managed one must run.
+$ownNames = @('AlteryxService.exe', 'AlteryxService_MongoController.exe', 'AlteryxEngineCmd.exe')
+$leftoverNames = if ($Spec.method -eq 'emongodump') { $ownNames + 'mongod.exe' } else { $ownNames }
+
+function Assert-Verb {
+    # emongodump reads the settings and keys of the Server. A verb that reads them too shows whether the account of this
+    # job may.
+    if ($Spec.method -ne 'emongodump' -or -not $Spec.tried_verb) { return }
+    $problem = (Get-VerbAnswer -Executable $Spec.executable -Verb $Spec.tried_verb -TimeoutSeconds 60).problem
+    if (-not $problem) { return }
+    throw (New-NodeFailure -Reason 'verb_unusable' -Message (
+            'AlteryxService.exe {0}, run by the account of the window job, {1}; nothing was stopped' -f
+            $Spec.tried_verb, $problem))
+}
+
+function Wait-Leftover {
+    # Waits until none of these processes of the installation lives, at most for the time that is left for it. Returns
+    # those that do. A large mongod needs minutes to write what it holds, and Windows says Stopped before that.
+    param([string[]] $Name)
+    $limit = $watch.Elapsed.TotalSeconds + $Spec.leftover_timeout
+    if ($wasRunning) { $limit = [Math]::Min($limit, $mark.stop_requested + $Spec.max_downtime) }
+    while ($true) {
+        $left = @(Get-AlteryxProcess -BinFolder $binFolder -Name $Name)
+        if ($left.Count -eq 0 -or $watch.Elapsed.TotalSeconds -ge $limit) { return $left }
+        Write-Beat
+        Assert-JobWanted
+        Write-JobStatus -Message ('waiting for the end of {0} ({1})' -f $left[0].name, $left[0].process_id)
+        Start-Sleep -Milliseconds 200
+    }
+}
+
+function Write-Mark {
+    param([string] $Name)
+    $mark[$Name] = $watch.Elapsed.TotalSeconds
+}
+
+function Write-Beat {
+    # The guard takes a window without a fresh heartbeat for dead. One that cannot be written now is tried again a
+    # moment later.
+    param([switch] $Now, [switch] $Finished)
+    $seconds = $watch.Elapsed.TotalSeconds
+    if (-not $Now -and $seconds -lt $beat.next) { return }
+    try {
+        Write-LeaseHeartbeat -Beat @{
+            ProcessId = $PID; ProcessBirth = $ownBirth; ToolId = $beat.tool_id; ToolBirth = $beat.tool_birth
+            StopRequested = $true; Finished = [bool]$Finished
+        }
+        $beat.written = $seconds
+        $beat.trouble = $false
+        $beat.next = $seconds + $heartbeatSeconds
+    }
+    catch {
+        $beat.next = $seconds + 1
+        if ($beat.trouble) { return }
+        $beat.trouble = $true
+        Write-JobLog -Level 'WARNING' -Text "the heartbeat could not be written: $(Get-InnerText -ErrorRecord $_)"
+    }
+}
+
+function Read-DumpLog {
+    # What the tool has written into logs in the dump folder: some versions may print nothing. The folder may be gone:
+    # it is the tool's.
+    $text = ''
+    $path = [string]$Spec.dump_folder
+    try {
+        foreach ($file in (New-Object System.IO.DirectoryInfo $path).GetFiles('*.log')) {
+            $path = $file.FullName
+            try { if ($file.Length -le 4MB) { $text += Read-NodeText -Path $path } }
+            catch { Write-JobLog -Level 'WARNING' -Text "$path cannot be read: $(Get-InnerText -ErrorRecord $_)" }
+        }
+    }
+    catch { Write-JobLog -Level 'WARNING' -Text "$path cannot be listed: $(Get-InnerText -ErrorRecord $_)" }
+    $text
+}
+
+function Get-InnerText {
+    param($ErrorRecord)
+    $ErrorRecord.Exception.GetBaseException().Message
+}
+
+function Register-Tool {
+    # Told to the guard, for the case that it finds the tool without this job.
+    param($Process)
+    $beat.tool_id = $Process.id
+    $beat.tool_birth = $Process.birth
+    Write-Beat -Now
+}
+
+function Stop-DumpProcess {
+    # Nothing of the dump may live when the service starts: what this job has started, and without a service a mongod
+    # of the installation belongs to nobody. The service's own processes are never touched.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param()
+    $null = Stop-HeldProcess
+    if ($beat.tool_birth -ne 0) { $null = Stop-NodeProcessTree -ProcessId $beat.tool_id -Birth $beat.tool_birth }
+    if ($Spec.method -ne 'emongodump' -or (Get-ServiceStatus -Name $Spec.service_name) -ne 'Stopped') { return }
+    $names = @('mongod.exe', 'mongodump.exe')
+    foreach ($process in @(Get-AlteryxProcess -BinFolder $binFolder -Name $names -Surely)) {
+        $birth = Get-ProcessBirth -ProcessId $process.process_id
+        if ($birth -gt 0) { $null = Stop-NodeProcessTree -ProcessId $process.process_id -Birth $birth }
+    }
+}
+
+function Test-LeaseLost {
+    # Has the guard taken over? It says so by another generation of the lease. A lease that another program holds says
+    # nothing.
+    $seconds = $watch.Elapsed.TotalSeconds
+    $now = Read-LeaseFile -Seconds 0
+    if ($now.state -eq 'read') {
+        $beat.lease_seen = $seconds
+        return [int]$now.lease.generation -ne [int]$lease.generation
+    }
+    if ($now.state -eq 'busy') {
+        $beat.lease_seen = $seconds
+        return $false
+    }
+    # Absent or damaged for longer than it takes to replace it.
+    $seconds - $beat.lease_seen -gt 3
+}
+
+function Get-ReasonToEnd {
+    # Looked at while the dump runs: name of the reason to end it, empty to go on. The service's state four times a
+    # second, because a start that finds the database in use may fall back within one; the rest once a second.
+    if (@('Stopped', 'Unknown') -notcontains (Get-ServiceStatus -Name $Spec.service_name)) {
+        return 'service_started_during_dump'
+    }
+    if (Test-JobCancelled) { return 'job_died' }
+    $seconds = $watch.Elapsed.TotalSeconds
+    if ($seconds -lt $beat.look) { return '' }
+    $beat.look = $seconds + 1
+    Write-Beat
+    # The guard, which sees the same age, ends this job soon.
+    if ($seconds - $beat.written -gt [double]$lease.heartbeat_stale) {
+        $messages.lease_lost = "the heartbeat could not be written for $($lease.heartbeat_stale) s, so the guard acts"
+        return 'lease_lost'
+    }
+    if (Test-LeaseLost) { return 'lease_lost' }
+    if (Test-SpaceBelow -Path $Spec.dump_folder -Bytes $Spec.space_reserve) { return 'space_reserve' }
+    if ($wasRunning -and $seconds - $mark.stop_requested -gt $Spec.max_downtime) { return 'downtime_limit' }
+    Write-FolderProgress -Path $Spec.dump_folder -TotalBytes $Spec.expected_bytes
+    ''
+}
+
+$messages = @{
+    job_died = 'The job was cancelled during the dump'
+    service_started_during_dump = "$($Spec.service_name) did not stay Stopped during the dump: somebody else started it"
+    lease_lost = 'the lease changed during the dump: the guard has taken over'
+    space_reserve = "less than $($Spec.space_reserve) bytes are free on the drive of $($Spec.dump_folder), " +
+    'so the dump was ended'
+    downtime_limit = "the service was down for more than $($Spec.max_downtime) s, so the dump was ended"
+    dump_timeout = "$($Spec.method) was ended because it was not done within $($Spec.dump_timeout) s"
+}
+
+if ([IO.Directory]::Exists($Spec.dump_folder)) {
+    throw (New-NodeFailure -Reason 'staging_in_use' -Message "The dump folder $($Spec.dump_folder) exists already")
+}
+Assert-Verb
+# By the account of this job, which is that of the archive job.
+if ($Spec.archive_folder) { Assert-FolderWritable -Path $Spec.archive_folder }
+$null = New-RunStaging -Root $Spec.staging_directory -RunId $Spec.run_id
+$null = [IO.Directory]::CreateDirectory($Spec.dump_folder)
+if ($wasRunning) { Write-NodeNotice -Lease $lease }
+
+try {
+    # From here on the guard acts when this job does not; where the service was Stopped before, it ends what the job
+    # leaves.
+    while ($beat.written -eq 0.0) {
+        Write-Beat -Now
+        if ($beat.written -ne 0.0) { break }
+        if ($watch.Elapsed.TotalSeconds -gt 30) {
+            throw (New-NodeFailure -Reason 'no_lease' -Message 'The heartbeat cannot be written, so nothing is stopped')
+        }
+        Start-Sleep -Milliseconds 500
+    }
+    $beat.lease_seen = $watch.Elapsed.TotalSeconds
+    Assert-JobWanted
+    if ($wasRunning) {
+        Write-JobStatus -Phase 'stop'
+        Write-JobLog -Text "stopping $($Spec.service_name)"
+        Write-Mark -Name 'stop_requested'
+        Request-ServiceStop -Name $Spec.service_name
+        $stopSeconds = [Math]::Min($Spec.stop_timeout, $Spec.max_downtime)
+        $wait = Wait-ServiceState -Name $Spec.service_name -State 'Stopped' -TimeoutSeconds $stopSeconds -OnTick {
+            Write-Beat
+            Assert-JobWanted
+            Write-JobStatus -Message 'waiting for Stopped'
+        }
+        $states.AddRange([object[]]@($wait.states))
+        if (-not $wait.reached) {
+            throw (New-NodeFailure -Reason 'stop_timeout' -Message (
+                    '{0} was not Stopped within {1} s (last state {2})' -f
+                    $Spec.service_name, $Spec.stop_timeout, $wait.states[-1].state))
+        }
+        Write-Mark -Name 'stopped'
+        Write-JobLog -Text "$($Spec.service_name) is Stopped"
+    }
+    elseif ((Get-ServiceStatus -Name $Spec.service_name) -ne 'Stopped') {
+        throw (New-NodeFailure -Reason 'service_moved' -Message (
+                "$($Spec.service_name) was Stopped when the lease was taken and is not any more"))
+    }
+
+    $leftover = @(Wait-Leftover -Name $leftoverNames)
+    if ($leftover.Count -gt 0) {
+        $names = ($leftover | ForEach-Object { '{0} ({1})' -f $_.name, $_.process_id }) -join ', '
+        throw (New-NodeFailure -Reason 'processes_left' -Message (
+                "$($Spec.service_name) is Stopped but these processes of the installation still run: $names"))
+    }
+
+    Write-JobStatus -Phase 'dump' -TotalBytes $Spec.expected_bytes
+    Write-JobLog -Text "dumping to $($Spec.dump_folder)"
+    Write-Mark -Name 'dump_started'
+    if ($Spec.method -eq 'mongodump') {
+        $dump = Invoke-Mongodump -Tool $Spec.tool -Dumps @($Spec.dumps) -ConfigPath $Spec.config_path `
+            -TimeoutSeconds $Spec.dump_timeout -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
+        if ($dump.left) { Write-JobLog -Level 'WARNING' -Text $dump.left }
+    }
+    else {
+        $argument = if ($Spec.dump_folder -match '\s') { 'emongodump="{0}"' -f $Spec.dump_folder }
+        else { 'emongodump={0}' -f $Spec.dump_folder }
+        # Counts are printed by the tools of MongoDB that emongodump starts. That it passes their UTF-8 on as it is, is
+        # assumed; where it does not, letters beyond ASCII are lost, and the control node finds out which file is meant.
+        $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -Utf8 `
+            -TimeoutSeconds $Spec.dump_timeout -TickSeconds 0.25 `
+            -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
+    }
+    Write-Mark -Name 'dump_ended'
+    $beat.look = 0.0
+    $ended = if ($dump.stopped_because) { $dump.stopped_because }
+    elseif ($dump.timed_out) { 'dump_timeout' }
+    else { Get-ReasonToEnd }
+    if ($ended) { throw (New-NodeFailure -Reason $ended -Message $messages[$ended]) }
+    # A mongod that has served the dump ends by itself, in its own time. The dump is complete, whatever is known of it.
+    if ($Spec.method -eq 'emongodump') {
+        try { $null = Wait-Leftover -Name 'mongod.exe' }
+        catch {
+            Assert-JobWanted
+            $text = "whether a mongod still runs is not known: $(Get-InnerText -ErrorRecord $_)"
+            Write-JobLog -Level 'WARNING' -Text $text
+        }
+    }
+}
+catch { $failure = Get-NodeFailure -ErrorRecord $_ }
+finally {
+    # Whatever happened above, and before anything else: the prior state. A guard that has acted in the meantime does
+    # the same; both only ask for it.
+    try { Stop-DumpProcess }
+    catch {
+        Write-JobLog -Level 'WARNING' -Text "the rest of the dump could not be ended: $(Get-InnerText -ErrorRecord $_)"
+    }
+    $beat.tool_id = 0
+    $restored = -not $wasRunning
+    $held = Test-NodeHold
+    if ($wasRunning -and $held) {
+        Write-JobLog -Level 'WARNING' -Text 'the file HOLD is there, so the service is left down'
+    }
+    elseif ($wasRunning) {
+        Write-Mark -Name 'start_requested'
+        try {
+            # StopPending included: the start is asked for again until it is Running.
+            $start = Start-ServiceSurely -Name $Spec.service_name -TimeoutSeconds $Spec.start_timeout -OnTick {
+                Write-Beat
+                Write-JobStatus -Phase 'start' -Message 'waiting for Running'
+            }
+            $states.AddRange([object[]]@($start.states))
+            $restored = $start.reached
+            $mark['running'] = $mark.start_requested + $start.running_after
+            $startError = $start.error
+            $startProblem = $start.problem
+            if ($start.problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $($start.problem)" }
+        }
+        catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
+    }
+    # Tells the guard that the service is back; otherwise it would take the end of this job for a crash, and end it if
+    # the rest takes longer than a heartbeat lasts. Another program may hold the file for a moment.
+    for ($attempt = 1; $restored -and $attempt -le 60; $attempt++) {
+        Write-Beat -Now -Finished
+        if (-not $beat.trouble) { break }
+        Start-Sleep -Milliseconds 500
+    }
+}
+if ($restored) { Remove-NodeNotice }
+Write-JobStatus -Phase 'collect'
+
+$detail = @{
+    prior_state = [string]$lease.prior_state
+    restored = $restored
+    states = $states.ToArray()
+    marks = $mark
+    dump_folder = [string]$Spec.dump_folder
+    files = @()
+}
+# That the service is back has to be told whatever is wrong with the dump.
+try { $detail['files'] = @(Get-FolderFile -Path $Spec.dump_folder) }
+catch { if ($null -eq $failure) { $failure = Get-NodeFailure -ErrorRecord $_ } }
+if ($null -ne $dump) {
+    $detail['exit_code'] = $dump.exit_code
+    # A tool that cannot log in may tell the address with which it tried.
+    $detail['output'] = Hide-Secret -Text ($dump.stdout + $dump.stderr)
+    if ($Spec.method -eq 'emongodump') {
+        $detail['output'] += Hide-Secret -Text (Read-DumpLog)
+        # To compare with, should the tool not have reported what it dumped.
+        $detail['last'] = @{ name = ''; collections = @() }
+        try { $detail['last'] = Read-LastDump -Folder $Spec.archive_folder }
+        catch {
+            $why = Get-InnerText -ErrorRecord $_
+            Write-JobLog -Level 'WARNING' -Text "$($Spec.archive_folder) cannot be read: $why"
+        }
+    }
+}
+if ($null -ne $dump) {
+    # The outage has paid for it. Whoever comes later, if this run dies, can archive it.
+    $why = if ($null -ne $failure) { [string]$failure.reason } else { '' }
+    Save-DumpRecord -Memo $Spec.memo -Reason $why -Detail $detail
+}
+$first = if ($null -ne $failure) { " (before that: $($failure.message))" } else { '' }
+if (-not $restored -and $held) {
+    $message = "$($Spec.service_name) is left down because the file HOLD is in the state folder$first"
+    throw (New-NodeFailure -Reason 'held_by_operator' -Detail $detail -Message $message)
+}
+if (-not $restored) {
+    $reason = if (Test-LogonFailure -ErrorNumber $startError) { 'service_logon_failed' } else { 'service_not_restored' }
+    $why = if ($startProblem) { ": $startProblem" } else { '' }
+    throw (New-NodeFailure -Reason $reason -Detail $detail -Message (
+            "$($Spec.service_name) is not Running again$why$first"))
+}
+if ($null -ne $failure) { throw (New-NodeFailure -Reason $failure.reason -Detail $detail -Message $failure.message) }
+Write-JobLog -Text "$($Spec.service_name) is back as before: $($lease.prior_state)"
+$detail

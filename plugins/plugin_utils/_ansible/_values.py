@@ -1,0 +1,129 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables of the operator: unknown names and values that no argument spec allows are refused."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.template import Templar
+
+from .._core.reasons import StepFailed
+from .._core.text import one_line
+from . import _variables
+from ._collection import ROOT
+
+# ansible-playbook loads this file once; its workers, one for every task on every host, inherit what it has read.
+_KNOWN_VARIABLES = _variables.read(ROOT / "roles")
+
+
+def refuse_unknown_variables(variables: t.Mapping[str, t.Any], others: t.Iterable[t.Mapping[str, t.Any]] = ()) -> None:
+    """Raises StepFailed for variables that look like ours and are none.
+
+    Args:
+        variables: what the task sees: inventory, play, -e and role call together.
+        others: the variables of further hosts.
+    """
+    if wrong := _variables.unknown(_names([variables, *others]), _KNOWN_VARIABLES):
+        raise StepFailed("unknown_variable", f"no such variable: {_with_nearest(wrong)}")
+
+
+def refuse_strange_variables(given: t.Iterable[str], declared: t.Collection[str]) -> None:
+    """Raises StepFailed for names of the command line (-e) that look like ours: there they are a mistake.
+
+    Args:
+        given: the names.
+        declared: names that the operator uses for something else.
+    """
+    if wrong := _variables.strange(given, _KNOWN_VARIABLES, declared):
+        message = (
+            f"-e sets what no role of this collection reads: {_with_nearest(wrong)}. "
+            "alteryx_preflight_other_variables lists names of your own"
+        )
+        raise StepFailed("unknown_variable", message)
+
+
+def variable_warnings(of_hosts: t.Iterable[t.Mapping[str, t.Any]], declared: t.Collection[str]) -> list[str]:
+    """What to warn of, a sentence each.
+
+    That is variables of hosts that look like ours and may be meant for something else, and names of earlier versions.
+    """
+    names = _names(of_hosts)
+    found = _variables.strange(names, _KNOWN_VARIABLES, declared)
+    renamed = sorted(names & _variables.RENAMED.keys())
+    return [
+        *(f"no role of this collection reads the variable {_with_nearest([one])}" for one in found),
+        *(
+            f"the variable {name} has the new name {_variables.RENAMED[name]}; the old one is still read, but rename it"
+            for name in renamed
+        ),
+    ]
+
+
+def _names(of_hosts: t.Iterable[t.Mapping[str, t.Any]]) -> set[str]:
+    return {str(name) for of_host in of_hosts for name in of_host}
+
+
+def _with_nearest(names: t.Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{name} (did you mean {near}?)" for name, near in names)
+
+
+def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
+    """What is wrong with the values of public variables of our roles, a sentence each. Whether one is
+    missing is no matter here."""
+    spec = {
+        name: {key: each for key, each in _KNOWN_VARIABLES.public[name].items() if key not in ("required", "default")}
+        for name in values
+    }
+    validation = ArgumentSpecValidator(spec).validate(dict(values))
+    found = [str(message) for message in remove_values(validation.error_messages, validation._no_log_values)]
+    if not found:
+        given = {
+            name: validation.validated_parameters[name] for name in values if spec[name].get("type") in ("int", "float")
+        }
+        # Seconds, days, megabytes, ports and factors: none of them can be less than nothing.
+        found = [
+            f"{name} is {value}; it must not be negative"
+            for name, value in given.items()
+            if value is not None and value < 0
+        ]
+    return found
+
+
+def refuse_invalid_values(
+    variables: t.Mapping[str, t.Any], of_hosts: t.Mapping[str, t.Mapping[str, t.Any]], loader: t.Any
+) -> None:
+    """Raises StepFailed for a variable of any of our roles whose value no argument spec allows, before
+    the first of them is used.
+
+    Args:
+        variables: what the task sees.
+        of_hosts: host -> its own variables (see raw_variables). Of all hosts but the task's, only what
+            differs from it is judged.
+        loader: Ansible's, for templates.
+    """
+    own = variables["inventory_hostname"]
+    of_own = of_hosts.get(own, {})
+    for host, of_host in of_hosts.items():
+        given = (
+            variables if host == own else {name: value for name, value in of_host.items() if value != of_own.get(name)}
+        )
+        templar = Templar(loader=loader, variables={**variables, **given})
+        values, wrong = {}, []
+        for name in sorted(_KNOWN_VARIABLES.public.keys() & given.keys()):
+            try:
+                values[name] = templar.template(given[name])
+            except AnsibleError as error:
+                wrong.append(f"{name} cannot be evaluated: {one_line(error)}")
+        wrong += value_problems(values)
+        if wrong:
+            raise StepFailed("invalid_variable", "; ".join(wrong), {"node": host})
+
+
+def variable_default(name: str) -> t.Any:
+    """The default of a role's variable, from its argument spec: a role that is not in the play has set none."""
+    return _KNOWN_VARIABLES.public[name]["default"]

@@ -1,0 +1,103 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the jobs that write and verify an archive are told (archive_job.ps1, verify_job.ps1)."""
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+
+from .._core import paths
+from . import _manifest
+
+Mapping = t.Mapping[str, t.Any]
+
+
+def read_window(result: Mapping | None) -> Mapping | None:
+    """The part of a window's result that an archive needs; None when there is no dump that counts.
+
+    A window that failed after a dump that counts holds it in its detail.
+    """
+    if not result:
+        return None
+    found = result.get("detail", {}) if result.get("failed") else result
+    return found if found.get("is_usable") else None
+
+
+def build_archive_spec(
+    run: Mapping,
+    node: Mapping,
+    staging: paths.Staging,
+    window: Mapping | None,
+    configuration: Mapping | None,
+    tool_version: str,
+    mongodb: t.Sequence[Mapping] = (),
+    **options: t.Any,
+) -> dict[str, t.Any]:
+    """The spec of an archive job.
+
+    Args:
+        run: the plan of the run (backup_plan).
+        node: its part about this node.
+        staging: where its files are.
+        window: see read_window; None when nothing was dumped here.
+        configuration: the result of config_export, which may have failed; None when it did not come to that.
+        tool_version: of this collection.
+        mongodb: what mongodb_info says of the servers that were dumped.
+        options: compression, stored_extensions, on_change, again, set_aside of backup_archive.
+    """
+    taken = configuration if configuration and not configuration.get("failed") else None
+    return {
+        "run_id": run["run_id"],
+        "source": staging.files,
+        "staging": staging.folder,
+        "folder": node["archive_folder"],
+        "base_name": node["base_name"],
+        "manifest": _manifest.of_archive(
+            run, node, window, taken, tool_version, mongodb, missing=_missing(run, taken, configuration)
+        ),
+        "secrets_file": taken["secrets_file"] if taken else "",
+        "only_dump": window is not None and taken is None,
+        "dump_prefix": paths.DUMP_PREFIX,
+        # A list: names of collections may differ by case alone, which the keys of an object may not on the node.
+        "reported": [{"namespace": name, "documents": count} for name, count in sorted(window["documents"].items())]
+        if window
+        else [],
+        **options,
+    }
+
+
+def build_verify_spec(
+    folder: str, base_name: str, stamp: str, run_id: str = "", staging: str = "", keep_staging: bool = False
+) -> dict[str, t.Any]:
+    """The spec of a job that verifies an archive.
+
+    Args:
+        folder, base_name: of the archive.
+        stamp: of the verdict.
+        run_id: of the run that verifies it, "" for none.
+        staging: the folder with the files of the archive, which goes when the archive is good; "" for none.
+        keep_staging: it does not go.
+    """
+    return {
+        "run_id": run_id,
+        "folder": folder,
+        "base_name": base_name,
+        "stamp": stamp,
+        "staging": staging,
+        "keep_staging": keep_staging,
+    }
+
+
+def verify_job_id(base_name: str) -> str:
+    """A name for a job that verifies an archive. Several may run at the same time."""
+    return f"{base_name}-verify-{secrets.token_hex(2)}"
+
+
+def _missing(run: Mapping, taken: Mapping | None, configuration: Mapping | None) -> list[dict[str, str]]:
+    """What the run was to take from this node and is not in its archive: what, and why."""
+    if not run["exports_configuration"] or taken:
+        return []
+    why = configuration.get("message", "it failed") if configuration else "the run ended before it was taken"
+    return [{"what": "configuration", "why": str(why)}]

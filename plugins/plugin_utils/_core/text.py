@@ -1,0 +1,28 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values as people read them."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+
+def one_line(words: t.Any) -> str:
+    """A message of whatever making on one line. No path is as long as the encoded commands in some messages of
+    PowerShell, which nobody reads."""
+    return re.sub(
+        r"\S{400,}",
+        lambda found: f"{found[0][:40]}... ({len(found[0])} characters)",
+        " ".join(str(words or "no message").split()),
+    )
+
+
+def size(count: float) -> str:
+    """Bytes for people: 12.3 MB (powers of ten)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

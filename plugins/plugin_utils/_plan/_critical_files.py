@@ -1,0 +1,88 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Critical files of a node by its roles: what to take and whether it must be there, and what can only be written down.
+
+Source: Alteryx, "Critical Server Files and Settings to Backup", "Server Host Recovery Guide". The UI has no file of
+its own. Aliases of single users and the folder of connector tools are left to their owners: the one is private, the
+other is installed again.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._fleet._runtime_settings import EffectiveSettings
+
+_SEPARATOR = "\\"
+
+# What a person has to type again on a new host: id -> role that has it, elements. Their passwords are encrypted
+# and bound to the machine.
+_NOTES: t.Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
+    "run_as_user": ("worker", (("Worker", "ExecuteDomain"), ("Worker", "ExecuteUserName"))),
+    "smtp_server": ("ui", (("Gallery", "SmtpServerName"),)),
+    "smtp_user": ("ui", (("Gallery", "SmtpUserName"),)),
+    "authentication": ("ui", (("Gallery", "AuthenticationType"),)),
+    "base_address": ("ui", (("Gallery", "BaseAddress"),)),
+}
+NOTED: t.Mapping[str, str] = {identity: role for identity, (role, _unused) in _NOTES.items()}
+"""What to_note says of nodes of a role: id -> role."""
+
+
+def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[dict[str, t.Any]]:
+    """The files and folders to take, as the option files of config_export wants them: id, source, archive_path,
+    required, permissions."""
+    data = data_folder(program_data)
+    config, config_old = service_configuration(bin_folder)
+    files = [
+        _item("runtime_settings", f"{data}\\RuntimeSettings.xml", "configuration/RuntimeSettings.xml", required=True),
+        # Keys of DCM and shared connections. A node that never used them may have none. Who may read them is as much of
+        # a restore as what they hold.
+        _item("keys", f"{data}\\Keys", "configuration/Keys", permissions=True),
+        _item("alteryx_config", config, "configuration/bin/server/config/alteryx.config"),
+        _item("alteryx_config_old", config_old, "configuration/bin/config/alteryx.config"),
+    ]
+    if "worker" in roles:
+        files += [
+            _item("system_alias", f"{data}\\Engine\\SystemAlias.xml", "configuration/Engine/SystemAlias.xml"),
+            _item(
+                "system_connections",
+                f"{data}\\Engine\\SystemConnections.xml",
+                "configuration/Engine/SystemConnections.xml",
+            ),
+        ]
+    return files
+
+
+def data_folder(program_data: str) -> str:
+    """Where Alteryx keeps its data, from the node's own ProgramData: that may be on any drive."""
+    return f"{program_data.rstrip(_SEPARATOR)}\\Alteryx"
+
+
+def service_configuration(bin_folder: str) -> list[str]:
+    """Where alteryx.config may be. 2020.1 moved it from the second place; both, because copying is cheaper
+    than judging versions."""
+    return [f"{bin_folder.rstrip(_SEPARATOR)}\\{folder}\\alteryx.config" for folder in ("server\\config", "config")]
+
+
+def to_note(roles: t.Sequence[str], settings: EffectiveSettings, service_account: str) -> dict[str, str]:
+    """What a restore elsewhere asks a person for, by id; "" is absent on this node. No secret is among it."""
+    found = {"service_account": service_account}
+    for identity, (role, elements) in _NOTES.items():
+        if role in roles:
+            found[identity] = _SEPARATOR.join(
+                text for section, element in elements if (text := settings.get(section, element))
+            )
+    return found
+
+
+def _item(
+    identity: str, source: str, archive_path: str, required: bool = False, permissions: bool = False
+) -> dict[str, t.Any]:
+    return {
+        "id": identity,
+        "source": source,
+        "archive_path": archive_path,
+        "required": required,
+        "permissions": permissions,
+    }

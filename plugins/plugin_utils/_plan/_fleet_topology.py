@@ -1,0 +1,158 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The topology of a fleet in words, which topology.yml prints: what every node is by its settings, where the data is,
+and what does not fit together.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._core.reasons import StepFailed
+from .._database import _persistence
+from .._fleet import _node_facts, _runtime_settings, _topology
+
+_KINDS = {
+    "embedded": "embedded MongoDB",
+    "mongodb": "self-managed MongoDB",
+    "sqlserver": "SQL Server",
+    "contradictory": "contradictory",
+    "unknown": "unknown",
+}
+
+
+@dataclass(frozen=True)
+class FleetTopology:
+    """text: for people. controller, roles: by the settings.
+
+    problems: (node, what) of all that keeps a fleet from being backed up with a stop.
+    unread: node -> why nothing is known of it: the name of a reason, and words.
+    """
+
+    text: str
+    controller: str
+    roles: dict[str, tuple[str, ...]]
+    problems: tuple[tuple[str, str], ...]
+    unread: dict[str, tuple[str, str]]
+
+
+def describe_fleet(
+    fleet: str,
+    answers: t.Mapping[str, t.Mapping[str, t.Any]],
+    addresses: t.Mapping[str, str] | None = None,
+    controller_names: t.Sequence[str] = (),
+    left: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
+) -> FleetTopology:
+    """Surveys a fleet.
+
+    Args:
+        fleet: its name.
+        answers: host -> what node_info has answered, a failure included; in the order of the inventory.
+        addresses: host -> how the inventory reaches it, a further name of its machine.
+        controller_names: see _topology.derive.
+        left: host -> what run_lock has answered to an inspection.
+    """
+    nodes, read, unread = [], dict[str, _node_facts.NodeFacts](), dict[str, tuple[str, str]]()
+    for name, answer in answers.items():
+        try:
+            if "settings" not in answer:
+                raise StepFailed(
+                    answer.get("reason", "unreachable"), str(answer.get("message") or answer.get("msg") or "no answer")
+                )
+            facts = _node_facts.read(answer)
+            nodes.append(_topology.fleet_node(name, facts, (addresses or {}).get(name, "")))
+            read[name] = facts
+        except StepFailed as failure:
+            unread[name] = (failure.reason.name, failure.message)
+    topology = _topology.derive(nodes, controller_names)
+    problems = [*((name, message) for name, (_unused, message) in unread.items()), *topology.problems]
+    warnings = list(topology.warnings)
+    if topology.rivals:
+        problems.append(("", f"not exactly one active controller: {', '.join(topology.rivals)}"))
+    elif not topology.controller and not unread:
+        problems.append(("", "no node is a controller"))
+    shown = {}
+    for name, facts in read.items():
+        own = facts.settings
+        if own.fallback_used:
+            file = facts.settings_files.defaults.path
+            warnings.append((name, f"the defaults file {file} could not be read; known defaults are assumed"))
+        problems += [(name, text) for text in _runtime_settings.problems(own)]
+        warnings += [(name, text) for text in _runtime_settings.warnings(own)]
+        warnings += [(name, text) for text in _describe_runs(facts, (left or {}).get(name, {}))]
+        database = ""
+        if name == topology.controller:
+            others = [other.settings for node, other in read.items() if node != name and "ui" in other.roles]
+            database = _KINDS[_runtime_settings.database_kind(own)]
+            try:
+                problems += [(name, f"its database is {database}")] if database in ("contradictory", "unknown") else []
+                warnings += [(name, text) for text in _places(own, others, facts.database.folder)]
+            except StepFailed as failure:
+                problems.append((name, failure.message))
+        shown[name] = {
+            "computer": facts.system.computer,
+            "version": facts.alteryx.version,
+            "service": facts.service.state,
+            "database": database,
+        }
+    table = _topology.describe(topology, shown, list(unread))
+    lines = [
+        f"{kind}: {f'{node}: ' if node else ''}{text}"
+        for kind, found in (("problem", problems), ("note", warnings))
+        for node, text in found
+    ]
+    roles = {node.name: node.roles for node in nodes}
+    return FleetTopology(
+        "\n".join([f"fleet {fleet}", table, *lines]), topology.controller, roles, tuple(problems), unread
+    )
+
+
+def _describe_runs(facts: _node_facts.NodeFacts, left: t.Mapping[str, t.Any]) -> list[str]:
+    """What runs hold of a node, and what dead ones have left on it, a sentence each."""
+    found = []
+    if lock := facts.lock:
+        text = f"the lock of the run {lock.run_id} of {lock.holder}, since {lock.started}, is "
+        when = f", stale in {lock.stale_in:.0f} s, at {lock.stale_at}" if lock.stale_at else ""
+        found.append(f"{text}alive{when}" if lock.fresh else f"{text}stale")
+    if lease := facts.lease:
+        found.append(
+            f"the run {lease.run_id} holds a lease until {lease.deadline}; its guard brings the service back to"
+            f" {lease.prior_state}"
+        )
+    if facts.hold:
+        found.append("the file HOLD is in the state folder: nothing is stopped or started")
+    if facts.schedules_left:
+        found.append("schedules that a run has paused are not enabled again")
+    # The lock says that already.
+    if left.get("reason", "run_locked") != "run_locked":
+        found.append(f"recover.yml would do nothing: {left['message']}")
+    found += [f"recover.yml {done}" for done in left.get("did", [])]
+    found += [
+        f"recover.yml would archive the dump of the run {run_id}, if it can be used"
+        for run_id in left.get("unarchived", [])
+    ]
+    found += [f"recover.yml would wait for {what}" for what in left.get("pending", [])]
+    return found
+
+
+def _places(
+    own: _runtime_settings.EffectiveSettings, others: t.Sequence[_runtime_settings.EffectiveSettings], folder: str
+) -> list[str]:
+    """Where the data is, in words without secrets. folder: of the embedded MongoDB."""
+    kind = _runtime_settings.database_kind(own)
+    if kind == "embedded":
+        apart = [
+            f"{name} is True: the UI keeps a database elsewhere, which emongodump misses"
+            for name in _persistence.elsewhere([own, *others])
+        ]
+        return [f"its data is in {folder or '(EmbeddedMongoDBRootPath is not set)'}", *apart]
+    if kind == "mongodb":
+        placed = _persistence.stores(own, others)
+        return [
+            f"{store.database} is on "
+            + (store.connection.shown if store.connection else "a server that the settings do not name")
+            for store in placed
+        ]
+    return []

@@ -1,0 +1,463 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a run: what every node is, what will be done to it and in which order, and why not. Pure: facts
+in, plan or failure out."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from dataclasses import asdict, dataclass, field, replace
+
+from .._core import _names, paths
+from .._core.reasons import StepFailed
+from .._database import _dump, _mongodb, _persistence
+from .._database._mongodb import Connection
+from .._fleet import _health, _node_facts, _runtime_settings, _topology
+from .._fleet._node_facts import NodeFacts
+from .._server_api import _schedules
+from . import _critical_files
+
+CLOCK_OFF_SECONDS = 60.0
+"""Beyond that clocks are worth a warning; names and ages do not depend on them."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the operator asked for, already validated on its own."""
+
+    run_id: str
+    stamp: str
+    mode: str
+    fleet: str
+    service_name: str
+    staging_directory: str
+    archive_directory: str
+    name_pattern: str
+    space_factor: float
+    secrets: str
+    folder_trust: str
+    needs_stop: bool = True
+    pauses_schedules: bool = False
+    knows_api: bool = False
+    """Are the credentials of the Server's API given?"""
+
+    @property
+    def stops_services(self) -> bool:
+        """Config mode leaves every service alone, and so does a dump that needs no stop."""
+        return self.mode != "config" and self.needs_stop
+
+    @property
+    def takes_database(self) -> bool:
+        """Config mode takes none."""
+        return self.mode != "config"
+
+    @property
+    def exports_configuration(self) -> bool:
+        """Database mode takes no files."""
+        return self.mode != "database"
+
+
+NO_DUMP: dict[str, t.Any] = {
+    "method": "", "tool": "", "tool_version": "", "dumps": [], "service_database": "AlteryxService",
+    "gallery_database": "AlteryxGallery", "point_in_time": None, "why": "",
+}  # fmt: skip
+"""What is dumped on a node, as the modules want it; see _persistence.Decision and _dump.plan_dumps."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """What the operator says of the database: its kind ("" for what the settings say), options, part -> connection."""
+
+    kind: str = ""
+    options: _persistence.Options = field(default_factory=_persistence.Options)
+    connections: t.Mapping[str, Connection] = field(default_factory=dict)
+
+
+@dataclass
+class NodePlan:
+    """What is known of one node and what will be done to it."""
+
+    name: str
+    roles: tuple[str, ...]
+    database_kind: str
+    version: str
+    service: _node_facts.Service
+    computer: str
+    bin_folder: str
+    executable: str
+    archive_root: str
+    archive_folder: str
+    base_name: str
+    expected_bytes: int
+    files: list[dict[str, t.Any]] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    standby: bool = False
+    controller_host: str = ""
+    controller_port: int = 0
+    controller_url: str = ""
+    dump: dict[str, t.Any] = field(default_factory=lambda: dict(NO_DUMP))
+    resumes_schedules: bool = False
+    """Has a dead run left a record that this one can use?"""
+
+    @property
+    def dumps(self) -> bool:
+        """Does this run dump a database on the node? Only on the active controller."""
+        return self.dump["method"] in ("emongodump", "mongodump")
+
+    def steps(self, request: Request) -> list[str]:
+        """What is done to the node, in this order."""
+        found: list[str] = []
+        if request.stops_services and not self.standby:
+            found += ["pause"] if request.pauses_schedules and "controller" in self.roles else []
+            # The window job stops and starts the controller itself.
+            found += ["drain", "lease", "window" if self.dumps else "stop", "restore", "release"]
+        elif self.dumps:
+            found += ["window"]
+        found += ["resume"] if "pause" in found or self.resumes_schedules else []
+        found += ["configuration"] if request.exports_configuration else []
+        found += ["archive", "verify"] if request.exports_configuration or self.dumps else []
+        return found
+
+
+def plan_node(name: str, facts: NodeFacts, request: Request, database: Database | None = None) -> NodePlan:
+    """Judges one node.
+
+    Args:
+        name: inventory_hostname.
+        facts: of the node.
+        request: what is asked.
+
+    Raises:
+        StepFailed: the node cannot be backed up; reason, message and hint say why. The first problem is raised, in the
+            order an operator would fix them.
+    """
+    if problem := _names.windows_name_problem(name):
+        raise StepFailed("node_name_invalid", f"the host name {name!r} is no folder name on Windows: {problem}")
+    system, service, alteryx = facts.system, facts.service, facts.alteryx
+    if not system.is_administrator:
+        raise StepFailed("not_administrator", f"the account {system.user} has no administrator rights on the node")
+    _check_free(facts)
+    if not service.exists:
+        raise StepFailed("service_absent", f"there is no Windows service {service.name}")
+    if not alteryx.executable_exists:
+        raise StepFailed("installation_incomplete", f"{alteryx.executable or 'AlteryxService.exe'} is absent")
+    settings, roles = facts.settings, facts.roles
+    if not roles:
+        raise StepFailed("no_role", "by its settings the node is neither controller nor worker nor UI node")
+    kind, kind_warning = (
+        _persistence.resolve_kind(settings, (database or Database()).kind) if "controller" in roles else ("", "")
+    )
+    node_plan = NodePlan(
+        name=name,
+        roles=roles,
+        database_kind=kind,
+        version=alteryx.version,
+        service=service,
+        computer=system.computer,
+        bin_folder=alteryx.bin_folder,
+        executable=alteryx.executable,
+        archive_root=request.archive_directory,
+        archive_folder=paths.archive_folder(request.archive_directory, name),
+        base_name=_names.base_name(request.mode, request.stamp, request.name_pattern),
+        expected_bytes=facts.database.bytes,
+    )
+    node_plan.warnings += _check_state_folders(facts, request)
+    node_plan.resumes_schedules, left = _schedules_left(facts, request)
+    node_plan.warnings += [left] if left else []
+    node_plan.warnings += [f"Windows wants a reboot: {sign}" for sign in facts.reboot_pending]
+    if abs(facts.clock_off) > CLOCK_OFF_SECONDS:
+        node_plan.warnings.append(f"its clock is {facts.clock_off:.0f} s away from that of the control node")
+    if settings.fallback_used:
+        node_plan.warnings.append(
+            f"the defaults file {facts.settings_files.defaults.path} could not be read; "
+            "the known defaults of Alteryx Server are assumed"
+        )
+    node_plan.warnings += [kind_warning] if kind_warning else []
+    node_plan.warnings += _check_settings(settings, kind, request)
+    if request.stops_services:
+        _check_service(node_plan, facts, request)
+    if request.takes_database and kind == "embedded" and not facts.database.exists:
+        raise StepFailed(
+            "database_missing",
+            f"the folder of the embedded MongoDB, {facts.database.folder or '(not set)'}, is absent",
+        )
+    _check_folders(node_plan, facts, request)
+    if request.exports_configuration:
+        node_plan.files = _critical_files.of_node(roles, system.program_data, alteryx.bin_folder)
+        if request.secrets == "encrypt" and "controller" in roles:
+            node_plan.secrets = ["controller_token"] + (["mongodb_passwords"] if kind == "embedded" else [])
+    return node_plan
+
+
+def _check_settings(settings: _runtime_settings.EffectiveSettings, kind: str, request: Request) -> list[str]:
+    problems = _runtime_settings.problems(settings) + (
+        [_runtime_settings.CONTRADICTION] if kind == "contradictory" else []
+    )
+    if problems and request.takes_database:
+        raise StepFailed("settings_contradict", "; ".join(problems))
+    return problems + _runtime_settings.warnings(settings)
+
+
+def _check_free(facts: NodeFacts) -> None:
+    lock = facts.lock
+    if lock and lock.fresh:
+        message = (
+            f"the run {lock.run_id} of {lock.holder} holds the node since {lock.started}; "
+            f"its last sign of life was {lock.age:.0f} s ago"
+        )
+        if lock.stale_at:
+            message += f". Without another one, its lock is stale in {lock.stale_in:.0f} s, at {lock.stale_at}"
+        raise StepFailed("run_locked", message, {"lock": asdict(lock)})
+
+
+def _schedules_left(facts: NodeFacts, request: Request) -> tuple[bool, str]:
+    """Will this run enable what a dead one has left paused? And what is said of it, "" for nothing."""
+    if not facts.schedules_left:
+        return False, ""
+    try:
+        record = _schedules.read_record(facts.schedules_left)
+    except StepFailed as failure:
+        if request.pauses_schedules and request.stops_services:
+            raise
+        return False, f"{failure.message}. {failure.reason.hint}"
+    return request.knows_api, _schedules.describe_left_paused(record, request.knows_api)
+
+
+def _check_state_folders(facts: NodeFacts, request: Request) -> list[str]:
+    for folder in facts.trust:
+        if folder.link or (folder.access and request.folder_trust == "enforce"):
+            raise StepFailed("folder_untrusted", folder.link or folder.access)
+    return [folder.access for folder in facts.trust if folder.access]
+
+
+def _check_service(node_plan: NodePlan, facts: NodeFacts, request: Request) -> None:
+    state = facts.service.state
+    if facts.hold:
+        raise StepFailed("hold_present", "the file HOLD is in the state folder of the node")
+    if facts.cluster_resource:
+        raise StepFailed(
+            "cluster_resource", f"the service {request.service_name} is the cluster resource {facts.cluster_resource}"
+        )
+    if facts.service.dependants:
+        raise StepFailed(
+            "dependants_running",
+            f"these services need {request.service_name} and run: {', '.join(facts.service.dependants)}",
+        )
+    if facts.lease and facts.lease.prior_state == "Running" and state != "Running":
+        node_plan.warnings.append(f"the run {facts.lease.run_id} has left the service {state}; it is started first")
+        return
+    if state not in ("Running", "Stopped"):
+        raise StepFailed("service_in_transition", f"the service {request.service_name} is {state}")
+    if state == "Stopped":
+        node_plan.warnings.append(f"the service {request.service_name} is Stopped already and will be left Stopped")
+
+
+def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> None:
+    by_path = {folder.path: folder for folder in facts.folders}
+    needs: dict[str, int] = {}
+    volume = {path: folder.volume.casefold() for path, folder in by_path.items()}
+    purpose = {request.staging_directory: "staging directory", request.archive_directory: "archive directory"}
+    for path, word in purpose.items():
+        folder = by_path[path]
+        if not folder.absolute:
+            raise StepFailed("folder_invalid", f"the {word} {path} is no absolute path on a local drive")
+        if not folder.drive_exists:
+            raise StepFailed(
+                "drive_missing", f"the {word} {path} is on the drive {path[:2]}, which the node does not have"
+            )
+        if folder.is_file:
+            raise StepFailed("folder_invalid", f"the {word} {path} is a file")
+    if not (request.takes_database and node_plan.database_kind == "embedded"):
+        return
+    # WiredTiger files are compressed, a dump is not; the archive compresses it again to about what the data files have.
+    data = node_plan.expected_bytes
+    for path, need in (
+        (request.staging_directory, int(data * request.space_factor)),
+        (request.archive_directory, data),
+    ):
+        needs[volume[path]] = needs.get(volume[path], 0) + need
+    for path, word in purpose.items():
+        need, have = needs[volume[path]], by_path[path].free_bytes
+        if have < 0:
+            unknown = f"Windows does not tell how much space is free in the {word} {path}; needed are {need} bytes"
+            node_plan.warnings.append(unknown)
+        elif have < need:
+            message = f"the volume {by_path[path].volume} of the {word} has {have} bytes free, needed are {need} bytes"
+            raise StepFailed("space_short", message)
+    node_plan.warnings += _not_counted(facts.database)
+
+
+def _not_counted(database: _node_facts.Database) -> list[str]:
+    """What the size of the database lacks, a warning or none."""
+    if not database.skipped:
+        return []
+    more = database.skipped_count - len(database.skipped)
+    named = "; ".join(database.skipped) + (f"; and {more} more" if more else "")
+    counted = f"the database in {database.folder} may be larger than the {database.bytes} bytes that were counted"
+    return [f"{counted}, so the dump may need more space than was looked for: {named}"]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The fleet by inventory, and what the operator says about it.
+
+    name, members: the group. addresses: host -> further names of its machine (ansible_host).
+    controller_names: see _topology.derive.
+    partial_wanted: a run over a part of it may stop services.
+    """
+
+    name: str = ""
+    members: tuple[str, ...] = ()
+    addresses: t.Mapping[str, str] = field(default_factory=dict)
+    controller_names: tuple[str, ...] = ()
+    partial_wanted: bool = False
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """The plan of all nodes. request: with what the database needs. controller: name, "" when there is none.
+    stop_tiers, start_tiers: names by tier."""
+
+    nodes: tuple[NodePlan, ...]
+    request: Request
+    controller: str
+    stop_tiers: tuple[tuple[str, ...], ...]
+    start_tiers: tuple[tuple[str, ...], ...]
+    warnings: tuple[str, ...]
+
+
+def plan_fleet(
+    facts: t.Mapping[str, NodeFacts], request: Request, fleet: Fleet | None = None, database: Database | None = None
+) -> FleetPlan:
+    """Judges all nodes, each alone and then together.
+
+    Args:
+        facts: by host, in the order of the inventory.
+
+    Raises:
+        StepFailed: the fleet cannot be backed up; detail names the node where it is one.
+    """
+    fleet, database = fleet or Fleet(), database or Database()
+    request = replace(request, needs_stop=_needs_stop(facts, database))
+    partial = _topology.check_whole(
+        fleet.name, fleet.members, facts.keys(), request.stops_services, fleet.partial_wanted
+    )
+    nodes = [_plan_named(name, facts[name], request, database) for name in facts]
+    topology = _topology.derive(
+        [_topology.fleet_node(name, facts[name], fleet.addresses.get(name, "")) for name in facts],
+        fleet.controller_names,
+    )
+    warnings = _topology.check(topology, request.takes_database)
+    for node, place in zip(nodes, topology.nodes, strict=True):
+        node.standby = place.name in topology.standby
+        node.warnings += [text for name, text in warnings if name == node.name]
+        if topology.controller:
+            node.controller_port = _runtime_settings.service_port(facts[topology.controller].settings)
+        if topology.controller and request.stops_services:
+            _plan_health(node, facts, topology.controller)
+        if topology.controller not in ("", node.name):
+            node.controller_host = _topology.host_of(place.controller_address)
+            node.controller_port = _topology.port_of(place.controller_address) or node.controller_port
+        if request.takes_database and node.name == topology.controller:
+            _plan_dump_named(node, facts, request, database)
+        node.warnings += _check_recording(node, facts[node.name], database)
+    return FleetPlan(
+        tuple(nodes),
+        request,
+        topology.controller,
+        topology.stop_tiers if request.stops_services else (),
+        topology.start_tiers if request.stops_services else (),
+        (partial,) if partial else (),
+    )
+
+
+def _check_recording(node: NodePlan, facts: NodeFacts, database: Database) -> list[str]:
+    """A warning where Windows records what PowerShell does on a node and this run uses passwords there."""
+    given = node.dump["method"] == "mongodump" and any(
+        each.password or each.key_password for each in database.connections.values()
+    )
+    if not facts.recorded_by or not (given or node.secrets):
+        return []
+    policies = " and ".join(facts.recorded_by)
+    what = f"Windows records what PowerShell does on this node, by the group policy {policies}"
+    if given and "ModuleLogging" in facts.recorded_by:
+        return [f"{what}; event 4103 of Ansible's own wrapper then holds the password of MongoDB, see docs/security.md"]
+    return [f"{what}; the collection keeps its passwords out of that, see docs/security.md"]
+
+
+def _plan_health(node: NodePlan, facts: t.Mapping[str, NodeFacts], controller: str) -> None:
+    """By which address the node knows that the controller answers; "" for the port."""
+    own = None if node.name == controller else facts[node.name].health
+    node.controller_url, problem = _health.usable_url(facts[controller].health, own)
+    if problem:
+        node.warnings.append(f"{problem}, so the port of the controller tells whether it answers")
+
+
+def _plan_dump_named(node: NodePlan, facts: t.Mapping[str, NodeFacts], request: Request, database: Database) -> None:
+    try:
+        _plan_dump(node, facts, request, database)
+    except StepFailed as failure:
+        failure.detail.setdefault("node", node.name)
+        raise
+
+
+def _plan_named(name: str, facts: NodeFacts, request: Request, database: Database) -> NodePlan:
+    try:
+        return plan_node(name, facts, request, database)
+    except StepFailed as failure:
+        failure.detail["node"] = name
+        raise
+
+
+def _needs_stop(facts: t.Mapping[str, NodeFacts], database: Database) -> bool:
+    """Do services have to be stopped for the dump?
+
+    Where the kind of the database is not clear the answer is yes: then more is checked, not less.
+    """
+    kinds = set()
+    for node in facts.values():
+        if "controller" in node.roles:
+            with contextlib.suppress(StepFailed):
+                kinds.add(_persistence.resolve_kind(node.settings, database.kind)[0])
+    if kinds == {"mongodb"}:
+        return database.options.stop
+    return not (kinds == {"sqlserver"} and database.options.sqlserver == "hook")
+
+
+def _plan_dump(node: NodePlan, facts: t.Mapping[str, NodeFacts], request: Request, database: Database) -> None:
+    """Decides what is dumped on the controller, and how."""
+    others = [other.settings for name, other in facts.items() if name != node.name and "ui" in other.roles]
+    own = facts[node.name].settings
+    where: tuple[_persistence.Target, ...] = ()
+    names = {}
+    if node.database_kind == "mongodb":
+        placed = _persistence.stores(own, others)
+        where, warnings = _persistence.targets(placed, database.connections)
+        node.warnings += warnings
+        by_part = {store.part: store.database for store in placed}
+        names = {"service_database": by_part["service"], "gallery_database": by_part["web"]}
+    decision = _persistence.decide(
+        request.mode, node.database_kind, database.options, where, apart=_persistence.elsewhere([own, *others])
+    )
+    node.warnings += decision.warnings
+    node.dump = {
+        **NO_DUMP,
+        **names,
+        "method": decision.method,
+        "point_in_time": decision.point_in_time,
+        "why": decision.why,
+    }
+    if decision.method != "mongodump":
+        return
+    node.dump["dumps"] = _dump.plan_dumps(decision, database.connections)
+    tool = facts[node.name].mongodump
+    if not tool.path:
+        raise StepFailed(
+            "mongodump_unusable", tool.problem or "there is no mongodump.exe on the node", {"node": node.name}
+        )
+    node.dump |= {"tool": tool.path, "tool_version": _mongodb.usable_tool(tool.version)}
+    # What the dump will need is not known: the data files are on another machine.
+    node.expected_bytes = 0

@@ -1,0 +1,57 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of a report on the control node."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import typing as t
+from pathlib import Path
+
+from .._core.reasons import StepFailed
+from ._report import json_text
+
+
+def write_private_text(file: Path, text: str) -> None:
+    """Writes a file at once and whole. It contains host names, paths and accounts, which other users must not read.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.chmod(0o750)
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(0o640)
+    temporary.replace(file)
+
+
+def write_report(folder: Path, outcome: dict[str, t.Any], log: str) -> Path:
+    """Writes log and outcome.json into a folder of their own and returns it.
+
+    Raises:
+        StepFailed: report_failed.
+    """
+    try:
+        for name, text in ((outcome["log_name"], log), ("outcome.json", json_text(outcome))):
+            write_private_text(folder / name, text)
+    except OSError as error:
+        raise StepFailed("report_failed", f"the report cannot be written to {folder}: {error}") from error
+    return folder
+
+
+def read_outcomes(directory: Path, fleet: str, mode: str) -> list[dict[str, t.Any]]:
+    """Outcomes of runs of a fleet in a mode that ended well, the newest first.
+
+    Args:
+        directory: of the reports of all runs. What cannot be read there is left out.
+    """
+    found = []
+    for file in directory.glob("*/outcome.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            outcome = json.loads(file.read_text(encoding="utf-8"))
+            if (outcome["verdict"], outcome["fleet"], outcome["mode"]) == ("OK", fleet, mode):
+                found.append((str(outcome["started"]), outcome))
+    return [outcome for _started, outcome in sorted(found, key=lambda pair: pair[0], reverse=True)]

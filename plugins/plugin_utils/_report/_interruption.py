@@ -1,0 +1,47 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator hears of an interrupted run: what goes on without it, until when, and what to do."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._steps import STEPS, HostResults, Results, is_ok
+
+
+def last_step(results: Results) -> str:
+    """The last step that any node has ended; "" for none."""
+    found = {step for steps in results.values() for step in steps}
+    return next((step for step in reversed(STEPS) if step in found), "")
+
+
+def describe_nodes(results: Results) -> list[str]:
+    """A sentence for each node on which something goes on or is held; one sentence when there is none.
+
+    Args:
+        results: of the steps that have ended.
+    """
+    lines = [f"{host}: {text}" for host, steps in results.items() for text in _describe_node(steps)]
+    return lines or ["The run has changed nothing on any node."]
+
+
+def _describe_node(steps: HostResults) -> t.Iterator[str]:
+    lease = steps.get("lease", {}).get("lease") or {}
+    if is_ok(steps.get("lease")) and lease and not is_ok(steps.get("release")):
+        service, deadline = lease.get("service", "the service"), lease.get("deadline", "its deadline")
+        # The lease of a worker or UI node says where its controller is.
+        if lease.get("controller_host"):
+            yield (
+                f"its guard starts {service} once the controller has been down and answers again, at the latest at"
+                f" {deadline}."
+            )
+        else:
+            yield (
+                f"its window job goes on: it lets the dump end and starts {service}. If the job dies, the guard of the"
+                f" node starts {service}, at the latest at {deadline}."
+            )
+    if is_ok(steps.get("lock")) and not is_ok(steps.get("unlock")):
+        yield "the lock of this run stays until recover.yml or the next run removes it."
+    if (steps.get("pause") or {}).get("schedules"):
+        yield "schedules stay paused until recover.yml or the next run enables them."

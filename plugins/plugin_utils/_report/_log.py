@@ -1,0 +1,134 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The log of a run: one line an event, in the order of time: UTC time with zone, level, node (- for the
+run itself), step, text.
+
+Levels: DEBUG (what a tool printed), INFO, WARNING, ERROR (with reason and what to do next), SUCCESS (something
+that counts was proved).
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._core.text import one_line, size
+from ._steps import STEPS, Results, StepResult, describe_downtime
+
+RUN = "-"
+"""Stands for the run itself, where the name of a node stands otherwise."""
+
+# What one node reports for all of them; it belongs into the log of each.
+_STEPS_OF_THE_RUN = [step.name for step in STEPS.values() if step.of_the_run]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event."""
+
+    at: str
+    level: str
+    node: str
+    step: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.at} {self.level} {self.node} {self.step}: {self.text}"
+
+
+def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> str:
+    """The log of a run.
+
+    Args:
+        outcome: see _report.compose.
+        results: host -> step -> result.
+        node: the one whose log it is; all of them otherwise.
+    """
+    said = {(failure["node"], failure["step"]): failure for failure in outcome["failures"]}
+    lines: list[Line] = []
+    for host, steps in results.items():
+        for step, result in steps.items():
+            # What one node reports for all is registered on all. Of a fleet of hundreds, a node's
+            # log takes what it needs.
+            if (result.get("node") or host) == host and (host == node or not node or step in _STEPS_OF_THE_RUN):
+                lines += _step(host, step, result, said.get((host, step)), outcome["finished"])
+    lines.sort(key=lambda line: line.at)
+    told = {(line.node, line.step) for line in lines if line.level == "ERROR"}
+    lines = [*_opening(outcome), *lines, *_closing(outcome, told)]
+    if node:
+        lines = [line for line in lines if line.node in (node, RUN) or line.step in _STEPS_OF_THE_RUN]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _opening(outcome: t.Mapping[str, t.Any]) -> list[Line]:
+    head = (
+        f"{outcome['tool'] or 'backup'}: run {outcome['run_id'] or '(none)'}, mode {outcome['mode']}, "
+        f"fleet {outcome['fleet'] or '(none)'}"
+    )
+    return [Line(outcome["started"], "INFO", RUN, "run", f"{head}, nodes {', '.join(outcome['nodes']) or '(none)'}")]
+
+
+def _step(host: str, step: str, result: StepResult, failure: t.Mapping[str, t.Any] | None, now: str) -> list[Line]:
+    started, finished = result.get("started", now), result.get("finished", now)
+    lines = [Line(started, "INFO", host, step, "begun")]
+    lines += [Line(event["at"], event["level"], host, step, one_line(event["text"])) for event in _events(result)]
+    if failure is None:
+        lines += [Line(finished, level, host, step, words) for level, words in STEPS[step].describe(result)]
+        return [*lines, Line(finished, "INFO", host, step, f"done in {result.get('seconds', 0)} s")]
+    lines += [Line(finished, "DEBUG", host, step, words) for words in _output(result)]
+    return [
+        *lines,
+        Line(finished, "ERROR", host, step, f"failed after {result.get('seconds', 0)} s: {_failure(failure)}"),
+    ]
+
+
+def _failure(failure: t.Mapping[str, t.Any]) -> str:
+    return f"{failure['message']} [{failure['reason']}, exit code {failure['exit_code']}]; next: {failure['hint']}"
+
+
+def _events(result: StepResult) -> list[t.Mapping[str, t.Any]]:
+    events = result.get("events") or (result.get("detail") or {}).get("events") or []
+    return [event for event in events if isinstance(event, t.Mapping)]
+
+
+def _output(result: StepResult) -> list[str]:
+    """What the tool printed, and where in our code it broke if nobody has given the failure a name."""
+    detail = result.get("detail") or {}
+    found = [
+        *str(detail.get("output") or "").splitlines(),
+        *str(detail.get("position") or result.get("exception") or "").splitlines(),
+    ]
+    return [line.rstrip() for line in found if line.strip()]
+
+
+def _closing(outcome: t.Mapping[str, t.Any], told: t.Collection[tuple[str, str]]) -> list[Line]:
+    now = outcome["finished"]
+    # Found by looking at the whole: no step has said it.
+    lines = [
+        Line(now, "ERROR", failure["node"] or RUN, failure["step"], _failure(failure))
+        for failure in outcome["failures"]
+        if (failure["node"], failure["step"]) not in told
+    ]
+    for host, node in outcome["nodes"].items():
+        words = f"service {node['service_before']} -> {node['service_after']}"
+        if node["archive"]:
+            words += (
+                f"; {node['archive']}, {size(node['archive_bytes'])}, {node['file_count']} files, "
+                f"sha256 {node['archive_sha256']}, {node['verdict']}"
+            )
+        lines.append(Line(now, "INFO", host, "report", words))
+    if outcome["downtime"]["total"]:
+        lines.append(Line(now, "INFO", RUN, "report", describe_downtime(outcome["downtime"])))
+    lines += [Line(now, "WARNING", RUN, "report", words) for words in outcome["warnings"]]
+    level = {"OK": "SUCCESS", "PREDICTED": "SUCCESS"}.get(outcome["verdict"], "ERROR")
+    end = (
+        f"{outcome['verdict']} after {outcome['seconds']:.0f} s, "
+        f"exit code {outcome['exit_code']} ({outcome['exit_meaning']})"
+    )
+    if outcome["reason"]:
+        end += (
+            f", {outcome['node'] or 'control node'}, step {outcome['step']}: {outcome['reason']}; "
+            f"next: {outcome['hint']}"
+        )
+    return [*lines, Line(now, level, RUN, "report", end)]

@@ -1,0 +1,496 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator reads: outcome and summary of a run, composed from the registered results of its steps."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import typing as t
+from datetime import datetime
+
+from .._archive import _manifest
+from .._core import _names, paths
+from .._core.reasons import EXIT_CODES, REASONS, StepFailed, overall_exit_code
+from .._core.text import one_line, size
+from .._server_api._schedules import read_record as _schedule_record
+from . import _log
+from ._prediction import describe_run
+from ._steps import STEPS, Plan, Results, StepResult, describe_downtime, is_ok, takes_archive
+
+SCHEMA = 1
+
+_NAMED = 3
+"""So many files that are left out are named in a warning; the log and the manifest name all."""
+
+
+def plan_of(results: Results) -> t.Mapping[str, t.Any] | None:
+    """The plan of the run, None when it never came to one."""
+    for steps in results.values():
+        plan = steps.get("plan", {}).get("plan")
+        if plan:
+            return t.cast(t.Mapping[str, t.Any], plan)
+    return None
+
+
+def set_name(plan: t.Mapping[str, t.Any]) -> str:
+    """The name of the backup set: that of its archives."""
+    return _names.base_name(plan["mode"], plan["stamp"], plan["name_pattern"])
+
+
+def _failures(results: Results) -> list[dict[str, t.Any]]:
+    """Every failed step in the order of the sequence; what one node reports for all (run once) is said once."""
+    found: list[dict[str, t.Any]] = []
+    for step in STEPS:
+        for host, host_results in results.items():
+            result = host_results.get(step)
+            if result is None or not (result.get("failed") or result.get("unreachable")):
+                continue
+            failure = _failure(host, step, result, host_results)
+            if failure not in found:
+                found.append(failure)
+    return found
+
+
+def _failure(host: str, step: str, result: StepResult, host_results: t.Mapping[str, StepResult]) -> dict[str, t.Any]:
+    name = result.get("reason", "")
+    if result.get("unreachable"):
+        # Until the facts are read nothing has been touched.
+        name = "unreachable" if step == "facts" else "connection_lost"
+    message = _message(result)
+    if step == "hook":
+        name = "hook_failed"
+    if step == "window" and name == "service_not_restored" and _running_again(host_results):
+        # The window job has given up, the step after it has not.
+        name, message = "service_restored_late", f"{message}; it was started again after that"
+    return _entry(result.get("node") or host, step, name, message)
+
+
+def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
+    reason = REASONS.get(name, REASONS["unexpected"])
+    return {
+        "node": node,
+        "step": step,
+        "reason": reason.name,
+        "exit_code": reason.exit_code,
+        "message": message,
+        "hint": reason.hint,
+    }
+
+
+def _message(result: StepResult) -> str:
+    return one_line(result.get("message") or result.get("msg"))
+
+
+def _was_stopped(plan: Plan | None, host_results: t.Mapping[str, StepResult]) -> bool:
+    # A window that stops nothing only dumps.
+    return "stop" in host_results or ("window" in host_results and bool(plan and plan["stops_services"]))
+
+
+def _seen_back(host_results: t.Mapping[str, StepResult]) -> bool:
+    window = host_results.get("window", {})
+    return _was_restored(host_results) or bool(window.get("restored") or window.get("detail", {}).get("restored"))
+
+
+def ended_by_a_step(results: Results) -> bool:
+    """Has a step failed in a way that ends its host? Else only the report itself can let the play fail."""
+    return any(
+        not is_ok(result) for steps in results.values() for step, result in steps.items() if not STEPS[step].goes_on
+    )
+
+
+def _left_down(
+    plan: Plan | None, results: Results, failures: t.Sequence[t.Mapping[str, t.Any]]
+) -> list[dict[str, t.Any]]:
+    """A failure for every node whose service may have been stopped and was not seen back.
+
+    What the failed steps themselves say does not matter.
+    """
+    name = "service_not_restored"
+    # Whatever leads to the same code has said it, and better.
+    said = {failure["node"] for failure in failures if failure["exit_code"] == REASONS[name].exit_code}
+    down = [
+        host
+        for host, steps in results.items()
+        if _was_stopped(plan, steps) and not _seen_back(steps) and host not in said
+    ]
+    return [_entry(host, "restore", name, "nothing shows that the service is as it was before") for host in down]
+
+
+def _was_restored(host_results: t.Mapping[str, StepResult]) -> bool:
+    return is_ok(host_results.get("restore"))
+
+
+def _running_again(host_results: t.Mapping[str, StepResult]) -> bool:
+    service = host_results.get("restore", {}).get("service") or {}
+    return _was_restored(host_results) and service.get("state") == "Running"
+
+
+def _lacking(plan: Plan, results: Results) -> list[tuple[str, str]]:
+    """What a good run must show and this one does not: (node, what). Nothing is good because nothing failed."""
+    found = [
+        (host, step.lacks(plan, node, results.get(host, {})))
+        for host, node in plan["nodes"].items()
+        for step in STEPS.values()
+    ]
+    return [(host, what) for host, what in found if what]
+
+
+def _unpredicted(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, str]]:
+    """The same of a prediction: nodes that a run would archive on, and that it did not come to."""
+    archiving = [host for host, node in plan["nodes"].items() if takes_archive(plan, node)]
+    return [
+        (host, "the prediction ended before its archive")
+        for host in archiving
+        if "archive" not in results.get(host, {})
+    ]
+
+
+def compose(
+    mode: str,
+    results: Results,
+    check_mode: bool,
+    now: str,
+    clock: float,
+    tool: str = "",
+    interruption: str = "",
+    earlier: t.Sequence[t.Mapping[str, t.Any]] = (),
+) -> dict[str, t.Any]:
+    """The outcome of a run, JSON-able: schema, verdict (OK, FAILED, PREDICTED), exit_code, reason, message, hint, node,
+    failures, nodes, downtime.
+
+    Args:
+        mode: what was asked for, also when the run failed before it had a plan.
+        now: UTC text, when the run ended.
+        clock: monotonic seconds, when the run ended; the request holds when it began. The wall
+            clock may jump in between.
+        tool: name and version of this collection.
+        earlier: see _prediction.describe_run.
+        interruption: what somebody interrupted and what goes on, "" for a run that came to its report.
+    """
+    plan = plan_of(results)
+    # Of what was interrupted nobody knows whether it fails.
+    failures = _failures(results) if not interruption else [_entry("", "report", "run_interrupted", interruption)]
+    if not check_mode and not interruption:
+        failures += _left_down(plan, results, failures)
+    if plan and not failures:
+        missing = _unpredicted(plan, results) if check_mode else _lacking(plan, results)
+        failures = [_entry(node, "report", "unexpected", what) for node, what in missing]
+    if plan is None and not failures:
+        failures = [_entry("", "report", "run_incomplete", "the run ended before it had a plan")]
+    code = overall_exit_code([failure["exit_code"] for failure in failures])
+    cause = next((failure for failure in failures if failure["exit_code"] == code), None)
+    request = _request_of(results)
+    run_id = request.get("run_id", "")
+    ended = datetime.fromisoformat(now)
+    stamp = request.get("stamp") or _names.stamp(ended)
+    name_mode = mode if mode in _names.MODES else "full"
+    nodes = {host: _node(host, steps, plan) for host, steps in results.items()}
+    # That of the controller, where there is one: users wait for it.
+    downtimes = [
+        nodes[host]["downtime"] for host in sorted(nodes, key=lambda host: not (plan and host == plan["controller"]))
+    ]
+    downtimes = [downtime for downtime in downtimes if downtime["total"]]
+    return {
+        "schema": SCHEMA,
+        "tool": tool,
+        # Of two runs that are refused in the same second, each keeps its report.
+        "name": run_id or _names.run_id(name_mode, ended, f"{ended.microsecond // 1000:04x}"),
+        "log_name": f"BackupLog_{_names.MODES[name_mode]}_{stamp}.log",
+        "run_id": run_id,
+        "mode": mode,
+        "fleet": request.get("fleet", ""),
+        "started": request.get("started", now),
+        "finished": now,
+        "seconds": round(clock - request.get("begun", clock), 3),
+        "verdict": "FAILED" if code else ("PREDICTED" if check_mode else "OK"),
+        "exit_code": code,
+        "exit_meaning": EXIT_CODES[code].meaning,
+        **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
+        "failures": failures,
+        "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
+        "schedules": _schedules(results, check_mode),
+        "warnings": _warnings(plan, request, results),
+        "prediction": describe_run(plan, results, earlier) if plan and check_mode and not code else [],
+        "nodes": nodes,
+    }
+
+
+def _request_of(results: Results) -> t.Mapping[str, t.Any]:
+    for steps in results.values():
+        request = steps.get("request", {}).get("request")
+        if request:
+            return t.cast(t.Mapping[str, t.Any], request)
+    return {}
+
+
+def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    facts = steps.get("facts", {})
+    planned = plan["nodes"].get(host, {}) if plan else {}
+    window = steps.get("window", {})
+    seen = window if is_ok(window) else window.get("detail", {})
+    archive, verify = _archive_of(steps), _verify_of(steps)
+    restore = steps.get("restore", {})
+    after = restore.get("service") or restore.get("detail", {}).get("service") or {}
+    return {
+        "roles": list(planned.get("roles", [])),
+        "service_before": facts.get("service", {}).get("state", "unknown"),
+        "service_after": after.get("state")
+        or ("not seen" if _was_stopped(plan, steps) or "lease" in steps else "not touched"),
+        "process_before": _process(facts.get("service", {})),
+        "process_after": _process(after),
+        "downtime": seen.get("downtime") or _downtime(steps.get("stop", {}), restore),
+        "dump": _dump_state(steps),
+        "staging": paths.Staging(plan["staging_directory"], plan["run_id"]).folder if plan else "",
+        "dump_bytes": seen.get("dump_bytes", 0),
+        "archive": archive.get("archive", "") if is_ok(archive) else "",
+        "archive_bytes": archive.get("archive_bytes", 0),
+        "archive_sha256": archive.get("archive_sha256", ""),
+        "file_count": archive.get("file_count", 0),
+        "secrets": bool(archive.get("secrets")),
+        "verdict": _verdict(verify),
+        "steps": {
+            step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result}
+            for step, result in steps.items()
+        },
+    }
+
+
+def _archive_of(steps: t.Mapping[str, StepResult]) -> StepResult:
+    """The archive of a node: of a run that failed, the one that was written after all."""
+    late = steps.get("archive_late")
+    return late if late is not None and is_ok(late) else steps.get("archive", {})
+
+
+def _verify_of(steps: t.Mapping[str, StepResult]) -> StepResult:
+    return steps.get("verify_late") or steps.get("verify", {})
+
+
+def _dump_state(steps: t.Mapping[str, StepResult]) -> str:
+    """What became of the dump of a window: archived, kept (good and in no archive), unusable, unknown.
+
+    It is "" where there is none.
+    """
+    window = steps.get("window")
+    if window is None:
+        return ""
+    detail = window if is_ok(window) else window.get("detail") or {}
+    if detail.get("is_usable"):
+        return "archived" if is_ok(_archive_of(steps)) and _verdict(_verify_of(steps)) == "good" else "kept"
+    if "unusable" in detail:
+        return "unusable"
+    return "unknown" if window.get("reason") in ("connection_lost", "job_lost", "job_timeout") else ""
+
+
+_DUMP_WORDS = {
+    "archived": "archived although the run failed: {archive}",
+    "kept": (
+        "good, and in no verified archive. It stays in {staging}. Remove the cause of the failure and run recover.yml,"
+        " which archives the dump"
+    ),
+    "unusable": "unusable. recover.yml or the next run removes {staging}",
+    "unknown": (
+        "unfinished or its result is not known."
+        " When its job on the node has ended, recover.yml archives it if it is good"
+    ),
+}
+
+
+def _downtime(stop: StepResult, restore: StepResult) -> dict[str, float]:
+    """Seconds of a node that is stopped and started by steps of their own, from the states seen there; rest is
+    the wait for the others."""
+    down, up = (
+        list(result.get("states") or (result.get("detail") or {}).get("states") or []) for result in (stop, restore)
+    )
+    parts = dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0)
+    service = restore.get("service") or {}
+    if not up and service.get("state") == "Running" and service.get("started"):
+        # Somebody else has started it: its guard, a person.
+        up = [{"at": service["started"]}]
+    if not down or not up or up[-1]["at"] < down[0]["at"]:
+        return parts
+    first, stopped, begun, ended = (datetime.fromisoformat(seen["at"]) for seen in (down[0], down[-1], up[0], up[-1]))
+    parts |= {
+        "total": (ended - first).total_seconds(),
+        "stop": (stopped - first).total_seconds(),
+        "start": (ended - begun).total_seconds(),
+    }
+    parts["rest"] = parts["total"] - parts["stop"] - parts["start"]
+    return {name: round(seconds, 3) for name, seconds in parts.items()}
+
+
+def _schedules(results: Results, check_mode: bool) -> dict[str, t.Any]:
+    """paused, resumed: how many this run has paused, or would, and enabled again. left: names of those that were paused
+    when it was last looked."""
+    paused = [each for steps in results.values() for each in steps.get("pause", {}).get("schedules", ())]
+    ends = [
+        steps["resume"] if is_ok(steps["resume"]) else steps["resume"].get("detail") or {}
+        for steps in results.values()
+        if "resume" in steps
+    ]
+    resumed = [each for end in ends for each in end.get("schedules", ())]
+    left = [each for end in ends for each in end.get("left", ())]
+    if not ends and not (paused and check_mode):
+        left = paused or _read_recorded(results)
+    return {
+        "paused": len(paused),
+        "resumed": 0 if check_mode else len(resumed),
+        "left": [each["name"] or each["id"] for each in left],
+    }
+
+
+def _read_recorded(results: Results) -> list[dict[str, str]]:
+    """What dead runs have left paused, and nobody has enabled since."""
+    found: list[dict[str, str]] = []
+    for steps in results.values():
+        if text := steps.get("facts", {}).get("schedules_left"):
+            # One that cannot be read is a warning of the plan.
+            with contextlib.suppress(StepFailed):
+                found += [{"id": each.id, "name": each.name} for each in _schedule_record(text).schedules]
+    return found
+
+
+def _verdict(verify: StepResult) -> str:
+    if is_ok(verify):
+        return str(verify.get("verdict", "not verified"))
+    # A verification that could not be done says nothing about the archive.
+    return "bad" if verify.get("reason") in ("archive_bad", "archive_incomplete") else "not verified"
+
+
+def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {"process_id": service.get("process_id", 0), "started": service.get("started", "")}
+
+
+def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any], results: Results) -> list[str]:
+    warnings = [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
+    if plan:
+        warnings += plan["warnings"]
+        warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
+        # What a server says of itself, and what a dump shows.
+        remarking = [step.name for step in STEPS.values() if step.remarks]
+        warnings += [
+            f"{host}: {text}"
+            for host, steps in results.items()
+            for step in remarking
+            for text in steps.get(step, {}).get("remarks", ())
+        ]
+        for host, steps in results.items():
+            warnings += [f"{host}: {text}" for text in _left(steps)]
+        if plan["exports_configuration"] and plan["secrets"] == "skip":
+            warnings.append("the secrets (controller token, MongoDB passwords) are not in this backup")
+    return warnings
+
+
+def _left(steps: t.Mapping[str, StepResult]) -> list[str]:
+    """What could not be swept on a node, and what could not be taken from it."""
+    found = [text for step in STEPS.values() if step.sweeps for text in steps.get(step.name, {}).get("left_behind", ())]
+    files = steps.get("configuration", {}).get("files", ())
+    return found + [_left_out(entry) for entry in files if entry["left_out"]]
+
+
+def _left_out(entry: t.Mapping[str, t.Any]) -> str:
+    """A critical file that is not required and not in the backup, or files of a folder."""
+    why = [one_line(left["why"]) for left in entry["left_out"]]
+    more = f" and {len(why) - _NAMED} more" if len(why) > _NAMED else ""
+    return f"NOT in this backup ({entry['id']}): {'; '.join(why[:_NAMED])}{more}"
+
+
+def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
+    """The last lines of a run on the operator's screen."""
+    head = (
+        f"BACKUP {outcome['verdict']}  {outcome['fleet'] or '(no fleet)'}  mode={outcome['mode']}  "
+        f"id={outcome['run_id'] or '(none)'}"
+    )
+    lines = []
+    if outcome["exit_code"]:
+        lines.append(f"{head}  exit code {outcome['exit_code']} ({outcome['exit_meaning']})")
+        for failure in outcome["failures"]:
+            lines.append(
+                f" {failure['node'] or 'control node'}, step {failure['step']}: "
+                f"{failure['message']} [{failure['reason']}]"
+            )
+        lines.append(f" next     {outcome['hint']}")
+    else:
+        lines.append(head)
+    down = outcome["downtime"]
+    if down["total"]:
+        longest = max(outcome["nodes"], key=lambda host: float(outcome["nodes"][host]["downtime"]["total"]))
+        longer = outcome["nodes"][longest]["downtime"]["total"]
+        lines.append(
+            f" {describe_downtime(down)}" + (f"; {longer:.1f} s on {longest}" if longer > down["total"] else "")
+        )
+    schedules = outcome["schedules"]
+    said = (
+        [f"{schedules['paused']} {'would be ' if outcome['verdict'] == 'PREDICTED' else ''}paused"]
+        if schedules["paused"]
+        else []
+    )
+    said += [f"{schedules['resumed']} enabled again"] if schedules["resumed"] else []
+    said += [f"still paused: {', '.join(schedules['left'])}"] if schedules["left"] else []
+    lines += [f" schedules {', '.join(said)}"] if said else []
+    for host, node in outcome["nodes"].items():
+        lasted = (
+            f"  down for {node['downtime']['total']:.1f} s"
+            if node["downtime"]["total"] and len(outcome["nodes"]) > 1
+            else ""
+        )
+        lines.append(
+            f" node     {host}  {', '.join(node['roles']) or 'roles unknown'}  "
+            f"service {node['service_before']} -> {node['service_after']}{lasted}"
+        )
+        if node["archive"]:
+            what = f"dump {size(node['dump_bytes'])}, " if node["dump_bytes"] else ""
+            secret = "secrets encrypted beside it" if node["secrets"] else "no secrets file"
+            lines.append(f"          {node['archive']}")
+            if outcome["verdict"] == "PREDICTED":
+                continue
+            what += f"archive {size(node['archive_bytes'])}, {node['file_count']} files"
+            lines.append(f"          {what}, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}")
+        if outcome["exit_code"] and node["dump"]:
+            lines.append(f" dump     {host}: the dump is {_DUMP_WORDS[node['dump']].format(**node)}")
+    lines += [f" would    {text}" for text in outcome["prediction"]]
+    lines += [f" warning  {text}" for text in outcome["warnings"]]
+    lines.append(f" report   {directory}")
+    return "\n".join(lines)
+
+
+def list_publications(
+    results: Results, outcome: t.Mapping[str, t.Any], check_mode: bool
+) -> dict[str, dict[str, t.Any]]:
+    """What is laid on which node: host -> folder and files (name -> text).
+
+    Set manifest and log of the run beside the archives of the controller, the log of each node beside its own. Where
+    nothing was archived, the log of the node goes into its state folder: a person at the node finds it there, and a
+    destination holds no traces of runs that left no backup.
+    """
+    plan = plan_of(results)
+    if plan is None:
+        return {}
+    answer: dict[str, dict[str, t.Any]] = {}
+    for host, steps in results.items():
+        node = plan["nodes"].get(host)
+        if node is None:
+            continue
+        log = _log.text(outcome, results, host)
+        if is_ok(_archive_of(steps) or None):
+            files = {f"{host}\\{outcome['log_name']}": log}
+            if host == (plan["controller"] or host):
+                files = {
+                    f"{set_name(plan)}.set.json": _manifest.of_set(plan, outcome),
+                    outcome["log_name"]: _log.text(outcome, results),
+                    **files,
+                }
+            answer[host] = {"folder": node["archive_root"], "files": files}
+        elif not check_mode and is_ok(steps.get("lock")):
+            # Without the lock the run has not begun on this node and leaves nothing there.
+            answer[host] = {
+                "folder": paths.log_folder(steps["facts"]["system"]["state_folder"]),
+                "files": {outcome["log_name"]: log},
+            }
+    return answer
+
+
+def json_text(outcome: t.Mapping[str, t.Any]) -> str:
+    """outcome.json."""
+    return json.dumps(outcome, indent=2, ensure_ascii=False) + "\n"

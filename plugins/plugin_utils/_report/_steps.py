@@ -1,0 +1,377 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a run, a row each: where its result is registered, what the log says of it, what
+proves that it was done.
+
+A step is one task of a role. Its result is what Ansible registered for the task: the module's result, with failed or
+unreachable where they apply. A task that was skipped is no step of the run.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._core import paths
+from .._core.text import one_line, size
+
+StepResult = t.Mapping[str, t.Any]
+HostResults = t.Mapping[str, StepResult]
+"""Step -> result."""
+Results = t.Mapping[str, HostResults]
+"""Host -> step -> result."""
+Plan = t.Mapping[str, t.Any]
+Words = t.Iterable[tuple[str, str]]
+"""Level and text."""
+
+
+def is_ok(result: StepResult | None) -> bool:
+    """Was the step done, without a failure?"""
+    return result is not None and not any(result.get(word) for word in ("failed", "unreachable"))
+
+
+def describe_downtime(down: t.Mapping[str, float]) -> str:
+    """The downtime of a node and its parts in one sentence."""
+    return f"downtime {down['total']:.1f} s = " + " + ".join(
+        f"{part} {down[part]:.1f}" for part in ("stop", "dump", "start", "rest")
+    )
+
+
+def takes_archive(plan: Plan, node: t.Mapping[str, t.Any]) -> bool:
+    """Is there something to archive on a node of the plan?"""
+    return bool(node["dumps"] or plan["exports_configuration"])
+
+
+# --- what the log says of a step that went well; what its result lacks (a prediction has little) is left out ----------
+
+
+def _nothing(result: StepResult) -> Words:
+    del result
+    return ()
+
+
+def _request(result: StepResult) -> Words:
+    request = result.get("request") or {}
+    if not request:
+        return
+    yield (
+        "INFO",
+        (
+            f"mode {request['mode']}, staging in {request['staging_directory']}, "
+            f"archives to {request['archive_directory']}"
+        ),
+    )
+    for recipient in request["recipients"]:
+        yield "INFO", f"secrets are encrypted for {recipient['subject']}"
+
+
+def _facts(result: StepResult) -> Words:
+    system, alteryx, service, database = (result.get(key) or {} for key in ("system", "alteryx", "service", "database"))
+    yield (
+        "INFO",
+        (
+            f"computer {system.get('computer', '?')}, Windows {system.get('os_version', '?')}, "
+            f"PowerShell {system.get('powershell_version', '?')}, account {system.get('user', '?')}"
+        ),
+    )
+    yield (
+        "INFO",
+        (
+            f"Alteryx Server {alteryx.get('version') or '(version unknown)'} "
+            f"in {alteryx.get('bin_folder') or '(no folder)'}"
+        ),
+    )
+    state, start_type, account = (service.get(key, "?") for key in ("state", "start_type", "account"))
+    yield "INFO", f"service {service.get('name', '?')} is {state}, start type {start_type}, account {account}"
+    if database.get("folder"):
+        yield "INFO", f"data files of the embedded MongoDB in {database['folder']}: {size(database['bytes'])}"
+        for words in database["skipped"]:
+            yield "INFO", f"not counted: {one_line(words)}"
+    for folder in result.get("folders") or []:
+        yield "INFO", f"{folder['path']}: {size(folder['free_bytes'])} free"
+    for process in alteryx.get("processes") or []:
+        yield "DEBUG", f"process {process.get('name')} ({process.get('process_id')})"
+
+
+def _plan(result: StepResult) -> Words:
+    plan = result.get("plan") or {}
+    for host, node in (plan.get("nodes") or {}).items():
+        todo = [f"dump its {node['database_kind']} database"] if node["dumps"] else []
+        todo += [f"take {len(node['files'])} kinds of critical files"] if node["files"] else []
+        todo += [f"take secrets ({', '.join(node['secrets'])})"] if node["secrets"] else []
+        archive = paths.archive_file(node["archive_folder"], node["base_name"])
+        yield (
+            "INFO",
+            f"{host} is {', '.join(node['roles'])}: {', '.join(todo) or 'nothing is taken'}; archive {archive}",
+        )
+
+
+def _mongodb(result: StepResult) -> Words:
+    for server in result.get("servers") or []:
+        databases = ", ".join(f"{found['name']} ({found['collections']} collections)" for found in server["databases"])
+        yield "SUCCESS", f"{server['shown']} answers, MongoDB {server['version']}: {databases}"
+
+
+def _lock(result: StepResult) -> Words:
+    for words in result.get("did") or []:
+        yield "WARNING", one_line(words)
+    for words in result.get("left_behind") or []:
+        yield "WARNING", one_line(words)
+    if result.get("adopted"):
+        yield "WARNING", f"goes on with the window job of the run {result['adopted']}"
+
+
+def _names(schedules: t.Iterable[t.Mapping[str, str]]) -> str:
+    return ", ".join(one_line(each["name"] or each["id"]) for each in schedules)
+
+
+def _pause(result: StepResult) -> Words:
+    if result.get("schedules"):
+        yield "INFO", f"paused, and to be enabled again: {_names(result['schedules'])}"
+
+
+def _resume(result: StepResult) -> Words:
+    if result.get("schedules"):
+        yield "SUCCESS", f"enabled again: {_names(result['schedules'])}"
+    if result.get("gone"):
+        yield "INFO", f"deleted meanwhile: {_names(result['gone'])}"
+    if result.get("left"):
+        yield "WARNING", f"still paused: {_names(result['left'])}"
+
+
+def _drain(result: StepResult) -> Words:
+    running = result.get("running") or []
+    names = ", ".join(f"{process['name']} ({process['process_id']})" for process in running)
+    if result.get("forced"):
+        yield "WARNING", f"going on although workflows run: {names}"
+    elif running:
+        yield "INFO", f"workflows run: {names}"
+    else:
+        yield "INFO", f"no workflow runs; {len(result.get('found') or [])} ran at first"
+
+
+def _lease(result: StepResult) -> Words:
+    lease = result.get("lease") or {}
+    if lease.get("drilled"):
+        yield (
+            "SUCCESS",
+            (
+                f"the guard has answered as {lease['guard_account']}; "
+                f"it brings {lease['service']} back by {lease['deadline']} whatever happens"
+            ),
+        )
+
+
+def _stop(result: StepResult) -> Words:
+    for seen in result.get("states") or []:
+        yield "DEBUG", f"the service was seen {seen['state']} at {seen['at']}"
+    service = result.get("service") or {}
+    if service.get("state"):
+        yield "INFO", f"{service.get('name', 'the service')} is {service['state']}"
+
+
+def _health(result: StepResult) -> Words:
+    if (result.get("service") or {}).get("state"):
+        yield "SUCCESS", "the controller answers"
+
+
+def _gate(result: StepResult) -> Words:
+    if result.get("open"):
+        yield "INFO", "every node is ready for the window"
+
+
+def _window(result: StepResult) -> Words:
+    for seen in result.get("states") or []:
+        yield "DEBUG", f"the service was seen {seen['state']} at {seen['at']}"
+    if result.get("databases"):
+        documents = f"{sum(result['documents'].values())} documents in {len(result['documents'])} collections"
+        yield "SUCCESS", f"dumped {', '.join(result['databases'])}: {documents}, {size(result['dump_bytes'])}"
+    if result.get("downtime"):
+        yield "INFO", describe_downtime(result["downtime"])
+
+
+def _restore(result: StepResult) -> Words:
+    service = result.get("service") or {}
+    if service.get("state"):
+        process = f", process {service['process_id']}" if service.get("process_id") else ""
+        yield (
+            "SUCCESS" if service["state"] == result.get("goal") else "WARNING",
+            f"{service.get('name', 'the service')} is {service['state']}{process}",
+        )
+
+
+def _configuration(result: StepResult) -> Words:
+    for entry in result.get("files") or []:
+        if entry["present"]:
+            permissions = (
+                f"; permissions of {entry['permissions']} files and folders" if entry.get("permissions") else ""
+            )
+            yield (
+                "INFO",
+                f"{entry['id']}: {entry['files']} files, {size(entry['bytes'])}, from {entry['source']}{permissions}",
+            )
+        else:
+            yield "INFO", f"{entry['id']}: {entry['source']} is not on this node"
+        for left in entry["left_out"]:
+            yield "WARNING", f"{entry['id']}: left out, {one_line(left['why'])}"
+    metadata = result.get("metadata") or []
+    if metadata:
+        by_state = {
+            state: [item for item in metadata if item["state"] == state] for state in ("found", "absent", "unreadable")
+        }
+        yield "INFO", f"recorded in node.json: {', '.join(item['id'] for item in by_state['found'])}"
+        for item in by_state["absent"]:
+            yield "INFO", f"{item['id']}: none, {one_line(item['why'])}"
+        for item in by_state["unreadable"]:
+            yield "WARNING", f"{item['id']} could not be read: {one_line(item['why'])}"
+    if result.get("secrets"):
+        yield "INFO", f"encrypted: {', '.join(result['secrets'])}"
+
+
+def _archive(result: StepResult) -> Words:
+    if result.get("archive_sha256"):
+        what = (
+            f"{result['archive']}: {result['file_count']} files, "
+            f"{size(result['file_bytes'])} in {size(result['archive_bytes'])}"
+        )
+        yield "INFO", f"{what}, sha256 {result['archive_sha256']}"
+
+
+def _verify(result: StepResult) -> Words:
+    if result.get("verdict"):
+        what = f"{result.get('entries', 0)} entries, {size(result.get('bytes', 0))} read back"
+        yield ("SUCCESS" if result["verdict"] == "good" else "WARNING"), f"{result['verdict']}: {what}"
+
+
+def _set(result: StepResult) -> Words:
+    for path in result.get("written") or []:
+        yield "INFO", f"written: {path}"
+
+
+# --- what a good run must show of a step, and this one does not; empty when it shows it -------------------------------
+
+
+def _lacks_nothing(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    del plan, node, steps
+    return ""
+
+
+def _lacks_resume(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    del plan, node
+    lacks = steps.get("pause", {}).get("schedules") and not is_ok(steps.get("resume"))
+    return "no proof that the paused schedules were enabled again" if lacks else ""
+
+
+def _moves(plan: Plan, node: t.Mapping[str, t.Any]) -> bool:
+    return bool(plan["stops_services"] and not node["standby"])
+
+
+def _lacks_stop(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    stop = steps.get("stop", {})
+    stopped = is_ok(stop) and (stop.get("service") or {}).get("state") == "Stopped"
+    return "no proof that the service was stopped" if _moves(plan, node) and not node["dumps"] and not stopped else ""
+
+
+def _lacks_window(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    window = steps.get("window")
+    if _moves(plan, node):
+        lacks = node["dumps"] and not (window or {}).get("restored")
+        return "no proof that the dump was made and the service restored" if lacks else ""
+    return "no proof that the dump was made" if node["dumps"] and not is_ok(window) else ""
+
+
+def _lacks_restore(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    lacks = _moves(plan, node) and not is_ok(steps.get("restore"))
+    return "no proof that the service is as it was before" if lacks else ""
+
+
+def _lacks_configuration(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    del node
+    lacks = plan["exports_configuration"] and not is_ok(steps.get("configuration"))
+    return "no proof that the critical files were taken" if lacks else ""
+
+
+def _lacks_archive(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    archive = steps.get("archive", {})
+    if takes_archive(plan, node) and not archive.get("archive_sha256"):
+        return "no archive"
+    return "no secrets file" if node["secrets"] and not archive.get("secrets") else ""
+
+
+def _lacks_verify(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    if not takes_archive(plan, node) or not steps.get("archive", {}).get("archive_sha256"):
+        return ""
+    return "" if steps.get("verify", {}).get("verdict") == "good" else "the archive was not verified"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row.
+
+    Attributes:
+        name: what log, outcome.json and summary call it.
+        variable: the variable in which its role registers the result.
+        describe: level and text of what the log says when it went well.
+        lacks: what a good run must show of it on a node and does not; "" when nothing lacks.
+        of_the_run: one node reports it for all; it belongs into the log of each.
+        goes_on: its failure is reported and keeps, or may keep, nothing from going on.
+        sweeps: it may leave something behind, which becomes a warning.
+        remarks: its result has remarks, which become warnings.
+    """
+
+    name: str
+    variable: str
+    describe: t.Callable[[StepResult], Words] = _nothing
+    lacks: t.Callable[[Plan, t.Mapping[str, t.Any], HostResults], str] = _lacks_nothing
+    of_the_run: bool = False
+    goes_on: bool = False
+    sweeps: bool = False
+    remarks: bool = False
+
+
+STEPS: dict[str, Step] = {
+    step.name: step
+    for step in (
+        # In the order of the sequence.
+        Step("request", "alteryx_preflight_request", _request, of_the_run=True),
+        Step("facts", "alteryx_preflight_facts", _facts),
+        Step("plan", "alteryx_preflight_plan", _plan, of_the_run=True),
+        Step("mongodb", "alteryx_preflight_mongodb", _mongodb, remarks=True),
+        Step("lock", "alteryx_preflight_lock", _lock, sweeps=True),
+        Step("dump_recovery", "alteryx_preflight_dumps", _lock, sweeps=True),
+        Step("trial", "alteryx_configuration_trial"),
+        Step("pause", "alteryx_window_pause", _pause),
+        Step("drain", "alteryx_window_drain", _drain),
+        Step("hook", "alteryx_window_hook", goes_on=True),
+        Step("drain_again", "alteryx_window_drain_again", _drain),
+        Step("lease", "alteryx_window_lease", _lease),
+        Step("stop", "alteryx_window_stop", _stop, _lacks_stop),
+        Step("gate", "alteryx_window_gate", _gate, of_the_run=True),
+        Step("window", "alteryx_window_dump", _window, _lacks_window, remarks=True),
+        Step("cancel", "alteryx_window_cancel"),
+        Step("restore", "alteryx_window_restore", _restore, _lacks_restore),
+        Step("release", "alteryx_window_release"),
+        Step("health", "alteryx_window_health", _health, goes_on=True),
+        Step("resume", "alteryx_window_resume", _resume, _lacks_resume, goes_on=True),
+        Step("configuration", "alteryx_configuration_export", _configuration, _lacks_configuration),
+        Step("archive", "alteryx_archive_written", _archive, _lacks_archive),
+        Step("verify", "alteryx_archive_verified", _verify, _lacks_verify),
+        # Of a run that failed after its dump.
+        Step("archive_late", "alteryx_archive_written_late", _archive),
+        Step("verify_late", "alteryx_archive_verified_late", _verify),
+        Step("set", "alteryx_report_set", _set),
+        Step("unlock", "alteryx_report_unlock", _lock),
+    )
+}
+
+
+def read_results(variables: t.Mapping[str, t.Any]) -> HostResults:
+    """The results of the steps that one host took part in, in the order of the sequence.
+
+    Args:
+        variables: of that host.
+    """
+    found = {step.name: variables[step.variable] for step in STEPS.values() if step.variable in variables}
+    # A skipped task did not happen.
+    return {name: result for name, result in found.items() if not result.get("skipped")}

@@ -1,0 +1,122 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes what is repeated from elsewhere: `python -m tests.generated_docs` (make docs).
+
+From plugins/plugin_utils/_core/reasons.yml: docs/exit_codes.md and docs/after_the_stop.md whole, the table of exit
+codes in README.md, and the highest exit code in the schema of outcome.json. Options and defaults: see
+generated_options.py. The picture of the imports: see rooms.py.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from tests import generated_options, rooms
+from tests.collection_link import link_collection
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_HEAD = """<!-- Written by `make docs` from plugins/plugin_utils/_core/reasons.yml. Do not edit. -->
+# Exit codes and reasons
+
+`ansible-playbook` ends with one of these codes if the callback `alteryx_ops.server_backup.exit_code` is enabled, as in
+`playbooks/ansible.cfg`. Without the callback, Ansible's own codes apply, and 2 means that a host failed. `outcome.json`
+contains the code in both cases.
+
+Ansible's own codes also apply when Ansible itself stops: 1 if `--limit` matches no host, 4 if a playbook cannot be
+read, and 99 after Ctrl-C.
+
+A run has one code. Code 7 outranks all others. Otherwise the run has the code of its first failure. `outcome.json`,
+the log and the last lines on the screen name the reason, the node, the step, what happened and what to do next.
+
+Each code has its reasons below. A reason with the mark *after a stop* can occur after the run has stopped a service of
+the fleet. That service is started again in every case.
+"""
+
+
+def documents() -> dict[Path, str]:
+    """Every file that repeats something -> what it must hold."""
+    readme, schema = ROOT / "README.md", ROOT / "docs" / "schemas" / "outcome-1.schema.json"
+    return {
+        ROOT / "docs" / "exit_codes.md": _page(),
+        ROOT / "docs" / "after_the_stop.md": _page_of_late_reasons(),
+        readme: _with_table(readme.read_text(encoding="utf-8")),
+        schema: _with_bound(schema.read_text(encoding="utf-8")),
+        rooms.PICTURE: rooms.picture(),
+        **generated_options.documents(),
+    }
+
+
+def _table() -> tuple[dict[int, Any], dict[str, Any]]:
+    # Inside: started by hand, the collection's name resolves only after the lines at the end.
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES, REASONS
+
+    return EXIT_CODES, REASONS
+
+
+def _page() -> str:
+    codes, reasons = _table()
+    lines = [_HEAD, "| code | meaning | |", "|---|---|---|"]
+    lines += [f"| {number} | {code.meaning} | {code.when} |" for number, code in codes.items()]
+    for number, code in codes.items():
+        rows = [reason for reason in reasons.values() if reason.exit_code == number]
+        if rows:
+            lines += ["", f"## {number}: {code.meaning}", ""]
+            for reason in rows:
+                mark = " (*after a stop*)" if reason.why_late else ""
+                lines += [
+                    *_wrapped(f"`{reason.name}`{mark}: {reason.meaning}", "- "),
+                    *_wrapped(f"Next: {reason.hint}", "  "),
+                ]
+    return "\n".join(lines) + "\n"
+
+
+_LATE = """<!-- Written by `make docs` from plugins/plugin_utils/_core/reasons.yml. Do not edit. -->
+# What can still fail after the stop
+
+A run refuses before the stop whatever can be known then. These reasons can occur after it. Each entry says why it
+could not be known before, and what becomes of a dump that has ended:
+
+- **kept**: The dump is good. The run archives and verifies it at its end, and the manifest says what is missing. If
+  that is not possible, the dump stays in the staging directory until `recover.yml` or the next run archives it.
+- **removed**: The dump cannot be used. `recover.yml` or the next run removes it and says so.
+
+Whatever the reason, the service is started again.
+"""
+
+
+def _page_of_late_reasons() -> str:
+    lines = [_LATE]
+    for reason in _table()[1].values():
+        if reason.why_late:
+            fate = "removed" if reason.bad_dump else "kept"
+            lines += _wrapped(f"`{reason.name}` (**{fate}**): {reason.why_late}", "- ")
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, begin: str) -> list[str]:
+    return textwrap.wrap(
+        text, 120, initial_indent=begin, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _with_table(readme: str) -> str:
+    head = "| exit code | meaning |\n|---|---|\n"
+    rows = "".join(f"| {number} | {code.meaning} |\n" for number, code in _table()[0].items())
+    return re.sub(re.escape(head) + r"(?:\|.*\n)+", head + rows, readme)
+
+
+def _with_bound(schema: str) -> str:
+    return re.sub(r'("exit_code": \{[^}]*"maximum": )\d+', rf"\g<1>{max(_table()[0])}", schema)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, str(link_collection()))
+    for file, text in documents().items():
+        file.write_text(text, encoding="utf-8")

@@ -1,0 +1,166 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An outage has paid for the dump.
+
+Whatever fails after it, the dump goes into a verified archive, or is kept and named.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .backup_files import Backup, published
+from .kinds import wine_only
+from .lab_of_tests import ARCHIVES, SETTINGS, STAGING, Lab
+from .playbook_run import PlaybookRunner, Run
+
+pytestmark = [wine_only, pytest.mark.usefixtures("recovered")]
+
+OTHER = r"D:\OtherBackups"
+
+
+@pytest.fixture
+def empty_archives(lab: Lab) -> None:
+    """No archive is there at first."""
+    shutil.rmtree(lab.node.path(ARCHIVES), ignore_errors=True)
+
+
+@pytest.fixture
+def other_folder(lab: Lab) -> Iterator[Path]:
+    """An archive directory that the tasks of the operator can spoil between the window and the archive."""
+    folder = lab.node.path(OTHER)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+ON_CONTROL_NODE = {
+    "delegate_to": "localhost",
+    "vars": {"ansible_connection": "local", "ansible_shell_type": "sh"},
+}
+
+
+def tasks_after(tmp_path: Path, task: dict[str, Any]) -> str:
+    """A file with a task that the operator has run after the window."""
+    tasks = tmp_path / "after.yml"
+    tasks.write_text(json.dumps([{"name": "Spoil it", **task}]))
+    return str(tasks)
+
+
+def the_backup(lab: Lab, run: Run, word: str) -> Backup:
+    """The one backup of a run."""
+    return Backup.of(lab, run.outcome["run_id"].split("_", 1)[1].rpartition("_")[0], word)
+
+
+def staging_of(lab: Lab, run: Run) -> Path:
+    """The staging folder of a run."""
+    return lab.node.path(STAGING) / str(run.outcome["run_id"])
+
+
+@pytest.mark.usefixtures("empty_archives")
+def test_a_dump_is_archived_without_the_configuration_that_could_not_be_taken(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path
+) -> None:
+    settings = lab.node.path(SETTINGS)
+    aside = settings.with_name("settings.aside")
+    move = {"ansible.builtin.command": {"argv": ["mv", str(settings), str(aside)]}, **ON_CONTROL_NODE}
+    try:
+        run = run_playbook("full_backup.yml", extra_vars={"alteryx_window_after": tasks_after(tmp_path, move)})
+    finally:
+        aside.rename(settings)
+    run.assert_failed(1, "critical_file_missing")
+    assert lab.node.service().state == "Running"
+    assert (run.node()["dump"], run.node()["verdict"]) == ("archived", "good")
+    backup = the_backup(lab, run, "Full")
+    backup.assert_complete(secrets=False)
+    manifest = backup.manifest()
+    assert (manifest["status"], manifest["configuration"]) == ("partial", None)
+    assert [each["what"] for each in manifest["missing"]] == ["configuration"]
+    assert all(name.startswith(("database/", "BackupManifest.json")) for name in backup.names())
+    assert manifest["database"]["proof"] == "counts"
+    assert "the dump is archived although the run failed" in run.text
+    assert lab.leftovers() == []
+
+
+def put_in_the_way(path: Path, tmp_path: Path) -> str:
+    """Tasks after the window that put a file where the folder of the archives belongs."""
+    return tasks_after(
+        tmp_path,
+        {"ansible.builtin.copy": {"dest": str(path), "content": "a file", "mode": "0644"}, **ON_CONTROL_NODE},
+    )
+
+
+@pytest.mark.reaches("archive_failed", exit_code=4)
+@pytest.mark.usefixtures("empty_archives")
+def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the_cause_is_gone(
+    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+) -> None:
+    other_folder.mkdir()
+    in_the_way = other_folder / lab.node.name
+    run = run_playbook(
+        "database_backup.yml",
+        extra_vars={"alteryx_archive_directory": OTHER, "alteryx_window_after": put_in_the_way(in_the_way, tmp_path)},
+    )
+    run.assert_failed(4, "archive_failed")
+    assert run.node()["dump"] == "kept"
+    staging = rf"{STAGING}\{run.outcome['run_id']}"
+    assert f"the dump is good, and in no verified archive. It stays in {staging}" in run.text
+    dump = {file: file.stat().st_mtime_ns for file in (staging_of(lab, run) / "files").rglob("*")}
+    assert any(file.suffix == ".bson" for file in dump)
+
+    # As long as the cause is there, recovery says so and leaves the dump alone.
+    recovered = run_playbook("recover.yml")
+    assert recovered.rc == 4, recovered.output
+    assert f"the dump of the run {run.outcome['run_id']} is in no archive" in recovered.text
+    assert {file: file.stat().st_mtime_ns for file in (staging_of(lab, run) / "files").rglob("*")} == dump
+
+    in_the_way.unlink()
+    rehearsed = run_playbook("recover.yml", "--check")
+    assert rehearsed.rc == 0, rehearsed.output
+    assert f"would have archived the dump of the run {run.outcome['run_id']}" in rehearsed.text
+    assert not in_the_way.exists()
+
+    recovered = run_playbook("recover.yml")
+    assert recovered.rc == 0, recovered.output
+    assert f"archived the dump of the run {run.outcome['run_id']} (data as of " in recovered.text
+    (archive,) = in_the_way.glob("*.zip")
+    manifest = json.loads(archive.with_suffix(".manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["run_id"], manifest["status"]) == (run.outcome["run_id"], "complete")
+    (verdict,) = in_the_way.glob("*.verify_*.json")
+    assert json.loads(verdict.read_text(encoding="utf-8"))["verdict"] == "good"
+    assert lab.leftovers() == []
+    assert "nothing to recover" in run_playbook("recover.yml").text
+
+
+@pytest.mark.usefixtures("empty_archives")
+def test_the_next_run_archives_a_kept_dump_and_takes_a_window_of_its_own(
+    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+) -> None:
+    other_folder.mkdir()
+    in_the_way = other_folder / lab.node.name
+    run = run_playbook(
+        "database_backup.yml",
+        extra_vars={"alteryx_archive_directory": OTHER, "alteryx_window_after": put_in_the_way(in_the_way, tmp_path)},
+    )
+    run.assert_failed(4, "archive_failed")
+    # The cause is not gone: the next run warns, and its own backup is good.
+    warned = run_playbook("database_backup.yml")
+    warned.assert_ok()
+    assert any(
+        f"the dump of the run {run.outcome['run_id']} is in no archive" in text for text in warned.outcome["warnings"]
+    )
+    assert staging_of(lab, run).exists()
+
+    in_the_way.unlink()
+    following = run_playbook("database_backup.yml")
+    following.assert_ok()
+    assert following.outcome["downtime"]["total"] > 0
+    assert len(list(in_the_way.glob("*.zip"))) == 1
+    assert len([name for name in published(lab) if name.endswith(".zip")]) == 2
+    assert lab.leftovers() == []

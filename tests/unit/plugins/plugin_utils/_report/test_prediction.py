@@ -1,0 +1,68 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rehearsal says of the run that would follow."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files, _prediction
+from tests.unit.plugins import samples
+
+
+def outcome(seconds: float, **changes: t.Any) -> dict[str, t.Any]:
+    """Of an earlier run."""
+    return {"downtime": {"total": seconds}, "nodes": {"node1": {"archive_bytes": 5_100_000}}, **changes}
+
+
+def described(mode: str = "full", earlier: t.Sequence[t.Mapping[str, t.Any]] = ()) -> str:
+    steps = samples.steps(mode)
+    return "\n".join(_prediction.describe_run(samples.plan(mode), {"node1": steps}, earlier))
+
+
+def test_amounts_and_space_of_a_node_are_told() -> None:
+    text = described(earlier=[outcome(8.2)])
+    assert "The service of node1 would be stopped, and started again after the dump." in text
+    assert "node1 would give a dump of data files of" in text
+    assert "2 critical files of 300 B" in text
+    assert "2 secrets, which could be read just now" in text
+    assert "the last one has 5.1 MB" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        ([], "The downtime is not known"),
+        ([8.25], "The downtime was 8.2 s in the last run"),
+        ([8.2, 30.0, 12.0], "The downtime was 8.2 to 30.0 s in the last 3 runs"),
+    ],
+)
+def test_the_downtime_is_the_range_of_the_last_runs(seconds: list[float], words: str) -> None:
+    assert words in described(earlier=[outcome(each) for each in seconds])
+
+
+def test_without_a_stop_there_is_no_downtime() -> None:
+    text = described("config")
+    assert "No service would be stopped." in text
+    assert "downtime" not in text
+
+
+def test_only_good_runs_of_the_fleet_and_mode_count_and_files_that_cannot_be_read_do_not(tmp_path: Path) -> None:
+    good = {"verdict": "OK", "fleet": "prod", "mode": "full"}
+    contents: list[t.Any] = [{**good, "started": f"2026-09-0{day}T02:00:00Z"} for day in (1, 2)]
+    contents += [
+        {**good, "started": "x", **other} for other in ({"fleet": "test"}, {"verdict": "FAILED"}, {"mode": "x"})
+    ]
+    for number, content in enumerate([*contents, ["no outcome"], {}]):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "outcome.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "outcome.json").write_text("{", encoding="utf-8")
+    found = _files.read_outcomes(tmp_path, "prod", "full")
+    assert [each["started"] for each in found] == ["2026-09-02T02:00:00Z", "2026-09-01T02:00:00Z"]
+    assert _files.read_outcomes(tmp_path / "absent", "prod", "full") == []
