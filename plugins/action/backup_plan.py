@@ -64,10 +64,7 @@ class ActionModule(NodeAction):
             "warnings": list(planned.warnings),
             "stop_tiers": [list(tier) for tier in planned.stop_tiers],
             "start_tiers": [list(tier) for tier in planned.start_tiers],
-            "nodes": {
-                node.name: {**dataclasses.asdict(node), "dumps": node.dumps, "steps": node.steps(request)}
-                for node in planned.nodes
-            },
+            "nodes": {node.name: {**dataclasses.asdict(node), "dumps": node.dumps} for node in planned.nodes},
         }
         for text in planned.warnings:
             warn(text)

@@ -61,12 +61,6 @@ _BOOLEANS = (
     "loadBalanced",
 )
 _WITHOUT_PASSWORD = ("MONGODB-X509", "GSSAPI", "MONGODB-AWS")
-_SECRET_OPTIONS = (
-    "tlscertificatekeyfilepassword",
-    "sslclientcertificatekeypassword",
-    "authmechanismproperties",
-    "proxypassword",
-)
 
 
 @dataclass(frozen=True)
@@ -158,29 +152,6 @@ class Connection:
         user = f"{quote(self.user, safe='')}@" if self.user else ""
         text = "&".join(f"{name}={quote(value, safe='')}" for name, value in options.items())
         return f"{scheme}://{user}{hosts}/{'?' + text if text else ''}"
-
-    def secrets(self) -> tuple[str, ...]:
-        """Every secret, as it is and percent-encoded, longest first: what must appear nowhere."""
-        forms = {
-            form
-            for secret in (self.password, self.key_password)
-            if secret
-            for form in (secret, quote(secret, safe=""), quote(secret))
-        }
-        return tuple(sorted(forms, key=lambda form: (-len(form), form)))
-
-
-def redact(text: str, secrets: t.Iterable[str] = ()) -> str:
-    """A text without the passwords of connection strings in it, and without these secrets. Rather too much
-    than too little is hidden.
-
-    mongodump prints a password it cannot use in its error message, so its output goes through here.
-    """
-    for secret in secrets:
-        text = text.replace(secret, REDACTED)
-    text = re.sub(r"(mongodb(?:\+srv)?://[^:@/\s\"']*):\S*@", rf"\1:{REDACTED}@", text, flags=re.IGNORECASE)
-    text = re.sub(rf"((?:{'|'.join(_SECRET_OPTIONS)})=)[^&\s\"'<>]+", rf"\1{REDACTED}", text, flags=re.IGNORECASE)
-    return re.sub(r"\b((?:password|pwd)\s*=\s*)[^;\s\"'<>]+", rf"\1{REDACTED}", text, flags=re.IGNORECASE)
 
 
 def _refuse(text: str) -> StepFailed:

@@ -43,23 +43,17 @@ class Dump:
     gzip: bool
     oplog: bool
 
-    def arguments(self, config_path: str, folder: str) -> list[str]:
-        """For mongodump; no secret in them."""
-        return _mongodb.arguments(config_path, folder, self.database, self.gzip, self.oplog)
-
 
 @dataclass(frozen=True)
 class Decision:
     """What a mode does about the database.
 
-    method: "" (nothing), emongodump, mongodump or hook. stops_services, exports_configuration: what else the run does.
-    point_in_time: True, False or None where nothing is dumped by us. why: for the manifest, what the dump is worth.
+    method: "" (nothing), emongodump, mongodump or hook. point_in_time: True, False or None where nothing is dumped by
+    us. why: for the manifest, what the dump is worth.
     """
 
     kind: str
     method: str
-    stops_services: bool
-    exports_configuration: bool
     point_in_time: bool | None
     why: str
     dumps: tuple[Dump, ...] = ()
@@ -268,7 +262,6 @@ def decide(
     kind: str,
     options: Options,
     where: t.Sequence[Target] = (),
-    replica_set: bool | None = None,
     apart: t.Sequence[str] = (),
 ) -> Decision:
     """What a mode does about a kind of persistence.
@@ -276,8 +269,6 @@ def decide(
     Args:
         kind: see resolve_kind.
         where: see targets; for a self-managed MongoDB in the modes that dump.
-        replica_set: whether the server says that it is a member of one; None where it was not asked: then the
-            connection string decides.
         apart: see elsewhere.
 
     Raises:
@@ -287,12 +278,9 @@ def decide(
         return Decision(
             kind,
             "",
-            stops_services=False,
-            exports_configuration=True,
             point_in_time=None,
             why="configuration mode takes no database",
         )
-    exports = mode == "full"
     if kind == "embedded":
         if apart:
             what = " and ".join(apart)
@@ -301,13 +289,11 @@ def decide(
                 f"the controller has the embedded MongoDB, but {what} is True: emongodump would miss that database",
             )
         why = "the service was stopped during the dump"
-        return Decision(
-            kind, "emongodump", stops_services=True, exports_configuration=exports, point_in_time=True, why=why
-        )
+        return Decision(kind, "emongodump", point_in_time=True, why=why)
     if kind == "mongodb":
-        return _decide_mongodb(options, where, replica_set, exports)
+        return _decide_mongodb(options, where)
     if kind == "sqlserver":
-        if exports and options.sqlserver == "hook":
+        if mode == "full" and options.sqlserver == "hook":
             why = (
                 "SQL Server: the database is the business of the operator's own tasks; "
                 "this backup holds the configuration alone"
@@ -315,8 +301,6 @@ def decide(
             return Decision(
                 kind,
                 "hook",
-                stops_services=False,
-                exports_configuration=True,
                 point_in_time=None,
                 why=why,
                 warnings=(why,),
@@ -329,8 +313,8 @@ def decide(
     raise StepFailed("database_unknown", "nothing in the settings of the controller shows where it keeps its data")
 
 
-def _decide_mongodb(options: Options, where: t.Sequence[Target], replica_set: bool | None, exports: bool) -> Decision:
-    obstacle = _oplog_obstacle(where, replica_set)
+def _decide_mongodb(options: Options, where: t.Sequence[Target]) -> Decision:
+    obstacle = _oplog_obstacle(where)
     if options.oplog == "always" and obstacle:
         raise StepFailed("oplog_impossible", obstacle)
     # Nothing is written while the services are down: then the oplog has nothing to add, and ours are
@@ -361,8 +345,6 @@ def _decide_mongodb(options: Options, where: t.Sequence[Target], replica_set: bo
     return Decision(
         "mongodb",
         "mongodump",
-        stops_services=options.stop,
-        exports_configuration=exports,
         point_in_time=options.stop or oplog,
         why=why,
         dumps=tuple(dumps),
@@ -370,12 +352,10 @@ def _decide_mongodb(options: Options, where: t.Sequence[Target], replica_set: bo
     )
 
 
-def _oplog_obstacle(where: t.Sequence[Target], replica_set: bool | None) -> str:
+def _oplog_obstacle(where: t.Sequence[Target]) -> str:
     if len(where) != 1:
         return f"the databases are on {len(where)} servers or logins, and an oplog is of one server"
-    if replica_set is False:
-        return "the server is no member of a replica set"
     connection = where[0].connection
-    if replica_set is None and not connection.replica_set:
+    if not connection.replica_set:
         return f"{connection.shown} names no replica set"
     return ""

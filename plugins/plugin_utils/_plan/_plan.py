@@ -107,20 +107,6 @@ class NodePlan:
         """Does this run dump a database on the node? Only on the active controller."""
         return self.dump["method"] in ("emongodump", "mongodump")
 
-    def steps(self, request: Request) -> list[str]:
-        """What is done to the node, in this order."""
-        found: list[str] = []
-        if request.stops_services and not self.standby:
-            found += ["pause"] if request.pauses_schedules and "controller" in self.roles else []
-            # The window job stops and starts the controller itself.
-            found += ["drain", "lease", "window" if self.dumps else "stop", "restore", "release"]
-        elif self.dumps:
-            found += ["window"]
-        found += ["resume"] if "pause" in found or self.resumes_schedules else []
-        found += ["configuration"] if request.exports_configuration else []
-        found += ["archive", "verify"] if request.exports_configuration or self.dumps else []
-        return found
-
 
 def plan_node(name: str, facts: NodeFacts, request: Request, database: Database | None = None) -> NodePlan:
     """Judges one node.

@@ -220,33 +220,28 @@ TWO = (
 @pytest.mark.parametrize("stop", [True, False])
 def test_configuration_mode_works_with_everything_and_touches_nothing(kind: str, stop: bool) -> None:
     decision = _persistence.decide("config", kind, Options(stop=stop), apart=["x"])
-    assert (decision.method, decision.stops_services, decision.exports_configuration, decision.dumps) == (
-        "",
-        False,
-        True,
-        (),
-    )
+    assert (decision.method, decision.dumps) == ("", ())
 
 
-# mode, kind, options -> method, stops, takes configuration, one point in time; or the reason of the refusal
+# mode, kind, options -> method, one point in time; or the reason of the refusal
 TABLE: list[tuple[str, str, Options, tuple[Target, ...], t.Any]] = [
-    ("full", "embedded", Options(), (), ("emongodump", True, True, True)),
-    ("database", "embedded", Options(), (), ("emongodump", True, False, True)),
+    ("full", "embedded", Options(), (), ("emongodump", True)),
+    ("database", "embedded", Options(), (), ("emongodump", True)),
     # Without a stop there is no dump of the embedded one.
-    ("full", "embedded", Options(stop=False), (), ("emongodump", True, True, True)),
-    ("full", "mongodb", Options(), ONE, ("mongodump", True, True, True)),
-    ("database", "mongodb", Options(), ONE, ("mongodump", True, False, True)),
-    ("full", "mongodb", Options(stop=False), ONE, ("mongodump", False, True, False)),
-    ("full", "mongodb", Options(stop=False), SET, ("mongodump", False, True, True)),
-    ("full", "mongodb", Options(stop=False, oplog="never"), SET, ("mongodump", False, True, False)),
-    ("full", "mongodb", Options(stop=False), TWO, ("mongodump", False, True, False)),
-    ("full", "mongodb", Options(oplog="always"), SET, ("mongodump", True, True, True)),
+    ("full", "embedded", Options(stop=False), (), ("emongodump", True)),
+    ("full", "mongodb", Options(), ONE, ("mongodump", True)),
+    ("database", "mongodb", Options(), ONE, ("mongodump", True)),
+    ("full", "mongodb", Options(stop=False), ONE, ("mongodump", False)),
+    ("full", "mongodb", Options(stop=False), SET, ("mongodump", True)),
+    ("full", "mongodb", Options(stop=False, oplog="never"), SET, ("mongodump", False)),
+    ("full", "mongodb", Options(stop=False), TWO, ("mongodump", False)),
+    ("full", "mongodb", Options(oplog="always"), SET, ("mongodump", True)),
     ("full", "mongodb", Options(oplog="always"), ONE, "oplog_impossible"),
     ("full", "mongodb", Options(oplog="always"), TWO, "oplog_impossible"),
     ("database", "sqlserver", Options(), (), "sqlserver_not_dumped"),
     ("database", "sqlserver", Options(sqlserver="hook"), (), "sqlserver_not_dumped"),
     ("full", "sqlserver", Options(), (), "sqlserver_not_dumped"),
-    ("full", "sqlserver", Options(sqlserver="hook"), (), ("hook", False, True, None)),
+    ("full", "sqlserver", Options(sqlserver="hook"), (), ("hook", None)),
     ("full", "unknown", Options(), (), "database_unknown"),
     ("database", "unknown", Options(), (), "database_unknown"),
     ("full", "contradictory", Options(), (), "settings_contradict"),
@@ -264,12 +259,7 @@ def test_what_runs_in_every_mode_for_every_kind(
         assert reason(lambda: _persistence.decide(mode, kind, options, where)) == expected
         return
     decision = _persistence.decide(mode, kind, options, where)
-    assert (
-        decision.method,
-        decision.stops_services,
-        decision.exports_configuration,
-        decision.point_in_time,
-    ) == expected
+    assert (decision.method, decision.point_in_time) == expected
     assert decision.why
 
 
@@ -280,19 +270,17 @@ def test_without_a_stop_and_without_an_oplog_the_backup_says_what_it_may_not_be(
 
 
 @pytest.mark.parametrize(
-    ("asked", "string", "oplog"),
-    [(None, SET, True), (None, ONE, False), (True, ONE, True), (False, SET, False), (True, TWO, False)],
+    ("string", "oplog"),
+    [(SET, True), (ONE, False), (TWO, False)],
 )
-def test_what_the_server_says_of_itself_counts_more_than_the_string(
-    asked: bool | None, string: tuple[Target, ...], oplog: bool
-) -> None:
-    decision = _persistence.decide("full", "mongodb", Options(stop=False), string, asked)
+def test_the_connection_string_says_whether_there_is_an_oplog(string: tuple[Target, ...], oplog: bool) -> None:
+    decision = _persistence.decide("full", "mongodb", Options(stop=False), string)
     assert decision.point_in_time is oplog
 
 
 @given(
     st.sampled_from(["full", "database"]), st.booleans(), st.sampled_from(["auto", "always", "never"]), st.booleans(),
-    st.sampled_from([ONE, SET, TWO]), st.sampled_from([None, True, False]),
+    st.sampled_from([ONE, SET, TWO]),
 )  # fmt: skip
 def test_every_dump_is_one_that_mongodump_accepts_and_together_they_hold_everything(
     mode: str,
@@ -300,20 +288,18 @@ def test_every_dump_is_one_that_mongodump_accepts_and_together_they_hold_everyth
     oplog: t.Literal["auto", "always", "never"],
     gzip: bool,
     where: tuple[Target, ...],
-    member: bool | None,
 ) -> None:
-    possible = len(where) == 1 and (bool(where[0].connection.replica_set) if member is None else member)
+    possible = len(where) == 1 and bool(where[0].connection.replica_set)
     if oplog == "always" and not possible:
         assert (
-            reason(lambda: _persistence.decide(mode, "mongodb", Options(stop, oplog, gzip), where, member))
+            reason(lambda: _persistence.decide(mode, "mongodb", Options(stop, oplog, gzip), where))
             == "oplog_impossible"
         )
         return
-    decision = _persistence.decide(mode, "mongodb", Options(stop, oplog, gzip), where, member)
-    assert decision.stops_services is stop
+    decision = _persistence.decide(mode, "mongodb", Options(stop, oplog, gzip), where)
     assert decision.point_in_time is (stop or all(dump.oplog for dump in decision.dumps))
     for dump in decision.dumps:
-        arguments = dump.arguments("c", "o")
+        arguments = _mongodb.arguments("c", "o", dump.database, dump.gzip, dump.oplog)
         assert ("--gzip" in arguments) is gzip
         assert not ("--oplog" in arguments and any(each.startswith("--db") for each in arguments))
         if dump.oplog:

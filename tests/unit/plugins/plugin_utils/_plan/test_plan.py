@@ -132,8 +132,6 @@ def test_a_self_managed_mongodb_is_dumped_by_mongodump(
         TOOL["path"],
     )
     assert (node.dump["tool_version"], node.dump["point_in_time"]) == ("100.9.4", whole)
-    assert "window" in node.steps(plan.request)
-    assert ("lease" in node.steps(plan.request)) is stop
     oplogs = {dump["oplog"] for dump in node.dump["dumps"]}
     assert oplogs == {oplog == "always" or (oplog == "auto" and not stop)}
     databases = [dump["database"] for dump in node.dump["dumps"]]
@@ -179,7 +177,7 @@ def test_sql_server_is_refused_or_left_to_the_operator_as_he_says() -> None:
     plan = of_fleet("full", database=hook, settings__overrides=sql_server())
     (node,) = plan.nodes
     assert (plan.request.stops_services, node.dumps, node.dump["method"]) == (False, False, "hook")
-    assert node.steps(plan.request) == ["configuration", "archive", "verify"]
+    assert node.files
     assert (
         refused_fleet("database", database=hook, settings__overrides=sql_server()).reason.name == "sqlserver_not_dumped"
     )
@@ -589,40 +587,25 @@ def test_two_controllers_are_two_fleets(mode: str) -> None:
     assert "one, two" in failure.value.message
 
 
-def test_the_plan_of_a_fleet_has_tiers_and_steps() -> None:
+def test_the_plan_of_a_fleet_has_tiers() -> None:
     plan = planned_fleet(worker1="c", worker2="c", controller1="b", ui1="d")
     assert plan.stop_tiers == (("ui1",), ("worker1", "worker2"), ("controller1",))
     assert plan.start_tiers == (("controller1",), ("worker1", "worker2"), ("ui1",))
-    steps = {node.name: node.steps(samples.request()) for node in plan.nodes}
-    assert steps["controller1"] == [
-        "drain",
-        "lease",
-        "window",
-        "restore",
-        "release",
-        "configuration",
-        "archive",
-        "verify",
-    ]
-    assert (
-        steps["worker1"]
-        == steps["ui1"]
-        == ["drain", "lease", "stop", "restore", "release", "configuration", "archive", "verify"]
-    )
+    assert [node.name for node in plan.nodes if node.dumps] == ["controller1"]
+    assert all(node.files for node in plan.nodes)
     assert [node.warnings for node in plan.nodes] == [[], [], [], []]
 
 
-def test_modes_leave_out_steps() -> None:
-    database = {
-        node.name: node.steps(samples.request("database"))
-        for node in planned_fleet("database", worker1="c", controller1="b").nodes
+def test_modes_leave_out_files_or_database() -> None:
+    database = planned_fleet("database", worker1="c", controller1="b")
+    assert {node.name: (node.dumps, bool(node.files)) for node in database.nodes} == {
+        "worker1": (False, False),
+        "controller1": (True, False),
     }
-    assert database["worker1"] == ["drain", "lease", "stop", "restore", "release"]
-    assert database["controller1"] == ["drain", "lease", "window", "restore", "release", "archive", "verify"]
+    assert database.request.stops_services
     config = planned_fleet("config", worker1="c", controller1="b")
-    assert {tuple(node.steps(samples.request("config"))) for node in config.nodes} == {
-        ("configuration", "archive", "verify")
-    }
+    assert {(node.dumps, bool(node.files)) for node in config.nodes} == {(False, True)}
+    assert not config.request.stops_services
     assert (config.stop_tiers, config.start_tiers) == ((), ())
 
 
@@ -667,11 +650,7 @@ def test_a_standby_controller_takes_part_with_its_configuration_alone() -> None:
     plan = plan_fleet(facts, samples.request())
     assert (plan.controller, plan.stop_tiers) == ("controller1", (("controller1",),))
     standby = plan.nodes[1]
-    assert (standby.standby, standby.dumps, standby.steps(samples.request())) == (
-        True,
-        False,
-        ["configuration", "archive", "verify"],
-    )
+    assert (standby.standby, standby.dumps, bool(standby.files)) == (True, False, True)
     # A service that a dead run has left down is no standby.
     facts["controller2"]["lease"] = LEFT
     with pytest.raises(StepFailed) as failure:
