@@ -20,14 +20,17 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._databas
 
 
 class ActionModule(NodeAction):
-    """Archives the dumps that dead runs have left on a node."""
+    """Archives the dumps that dead runs have left on a node, or goes on with one of them."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/dump_recovery.yml."""
+        if arguments["state"] == "adopted":
+            return self._adopt(arguments, variables)
         host = variables["inventory_hostname"]
-        result: Result = {"changed": False, "did": [], "left_behind": [], "archives": []}
+        result: Result = {"changed": False, "did": [], "left_behind": [], "kept": "", "archives": []}
         failures = []
-        for run_id in arguments["runs"]:
+        # The newest first, because that is the one to go on with. The names begin with mode and time.
+        for run_id in sorted(arguments["runs"], reverse=True):
             staging = paths.Staging(arguments["staging_directory"], run_id)
             try:
                 did = self._recover(staging, arguments, variables, result)
@@ -37,7 +40,7 @@ class ActionModule(NodeAction):
                 result["left_behind"].append(text)
                 warn(f"{host}: {text}")
                 continue
-            result["changed"] = True
+            result["changed"] = result["changed"] or run_id != result["kept"]
             result["did"].append(did)
             show_progress(host, did)
         if failures and arguments["required"]:
@@ -45,12 +48,32 @@ class ActionModule(NodeAction):
             raise StepFailed(first.reason.name, "; ".join(result["left_behind"]), {**first.detail, **result})
         return result
 
+    def _adopt(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """Makes the dump of another run that of this one."""
+        (run_id,) = arguments["runs"]
+        record, _now = self._read(paths.Staging(arguments["staging_directory"], run_id), arguments, variables)
+        if record.window is None:
+            raise StepFailed("dump_record_unusable", f"the dump of the run {run_id} cannot be used: {record.why}")
+        staging = paths.Staging(arguments["staging_directory"], run_id)
+        self.call_node({**arguments, "_staging": staging.folder, "_operation": "adopt"}, variables)
+        return {**record.window, "changed": True, "dump_of_run": record.run["run_id"], "data_as_of": record.ended}
+
+    def _read(
+        self, staging: paths.Staging, arguments: Result, variables: dict[str, t.Any]
+    ) -> tuple[_dump_record.DumpRecord, str]:
+        """The record of a dump, and what the clock of the node says."""
+        answer = self.call_node({**arguments, "_staging": staging.folder, "_operation": "read"}, variables)
+        return _dump_record.read_record(answer["record"], variables["inventory_hostname"], staging), answer["now"]
+
     def _recover(self, staging: paths.Staging, arguments: Result, variables: dict[str, t.Any], result: Result) -> str:
-        """Archives or removes one dump; returns what was done."""
+        """Chooses, archives or removes one dump; returns what was done."""
         own = {**arguments, "_staging": staging.folder}
-        answer = self.call_node({**own, "_operation": "read"}, variables)
-        record = _dump_record.read_record(answer["record"], variables["inventory_hostname"], staging)
+        record, now = self._read(staging, arguments, variables)
         would = "would have " if self.check_mode else ""
+        if self._is_adopted(record, now, arguments, variables, result):
+            result["kept"] = staging.run_id
+            goes = "would go" if self.check_mode else "goes"
+            return f"{goes} on with the dump of the run {record.run['run_id']} (data as of {record.ended})"
         if record.window is None:
             self.call_node({**own, "_operation": "remove"}, variables)
             return f"{would}removed the dump of the run {staging.run_id}, which cannot be used: {record.why}"
@@ -59,6 +82,25 @@ class ActionModule(NodeAction):
         if not self.check_mode:
             self._archive(record, staging, own, variables)
         return f"{would}archived the dump of the run {record.run['run_id']} (data as of {record.ended}) in {archive}"
+
+    def _is_adopted(
+        self,
+        record: _dump_record.DumpRecord,
+        now: str,
+        arguments: Result,
+        variables: dict[str, t.Any],
+        result: Result,
+    ) -> bool:
+        """Does this run go on with the dump? Says why not, where the operator has allowed it."""
+        host = variables["inventory_hostname"]
+        node = arguments["plan"].get("nodes", {}).get(host, {})
+        # A run that dumps nothing on this node needs none, and one is enough.
+        if arguments["adopt_within"] <= 0 or not node.get("dumps") or result["kept"]:
+            return False
+        why = record.why_not_adopted(arguments["plan"], node, now, arguments["adopt_within"])
+        if why:
+            show_progress(host, f"does not go on with the dump of the run {record.run['run_id']}: {why}")
+        return not why
 
     def _archive(
         self, record: _dump_record.DumpRecord, staging: paths.Staging, own: Result, variables: dict[str, t.Any]

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 
 # The staging folder of a run: what is in it, protected before the first byte, and what dead runs left is swept. The
@@ -59,6 +60,31 @@ function Move-DumpRecord {
     param([Parameter(Mandatory = $true)][string] $Staging, [Parameter(Mandatory = $true)][string] $Target)
     $from, $to = @($Staging, $Target) | ForEach-Object { Join-Path -Path $_ -ChildPath $script:RecordName }
     Move-NodeFile -Path $from -Target $to -Seconds 60
+}
+
+function Move-RunDump {
+    <#
+    .SYNOPSIS
+    The dump of a dead run and its record become those of this run. On one drive that is a rename.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Root,
+        [Parameter(Mandatory = $true)][string] $From,
+        [Parameter(Mandatory = $true)][string] $RunId
+    )
+    $source = @{ Root = $Root; RunId = $From }
+    $target = @{ Root = $Root; RunId = $RunId }
+    $null = New-RunStaging @target
+    $null = [IO.Directory]::CreateDirectory((Get-StagingPath @target -Part 'files'))
+    # A scanner that holds a file of it for a moment is no reason to lose it.
+    $dump = Get-StagingPath @source -Part 'dump'
+    Move-NodeFile -Path $dump -Target (Get-StagingPath @target -Part 'dump') -Seconds 60
+    if (Test-DumpRecord -Staging (Get-StagingPath @source)) {
+        Move-DumpRecord -Staging (Get-StagingPath @source) -Target (Get-StagingPath @target)
+    }
+    # What stays here is swept by the next run.
+    try { Remove-NodeFolder -Path (Get-StagingPath @source) }
+    catch { Write-Verbose -Message "the staging folder of $From is left behind: $_" }
 }
 
 function Remove-DumpRecord {
@@ -126,5 +152,5 @@ function New-RunStaging {
 
 Export-ModuleMember -Function @(
     'Get-StagingPath', 'Get-StaleStaging', 'New-RunStaging', 'Test-DumpRecord', 'Write-DumpRecord', 'Read-DumpRecord',
-    'Move-DumpRecord', 'Remove-DumpRecord'
+    'Move-RunDump', 'Remove-DumpRecord'
 )

@@ -45,21 +45,8 @@ $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOptio
 
 Invoke-NodeModule -Module $module -Body {
     if ($module.Params._operation -eq 'adopt') {
-        # The dump of the run that was taken over moves to where this run expects its own; on one drive that is a
-        # rename.
-        $root = $module.Params.staging_directory
-        $from = @{ Root = $root; RunId = $module.Params.attach }
-        $to = @{ Root = $root; RunId = $module.Params.run_id }
-        $null = New-RunStaging @to
-        $null = [IO.Directory]::CreateDirectory((Get-StagingPath @to -Part 'files'))
-        # A scanner that holds a file of it for a moment is no reason to lose it.
-        Move-NodeFile -Path (Get-StagingPath @from -Part 'dump') -Target (Get-StagingPath @to -Part 'dump') -Seconds 60
-        if (Test-DumpRecord -Staging (Get-StagingPath @from)) {
-            Move-DumpRecord -Staging (Get-StagingPath @from) -Target (Get-StagingPath @to)
-        }
-        # The dump is ours now; what stays here is swept by the next run.
-        try { Remove-NodeFolder -Path (Get-StagingPath @from) }
-        catch { Write-Verbose -Message "the staging folder of $($module.Params.attach) is left behind: $_" }
+        $given = $module.Params
+        Move-RunDump -Root $given.staging_directory -From $given.attach -RunId $given.run_id
         return
     }
     Invoke-NodeJobOperation -Module $module -Job 'window_job' -Priority 4

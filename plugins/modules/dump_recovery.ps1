@@ -15,10 +15,13 @@ $ErrorActionPreference = 'Stop'
 $spec = @{
     options = @{
         # Written by `make docs` from dump_recovery.yml.
+        state = @{ type = 'str'; choices = @('archived', 'adopted'); default = 'archived' }
         run_id = @{ type = 'str'; default = '' }
         runs = @{ type = 'list'; elements = 'str'; required = $true }
         staging_directory = @{ type = 'str'; required = $true }
         required = @{ type = 'bool'; default = $false }
+        adopt_within = @{ type = 'int'; default = 0 }
+        plan = @{ type = 'dict'; default = @{} }
         timeout = @{ type = 'int'; default = 86400 }
         _staging = @{ type = 'str' }
         _job = @{ type = 'str'; choices = @('archive_job', 'verify_job') }
@@ -30,7 +33,7 @@ $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOptio
 
 Invoke-NodeModule -Module $module -Body {
     $operation = $module.Params._operation
-    if (@('read', 'remove') -notcontains $operation) {
+    if (@('read', 'remove', 'adopt') -notcontains $operation) {
         Invoke-NodeJobOperation -Module $module -Job $module.Params._job -Priority 7
         return
     }
@@ -38,9 +41,15 @@ Invoke-NodeModule -Module $module -Body {
     Assert-FolderTrust -Path $module.Params._staging
     if ($operation -eq 'read') {
         $module.Result['record'] = Read-DumpRecord -Staging $module.Params._staging
+        # The age of the dump is a matter of one clock.
+        $module.Result['now'] = Get-UtcText
+        return
     }
+    $module.Result['changed'] = $true
+    if ($module.CheckMode) { return }
+    if ($operation -eq 'remove') { Remove-NodeFolder -Path $module.Params._staging }
     else {
-        $module.Result['changed'] = $true
-        if (-not $module.CheckMode) { Remove-NodeFolder -Path $module.Params._staging }
+        $from = [IO.Path]::GetFileName($module.Params._staging)
+        Move-RunDump -Root $module.Params.staging_directory -From $from -RunId $module.Params.run_id
     }
 }

@@ -73,6 +73,28 @@ def test_a_run_that_is_interrupted_in_its_dump_loses_no_dump(lab: Lab, start: St
     assert lab.leftovers() == []
 
 
+def test_the_dump_of_a_run_that_was_killed_is_adopted_within_its_time_and_archived_beyond(
+    lab: Lab, start: Start, watching: Watch
+) -> None:
+    lab.node.behave(emongodump_delay_ms="8000")
+    run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 2})
+    in_dump(lab, run)
+    run.kill()
+    wait_for_stale_lock(lab, 2)
+    until(lambda: watching.state == "Running", 120, "Running")
+    lab.node.behave()
+    states, dumps = len(watching.states), len(watching.dumps)
+    adopted = start("database_backup.yml", extra_vars={"alteryx_preflight_adopt_within": 3600}).finish()
+    adopted.assert_ok()
+    assert (len(watching.states), len(watching.dumps)) == (states, dumps)
+    assert "data as of " in adopted.text
+    assert len(list(lab.node.path(r"D:\AlteryxBackups").rglob("*.zip"))) == 1
+    following = start("database_backup.yml", extra_vars={"alteryx_preflight_adopt_within": 3600}).finish()
+    following.assert_ok()
+    assert following.outcome["downtime"]["total"] > 0
+    assert lab.leftovers() == []
+
+
 def wait_for_stale_lock_if_there(lab: Lab) -> None:
     if lab.node.path(r"C:\ProgramData\AlteryxOps\run.json").exists():
         wait_for_stale_lock(lab, 2)

@@ -164,3 +164,60 @@ def test_the_next_run_archives_a_kept_dump_and_takes_a_window_of_its_own(
     assert len(list(in_the_way.glob("*.zip"))) == 1
     assert len([name for name in published(lab) if name.endswith(".zip")]) == 2
     assert lab.leftovers() == []
+
+
+@pytest.mark.usefixtures("empty_archives")
+def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
+    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+) -> None:
+    other_folder.mkdir()
+    in_the_way = other_folder / lab.node.name
+    wanted = {"alteryx_archive_directory": OTHER}
+    spoiled = put_in_the_way(in_the_way, tmp_path)
+    run = run_playbook("full_backup.yml", extra_vars={**wanted, "alteryx_window_after": spoiled})
+    run.assert_failed(4, "archive_failed")
+    in_the_way.unlink()
+    process = lab.node.service().process_id
+    adopts = {**wanted, "alteryx_preflight_adopt_within": 3600}
+
+    rehearsed = run_playbook("full_backup.yml", "--check", extra_vars=adopts)
+    rehearsed.assert_ok()
+    assert f"would go on with the dump of the run {run.outcome['run_id']}" in rehearsed.text
+    assert "No service would be stopped" in rehearsed.text
+    assert staging_of(lab, run).exists()
+
+    following = run_playbook("full_backup.yml", extra_vars=adopts)
+    following.assert_ok()
+    assert following.outcome["downtime"]["total"] == 0
+    assert lab.node.service().process_id == process
+    assert f"the dump is that of the run {run.outcome['run_id']}: data as of " in following.text
+    (archive,) = in_the_way.glob("*.zip")
+    manifest = json.loads(archive.with_suffix(".manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["run_id"], manifest["status"]) == (following.outcome["run_id"], "complete")
+    assert manifest["database"]["dump_of_run"] == run.outcome["run_id"]
+    assert manifest["database"]["method"].endswith("service stopped")
+    assert manifest["secrets"]["included"]
+    (verdict,) = in_the_way.glob("*.verify_*.json")
+    assert json.loads(verdict.read_text(encoding="utf-8"))["verdict"] == "good"
+    assert not staging_of(lab, run).exists()
+    assert lab.leftovers() == []
+
+
+@pytest.mark.usefixtures("empty_archives")
+def test_a_kept_dump_that_is_too_old_is_archived_and_a_new_one_is_taken(
+    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+) -> None:
+    other_folder.mkdir()
+    in_the_way = other_folder / lab.node.name
+    wanted = {"alteryx_archive_directory": OTHER}
+    run = run_playbook(
+        "database_backup.yml", extra_vars={**wanted, "alteryx_window_after": put_in_the_way(in_the_way, tmp_path)}
+    )
+    run.assert_failed(4, "archive_failed")
+    in_the_way.unlink()
+    following = run_playbook("database_backup.yml", extra_vars={**wanted, "alteryx_preflight_adopt_within": 1})
+    following.assert_ok()
+    assert f"does not go on with the dump of the run {run.outcome['run_id']}: it ended " in following.text
+    assert following.outcome["downtime"]["total"] > 0
+    assert len(list(in_the_way.glob("*.zip"))) == 2
+    assert lab.leftovers() == []

@@ -70,6 +70,8 @@ def _database(
         "proof": window["proof"],
         "proof_text": window["proof_text"],
         "remarks": window["remarks"],
+        # Only of a dump that another run has made.
+        **{key: window[key] for key in ("dump_of_run", "data_as_of") if key in window},
         "databases": window["databases"],
         "documents": window["documents"],
         "collections": "@@collections@@",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import typing as t
 from dataclasses import dataclass
+from datetime import datetime
 
 from .._core import paths
 from .._core.reasons import REASONS, StepFailed
@@ -39,6 +40,35 @@ class DumpRecord:
     why: str
     mongodb: tuple[Mapping, ...]
     ended: str
+
+    def why_not_adopted(self, run: Mapping, node: Mapping, now: str, within: float) -> str:
+        """Why another run does not go on with this dump; "" when it does.
+
+        Args:
+            run: the plan of that run.
+            node: its part about the node.
+            now: UTC text of the clock of the node, like ended.
+            within: seconds since the end of the dump.
+        """
+        if self.window is None:
+            return self.why
+        mine, other = self._request(self.run, self.node), self._request(run, node)
+        if differs := [name for name in mine if mine[name] != other[name]]:
+            return f"the other run asks for another {' and '.join(differs)}"
+        try:
+            age = (datetime.fromisoformat(now) - datetime.fromisoformat(self.ended)).total_seconds()
+        except (TypeError, ValueError):
+            return "its record does not say when it ended"
+        if age < 0:
+            return "the clock of the node was set back after its end, so its age is not known"
+        return f"it ended {age:.0f} s ago, and adopt_within is {within:.0f} s" if age > within else ""
+
+    @staticmethod
+    def _request(run: Mapping, node: Mapping) -> Mapping:
+        """What two runs must ask for alike. What else is taken, each takes itself."""
+        return {
+            "mode": run["mode"], "fleet": run["fleet"], "service": node["service"]["name"], "database": node["dump"],
+        }  # fmt: skip
 
 
 def write_memo(plan: Mapping, mongodb: t.Sequence[Mapping], judging: Mapping) -> str:

@@ -27,10 +27,12 @@ _NAMED = 3
 
 def plan_of(results: Results) -> t.Mapping[str, t.Any] | None:
     """The plan of the run, None when it never came to one."""
+    # Who goes on with the dump of a dead run stops nothing, whatever was planned.
+    kept = any(steps.get("dump_recovery", {}).get("kept") for steps in results.values())
     for steps in results.values():
         plan = steps.get("plan", {}).get("plan")
         if plan:
-            return t.cast(t.Mapping[str, t.Any], plan)
+            return {**plan, "stops_services": False} if kept else t.cast(t.Mapping[str, t.Any], plan)
     return None
 
 
@@ -240,8 +242,9 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         or ("not seen" if _was_stopped(plan, steps) or "lease" in steps else "not touched"),
         "process_before": _process(facts.get("service", {})),
         "process_after": _process(after),
-        "downtime": seen.get("downtime") or _downtime(steps.get("stop", {}), restore),
+        "downtime": _downtime_of(seen, steps),
         "dump": _dump_state(steps),
+        **{key: seen.get(key, "") for key in ("dump_of_run", "data_as_of")},
         "staging": paths.Staging(plan["staging_directory"], plan["run_id"]).folder if plan else "",
         "dump_bytes": seen.get("dump_bytes", 0),
         "archive": archive.get("archive", "") if is_ok(archive) else "",
@@ -295,6 +298,12 @@ _DUMP_WORDS = {
         " When its job on the node has ended, recover.yml archives it if it is good"
     ),
 }
+
+
+def _downtime_of(window: StepResult, steps: t.Mapping[str, StepResult]) -> dict[str, float]:
+    """The downtime of a node. That of a dump that was adopted belongs to the run that has made it."""
+    own = None if window.get("dump_of_run") else window.get("downtime")
+    return own or _downtime(steps.get("stop", {}), steps.get("restore", {}))
 
 
 def _downtime(stop: StepResult, restore: StepResult) -> dict[str, float]:
@@ -447,6 +456,11 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
                 continue
             what += f"archive {size(node['archive_bytes'])}, {node['file_count']} files"
             lines.append(f"          {what}, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}")
+        if node["dump_of_run"]:
+            lines.append(
+                f"          the dump is that of the run {node['dump_of_run']}: data as of {node['data_as_of']}, "
+                "no service was stopped"
+            )
         if outcome["exit_code"] and node["dump"]:
             lines.append(f" dump     {host}: the dump is {_DUMP_WORDS[node['dump']].format(**node)}")
     lines += [f" would    {text}" for text in outcome["prediction"]]

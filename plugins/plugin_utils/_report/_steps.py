@@ -184,10 +184,12 @@ def _gate(result: StepResult) -> Words:
 def _window(result: StepResult) -> Words:
     for seen in result.get("states") or []:
         yield "DEBUG", f"the service was seen {seen['state']} at {seen['at']}"
+    if result.get("dump_of_run"):
+        yield "WARNING", f"the dump is that of the run {result['dump_of_run']}: data as of {result['data_as_of']}"
     if result.get("databases"):
         documents = f"{sum(result['documents'].values())} documents in {len(result['documents'])} collections"
         yield "SUCCESS", f"dumped {', '.join(result['databases'])}: {documents}, {size(result['dump_bytes'])}"
-    if result.get("downtime"):
+    if result.get("downtime") and not result.get("dump_of_run"):
         yield "INFO", describe_downtime(result["downtime"])
 
 

@@ -19,6 +19,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._databas
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
+ENDED = "2026-09-01T02:04:11.000Z"
+NOW = "2026-09-01T03:04:11.000Z"
 ARGUMENTS = {"runs": [samples.RUN_ID], "staging_directory": samples.STAGING}
 FILES = {
     "AlteryxGallery/users.bson": 100, "AlteryxGallery/users.metadata.json": 10, "AlteryxService/AS_Queue.bson": 50,
@@ -36,8 +38,7 @@ def record(reason: str = "", *, output: str = OUTPUT, mode: str = "full", **chan
         "files": [{"path": path, "bytes": size} for path, size in FILES.items()],
     }
     memo = _dump_record.write_memo(samples.plan(mode), [], {"required": {}})
-    ended = "2026-09-01T02:04:11.000Z"
-    return json.dumps({"schema": 1, "memo": memo, "reason": reason, "detail": detail, "ended": ended, **changes})
+    return json.dumps({"schema": 1, "memo": memo, "reason": reason, "detail": detail, "ended": ENDED, **changes})
 
 
 class Node:
@@ -47,11 +48,14 @@ class Node:
         self.text, self.verdicts, self.archive = text, list(verdicts), archive
         self.jobs: list[tuple[str, dict[str, t.Any]]] = []
         self.removed: list[str] = []
+        self.adopted: list[tuple[str, str]] = []
 
     def __call__(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         operation = arguments["_operation"]
         if operation == "read":
-            return {"record": self.text}
+            return {"record": self.text, "now": NOW}
+        if operation == "adopt":
+            self.adopted.append((arguments["_staging"], arguments["run_id"]))
         if operation == "remove":
             self.removed.append(arguments["_staging"])
             return {"changed": True}
@@ -81,7 +85,7 @@ def test_a_good_dump_is_archived_under_the_identity_of_its_run_and_named_what_is
     assert (archive["again"], archive["set_aside"], archive["only_dump"]) == (True, False, True)
     assert verify["staging"] == rf"{samples.STAGING}\{samples.RUN_ID}"
     archived = rf"{samples.ARCHIVES}\node1\ServerBackup_Full_{samples.STAMP}.zip"
-    as_of = "data as of 2026-09-01T02:04:11.000Z"
+    as_of = f"data as of {ENDED}"
     assert result["did"] == [f"archived the dump of the run {samples.RUN_ID} ({as_of}) in {archived}"]
     assert (result["changed"], result["left_behind"]) == (True, [])
 
@@ -153,6 +157,80 @@ def test_a_rehearsal_reads_and_predicts() -> None:
     result = harness.run(ActionModule, ARGUMENTS, node, check_mode=True)
     assert result["did"][0].startswith(f"would have archived the dump of the run {samples.RUN_ID}")
     assert node.jobs == []
+
+
+OTHER_RUN = "Full_20260901_030000_11aa"
+
+
+def ask_to_adopt(plan: dict[str, t.Any] | None = None, **changes: t.Any) -> dict[str, t.Any]:
+    """The arguments of a run that may go on with a dump that is an hour old."""
+    return {
+        **ARGUMENTS,
+        "run_id": OTHER_RUN,
+        "plan": {**(plan or samples.plan()), "run_id": OTHER_RUN},
+        "adopt_within": 3600,
+        **changes,
+    }
+
+
+def test_a_dump_that_is_young_enough_is_chosen_and_left_where_it_is() -> None:
+    node = Node(record())
+    result = harness.run(ActionModule, ask_to_adopt(), node)
+    assert (result["kept"], result["changed"], result["archives"]) == (samples.RUN_ID, False, [])
+    assert result["did"] == [f"goes on with the dump of the run {samples.RUN_ID} (data as of {ENDED})"]
+    assert (node.jobs, node.removed, node.adopted) == ([], [], [])
+
+
+def with_service(name: str) -> dict[str, t.Any]:
+    """The plan of a run for another service."""
+    plan = samples.plan()
+    node = plan["nodes"]["node1"]
+    return {**plan, "nodes": {"node1": {**node, "service": {**node["service"], "name": name}}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        pytest.param(record(), ask_to_adopt(adopt_within=3599), id="too old"),
+        pytest.param(record(), ask_to_adopt(adopt_within=0), id="not allowed"),
+        pytest.param(record(ended="2026-09-01T03:04:12.000Z"), ask_to_adopt(), id="of the future"),
+        pytest.param(record(ended="at night"), ask_to_adopt(), id="without a time"),
+        pytest.param(record(), ask_to_adopt(samples.plan("database")), id="of another mode"),
+        pytest.param(record(), ask_to_adopt(samples.plan("config")), id="for a run that dumps nothing"),
+        pytest.param(record(), ask_to_adopt(with_service("Other")), id="of another service"),
+        pytest.param(record(), {**ask_to_adopt(), "plan": {}}, id="without a plan"),
+    ],
+)
+def test_any_other_dump_is_archived_for_its_own_run(text: str, arguments: dict[str, t.Any]) -> None:
+    node = Node(text)
+    result = harness.run(ActionModule, arguments, node)
+    assert (result["kept"], len(result["archives"])) == ("", 1)
+
+
+def test_a_dump_that_cannot_be_used_is_not_chosen() -> None:
+    node = Node(record("dump_timeout"))
+    assert harness.run(ActionModule, ask_to_adopt(), node)["kept"] == ""
+    assert node.removed == [rf"{samples.STAGING}\{samples.RUN_ID}"]
+
+
+def test_of_two_dumps_the_newer_is_chosen_and_the_other_archived() -> None:
+    newer = "Full_20260901_021000_0001"
+    result = harness.run(ActionModule, ask_to_adopt(runs=[samples.RUN_ID, newer]), Node(record()))
+    assert (result["kept"], len(result["archives"])) == (newer, 1)
+
+
+def test_an_adopted_dump_is_judged_and_says_whose_it_is() -> None:
+    node = Node(record())
+    result = harness.run(ActionModule, {**ask_to_adopt(), "state": "adopted"}, node)
+    assert node.adopted == [(rf"{samples.STAGING}\{samples.RUN_ID}", OTHER_RUN)]
+    assert (result["dump_of_run"], result["data_as_of"]) == (samples.RUN_ID, ENDED)
+    assert (result["is_usable"], result["dump_bytes"]) == (True, sum(FILES.values()))
+
+
+def test_a_dump_that_has_become_unusable_is_not_adopted() -> None:
+    node = Node(record("dump_timeout"))
+    result = harness.run(ActionModule, {**ask_to_adopt(), "state": "adopted"}, node)
+    assert (result["reason"], node.adopted) == ("dump_record_unusable", [])
 
 
 @pytest.mark.reaches("dump_record_unusable")

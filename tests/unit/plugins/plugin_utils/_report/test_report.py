@@ -57,6 +57,20 @@ def test_a_run_with_all_its_evidence_is_ok(mode: str) -> None:
     assert composed["downtime"] == (samples.DOWNTIME if mode != "config" else dict.fromkeys(samples.DOWNTIME, 0.0))
 
 
+def test_a_run_that_goes_on_with_the_dump_of_another_has_stopped_nothing_and_says_so() -> None:
+    steps = samples.steps()
+    for step in ("drain", "lease", "gate", "restore", "release"):
+        del steps[step]
+    steps["dump_recovery"] = {"changed": False, "did": [], "left_behind": [], "kept": samples.RUN_ID, "archives": []}
+    steps["window"] |= {"dump_of_run": "Full_20260901_010000_0001", "data_as_of": "2026-09-01T01:04:11.000Z"}
+    composed = outcome(steps)
+    assert (composed["verdict"], composed["downtime"]["total"]) == ("OK", 0)
+    assert composed["nodes"]["node1"]["service_after"] == "not touched"
+    summary = _report.summary(composed, "runs/x")
+    assert "that of the run Full_20260901_010000_0001: data as of 2026-09-01T01:04:11.000Z" in summary
+    assert "downtime" not in summary
+
+
 def test_skipped_secrets_are_good_but_said() -> None:
     composed = outcome(samples.steps(secrets="skip", recipients=[]))
     assert composed["verdict"] == "OK"
