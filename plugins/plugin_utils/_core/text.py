@@ -19,6 +19,11 @@ def one_line(words: t.Any) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun: 1 file, 38 files."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def size(count: float) -> str:
     """Bytes for people: 12.3 MB (powers of ten)."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._core.text import one_line, size
+from .._core.text import counted, one_line, size
 from ._steps import STEPS, Results, StepResult, describe_downtime
 
 RUN = "-"
@@ -114,7 +114,7 @@ def _closing(outcome: t.Mapping[str, t.Any], told: t.Collection[tuple[str, str]]
         words = f"service {node['service_before']} -> {node['service_after']}"
         if node["archive"]:
             words += (
-                f"; {node['archive']}, {size(node['archive_bytes'])}, {node['file_count']} files, "
+                f"; {node['archive']}, {size(node['archive_bytes'])}, {counted(node['file_count'], 'file')}, "
                 f"sha256 {node['archive_sha256']}, {node['verdict']}"
             )
         lines.append(Line(now, "INFO", host, "report", words))

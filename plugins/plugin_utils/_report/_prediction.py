@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._core.text import size
+from .._core.text import counted, size
 from ._steps import Plan, Results
 
 Outcome = t.Mapping[str, t.Any]
@@ -52,26 +52,30 @@ def _describe_node(
 ) -> t.Iterator[str]:
     steps = results.get(host, {})
     free = {folder["path"]: folder["free_bytes"] for folder in steps.get("facts", {}).get("folders") or []}
+    last: t.Mapping[str, t.Any] = next((outcome["nodes"][host] for outcome in earlier if host in outcome["nodes"]), {})
     amounts = []
-    if node["dumps"] and node["expected_bytes"]:
-        room = free.get(plan["staging_directory"], -1)
-        known = f" ({size(room)} are free for the dump)" if room >= 0 else ""
-        amounts.append(f"a dump of data files of {size(node['expected_bytes'])}{known}")
-    elif node["dumps"]:
-        amounts.append("a dump of unknown size")
+    if node["dumps"]:
+        known = [f"the data files have {size(node['expected_bytes'])}"] if node["expected_bytes"] else []
+        amounts.append(_describe_amount("a dump", last.get("dump_bytes", 0), known, free, plan["staging_directory"]))
     files = [entry for entry in steps.get("configuration", {}).get("files") or [] if entry["present"]]
     if files:
         count, total = (sum(entry[key] for entry in files) for key in ("files", "bytes"))
-        amounts.append(f"{count} critical files of {size(total)}")
+        amounts.append(f"{counted(count, 'critical file')} of {size(total)}")
     if node["secrets"]:
         amounts.append(f"{len(node['secrets'])} secrets, which could be read just now")
-    last: t.Mapping[str, t.Any] = next((outcome["nodes"][host] for outcome in earlier if host in outcome["nodes"]), {})
-    if amounts and last.get("archive_bytes"):
-        room = free.get(plan["archive_directory"], -1)
-        known = f", and {size(room)} are free for the next" if room >= 0 else ""
-        amounts.append(f"an archive (the last one has {size(last['archive_bytes'])}{known})")
+    if amounts:
+        amounts.append(
+            _describe_amount("an archive", last.get("archive_bytes", 0), [], free, plan["archive_directory"])
+        )
     if amounts:
         yield f"{host} would give {', '.join(amounts)}."
+
+
+def _describe_amount(what: str, last: int, known: list[str], free: t.Mapping[str, int], folder: str) -> str:
+    """How large something will be, as far as that is known, and how much room there is for it."""
+    said = [f"the last one had {size(last)}" if last else "its size is not known", *known]
+    said += [f"{size(free[folder])} are free for it"] if free.get(folder, -1) >= 0 else []
+    return f"{what} ({', '.join(said)})"
 
 
 def _describe_downtime(earlier: t.Sequence[Outcome]) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 from .._archive import _manifest
 from .._core import _names, paths
 from .._core.reasons import EXIT_CODES, REASONS, StepFailed, overall_exit_code
-from .._core.text import one_line, size
+from .._core.text import counted, one_line, size
 from .._server_api._schedules import read_record as _schedule_record
 from . import _log
 from ._prediction import describe_run
@@ -454,7 +454,7 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
             lines.append(f"          {node['archive']}")
             if outcome["verdict"] == "PREDICTED":
                 continue
-            what += f"archive {size(node['archive_bytes'])}, {node['file_count']} files"
+            what += f"archive {size(node['archive_bytes'])}, {counted(node['file_count'], 'file')}"
             lines.append(f"          {what}, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}")
         if node["dump_of_run"]:
             lines.append(

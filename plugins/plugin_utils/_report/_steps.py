@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core import paths
-from .._core.text import one_line, size
+from .._core.text import counted, one_line, size
 
 StepResult = t.Mapping[str, t.Any]
 HostResults = t.Mapping[str, StepResult]
@@ -211,7 +211,7 @@ def _configuration(result: StepResult) -> Words:
             )
             yield (
                 "INFO",
-                f"{entry['id']}: {entry['files']} files, {size(entry['bytes'])}, from {entry['source']}{permissions}",
+                f"{entry['id']}: {counted(entry['files'], 'file')}, {size(entry['bytes'])}, from {entry['source']}{permissions}",
             )
         else:
             yield "INFO", f"{entry['id']}: {entry['source']} is not on this node"
@@ -234,7 +234,7 @@ def _configuration(result: StepResult) -> Words:
 def _archive(result: StepResult) -> Words:
     if result.get("archive_sha256"):
         what = (
-            f"{result['archive']}: {result['file_count']} files, "
+            f"{result['archive']}: {counted(result['file_count'], 'file')}, "
             f"{size(result['file_bytes'])} in {size(result['archive_bytes'])}"
         )
         yield "INFO", f"{what}, sha256 {result['archive_sha256']}"

@@ -17,7 +17,11 @@ from tests.unit.plugins import samples
 
 def outcome(seconds: float, **changes: t.Any) -> dict[str, t.Any]:
     """Of an earlier run."""
-    return {"downtime": {"total": seconds}, "nodes": {"node1": {"archive_bytes": 5_100_000}}, **changes}
+    return {
+        "downtime": {"total": seconds},
+        "nodes": {"node1": {"archive_bytes": 5_100_000, "dump_bytes": 12_800_000}},
+        **changes,
+    }
 
 
 def described(mode: str = "full", earlier: t.Sequence[t.Mapping[str, t.Any]] = ()) -> str:
@@ -28,10 +32,14 @@ def described(mode: str = "full", earlier: t.Sequence[t.Mapping[str, t.Any]] = (
 def test_amounts_and_space_of_a_node_are_told() -> None:
     text = described(earlier=[outcome(8.2)])
     assert "The service of node1 would be stopped, and started again after the dump." in text
-    assert "node1 would give a dump of data files of" in text
+    assert "node1 would give a dump (the last one had 12.8 MB, the data files have " in text
     assert "2 critical files of 300 B" in text
     assert "2 secrets, which could be read just now" in text
-    assert "the last one has 5.1 MB" in text
+    assert "an archive (the last one had 5.1 MB" in text
+
+
+def test_without_an_earlier_run_no_size_is_invented() -> None:
+    assert "a dump (its size is not known, the data files have " in described()
 
 
 @pytest.mark.parametrize(
