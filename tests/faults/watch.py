@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 from tests.integration.lab_of_tests import STATE_FOLDER, Lab
 from tests.lab import layout
 from tests.lab.node import Node
+from tests.lab.service_states import ServiceStates
 
 DUMP = "emongodump="
 WINDOW_JOB = "window_job"
@@ -167,9 +168,10 @@ class Watch:
             self._end.wait(0.1)
 
     def _watch_service(self) -> None:
+        states = ServiceStates(self._lab.node)
         while not self._end.is_set():
             with contextlib.suppress(RuntimeError, OSError, TimeoutError):  # a node that is off says nothing
-                state = self._lab.node.service().state
-                if state != self.state:
-                    self.states.append((time.monotonic(), state))
-            self._end.wait(0.3)
+                for state in states.read():
+                    if state != self.state:
+                        self.states.append((time.monotonic(), state))
+            self._end.wait(0.05)

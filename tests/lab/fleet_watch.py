@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from .node import Node
+from .service_states import ServiceStates
 
 _SECONDS = 0.02
 
@@ -28,7 +29,7 @@ class Change:
 
 
 class FleetWatch:
-    """Samples every node while it is entered; a thread for each, as asking a Wine node takes its time."""
+    """Samples every node while it is entered; a thread for each, as asking a node may take its time."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._ending = threading.Event()
@@ -79,15 +80,14 @@ class FleetWatch:
         return moves
 
     def _run(self, node: Node) -> None:
-        state = ""
+        states, last = ServiceStates(node), ""
         while not self._ending.is_set():
-            # The moment before the answer: what it says was true then or later, so no state is seen too early.
             with contextlib.suppress(
                 RuntimeError, OSError, TimeoutError, ValueError
             ):  # a node that is off says nothing
-                now = node.service().state
-                if now != state:
-                    state = now
-                    with self._lock:
-                        self.changes.append(Change(time.monotonic(), node.name, now))
+                for state in states.read():
+                    if state != last:
+                        last = state
+                        with self._lock:
+                            self.changes.append(Change(time.monotonic(), node.name, state))
             self._ending.wait(_SECONDS)

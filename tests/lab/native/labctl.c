@@ -11,7 +11,8 @@
  *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then lives
  *                         for ever, because a wineserver ends with its last process and every start of a new one costs
  *                         seconds. Meanwhile it does what Wine's service manager leaves out: a service whose process
- *                         has died is set to Stopped. */
+ *                         has died is set to Stopped. And it notes every change of the service's state in STATES, for
+ *                         observers: to start a process for every look would load the machine that is observed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@
 #include <winternl.h>
 
 #include "text.h"
+
+static const wchar_t STATES[] = L"C:\\AlteryxLab\\service-states.txt"; /* a line for each state it was seen in */
 
 static double unix_time(const FILETIME *time)
 {
@@ -130,6 +133,35 @@ static void watch_for_death(const wchar_t *name)
         }
 }
 
+static void note_state(DWORD state)
+{
+    FILE *file = _wfopen(STATES, L"ab");
+    if (!file)
+        return;
+    fprintf(file, "%s\n", state_name(state));
+    fclose(file);
+}
+
+static DWORD WINAPI note_states(void *name)
+{
+    SERVICE_STATUS_PROCESS status;
+    DWORD size, last = 0;
+    SC_HANDLE manager, service = NULL;
+    /* A node that is just starting has no service manager yet, and a new one no service. */
+    for (; !service; Sleep(50)) {
+        manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
+        if (manager) {
+            service = OpenServiceW(manager, name, SERVICE_QUERY_STATUS);
+            CloseServiceHandle(manager);
+        }
+    }
+    for (;; Sleep(20))
+        if (QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size) &&
+            status.dwCurrentState != last)
+            note_state(last = status.dwCurrentState);
+    return 0; /* never; a thread has a result */
+}
+
 static char *command_line(DWORD pid)
 {
     HANDLE process = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, FALSE, pid);
@@ -205,6 +237,7 @@ int wmain(int argc, wchar_t **argv)
     if (!wcscmp(verb, L"hold"))
         return hold(name, seconds);
     if (!wcscmp(verb, L"keepalive")) {
+        CreateThread(NULL, 0, note_states, (void *)name, 0, NULL);
         wait_for(name, SERVICE_RUNNING, seconds);
         print_service(name);
         fclose(stdout); /* whoever waits for the line must not wait for us */
