@@ -21,7 +21,8 @@ from .kinds import wine_only
 from .lab_of_tests import ARCHIVES, SETTINGS, STAGING, Lab
 from .playbook_run import PlaybookRunner, Run
 
-pytestmark = [wine_only, pytest.mark.usefixtures("recovered")]
+# Up to four runs a test.
+pytestmark = [wine_only, pytest.mark.usefixtures("recovered"), pytest.mark.timeout(1200)]
 
 OTHER = r"D:\OtherBackups"
 
@@ -138,6 +139,7 @@ def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the
     assert "nothing to recover" in run_playbook("recover.yml").text
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("empty_archives")
 def test_the_next_run_archives_a_kept_dump_and_takes_a_window_of_its_own(
     lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
@@ -203,6 +205,7 @@ def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
     assert lab.leftovers() == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("empty_archives")
 def test_a_kept_dump_that_is_too_old_is_archived_and_a_new_one_is_taken(
     lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
