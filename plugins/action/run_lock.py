@@ -40,23 +40,23 @@ class ActionModule(NodeAction):
         deadline = time.monotonic() + arguments["wait_timeout"]
         nothing: Result = {"did": [], "left_behind": [], "logs": [], "unarchived": []}
         result: Result = {"changed": False, "adopted": "", "inherited": "", **nothing}
+        refused = ""
         _say_untried(host, arguments["try_folders"] if self.check_mode else [])
         while True:
             answer = self.call_node({**asked, "_wait_seconds": _WAIT_SECONDS}, variables)
             result["changed"] = result["changed"] or answer["changed"]
             for key in ("adopted", "inherited", "unarchived"):
                 result[key] = answer[key] or result[key]
-            for line in answer["did"]:
-                if line not in result["did"]:
-                    result["did"].append(line)
-                    if not inspects:
-                        show_progress(host, line)
-            for line in answer["left_behind"]:
-                if line not in result["left_behind"]:
-                    result["left_behind"].append(line)
-                    warn(f"{host}: {line}")
+            for line in _add_new(answer["did"], result["did"]):
+                if not inspects:
+                    show_progress(host, line)
+            for line in _add_new(answer["left_behind"], result["left_behind"]):
+                warn(f"{host}: {line}")
             result["logs"] += [_fetch(log, arguments["log_directory"], host) for log in answer["logs"]]
+            refused = answer.get("problem") or refused
             if not answer["pending"] or self.check_mode or inspects:
+                if refused:
+                    self.note_warning(host, f"a start request was refused: {refused}")
                 return {**result, "pending": answer["pending"]}
             pending = "; ".join(answer["pending"])
             if answer.get("logon_failed") or answer.get("gave_up"):
@@ -67,6 +67,13 @@ class ActionModule(NodeAction):
                 )
             show_progress(host, f"waiting for {pending}")
             time.sleep(1)
+
+
+def _add_new(lines: list[str], known: list[str]) -> list[str]:
+    """Adds the lines to those that are known, and returns those that were not."""
+    new = [line for line in lines if line not in known]
+    known += new
+    return new
 
 
 def _say_untried(host: str, folders: list[str]) -> None:
