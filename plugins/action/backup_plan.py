@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
+from pathlib import Path
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
@@ -15,6 +16,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.te
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _dump, _persistence
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _node_facts
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
 
 # What grows with the fleet.
 _OF_ALL_NODES = ("nodes", "members", "hosts", "warnings", "stop_tiers", "start_tiers")
@@ -88,6 +90,9 @@ class ActionModule(NodeAction):
             "changed": False,
             "plan": plan,
             "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES},
+            "last_run": _files.read_last_run(Path(arguments["report_directory"]), request.fleet, request.mode)
+            if arguments["report_directory"]
+            else {},
         }
 
 

@@ -33,7 +33,9 @@ class ActionModule(NodeAction):
             utc_text(),
             time.monotonic(),
             f"{COLLECTION} {version()}",
-            earlier=_files.read_outcomes(reports, plan["fleet"], plan["mode"]) if plan and self.check_mode else (),
+            earlier=list(_files.read_outcomes(reports, plan["fleet"], plan["mode"]))
+            if plan and self.check_mode
+            else (),
         )
         result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "publish": {}}
         if arguments["state"] == "composed":

@@ -10,6 +10,7 @@ import json
 import typing as t
 from pathlib import Path
 
+from .._core import _names
 from .._core.reasons import StepFailed
 from ._report import json_text
 
@@ -42,16 +43,32 @@ def write_report(folder: Path, outcome: dict[str, t.Any], log: str) -> Path:
     return folder
 
 
-def read_outcomes(directory: Path, fleet: str, mode: str) -> list[dict[str, t.Any]]:
-    """Outcomes of runs of a fleet in a mode that ended well, the newest first.
+def read_outcomes(directory: Path, fleet: str, mode: str) -> t.Iterator[dict[str, t.Any]]:
+    """Outcomes of runs of a fleet in a mode that ended well, the newest first. Each is read when it is asked for.
 
     Args:
         directory: of the reports of all runs. What cannot be read there is left out.
     """
-    found = []
-    for file in directory.glob("*/outcome.json"):
+    # Folders are named after mode and start of their run.
+    for file in sorted(directory.glob(f"{_names.MODES[mode]}_*/outcome.json"), reverse=True):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             outcome = json.loads(file.read_text(encoding="utf-8"))
             if (outcome["verdict"], outcome["fleet"], outcome["mode"]) == ("OK", fleet, mode):
-                found.append((str(outcome["started"]), outcome))
-    return [outcome for _started, outcome in sorted(found, key=lambda pair: pair[0], reverse=True)]
+                yield outcome
+
+
+def read_last_run(directory: Path, fleet: str, mode: str) -> dict[str, dict[str, t.Any]]:
+    """What the dumps of the last good run needed: host -> seconds (of the phases stop, dump, start) and bytes."""
+    outcome = next(read_outcomes(directory, fleet, mode), None)
+    if outcome is None:
+        return {}
+    found = {}
+    for host, node in outcome["nodes"].items():
+        with contextlib.suppress(KeyError, TypeError):
+            down, window = node["downtime"], node["steps"].get("window", {})
+            seconds = {phase: down[phase] for phase in ("stop", "dump", "start")}
+            # Without a stop the whole step is the dump.
+            seconds["dump"] = seconds["dump"] or window.get("seconds", 0.0)
+            if node["dump_bytes"]:
+                found[host] = {"seconds": seconds, "bytes": node["dump_bytes"]}
+    return found
