@@ -10,8 +10,8 @@ import re
 import socket
 import time
 import typing as t
-from pathlib import Path
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _reports
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
     direct_child_groups,
@@ -91,7 +91,7 @@ def _fetch(log: Result, directory: str, host: str) -> Result:
     # What a node says is no path yet.
     run = log["run_id"] if re.fullmatch(_names.RUN_ID, log["run_id"]) else "unknown_run"
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}_{log['id']}.log")
-    file = Path(directory).expanduser() / run / name
+    file = _reports.resolve_directory(directory) / run / name
     try:
         _files.write_private_text(file, log["text"])
     except OSError as error:

@@ -197,7 +197,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def _write(request: t.Mapping[str, t.Any], outcome: dict[str, t.Any], results: _steps.Results) -> str:
         if not request.get("report_directory"):
             return "not written: no folder for reports is known"
-        folder = Path(request["report_directory"]).expanduser() / outcome["name"]
+        folder = Path(request["report_directory"]) / outcome["name"]
         try:
             return str(_files.write_report(folder, outcome, _log.text(outcome, results)))
         except StepFailed as failure:

@@ -15,17 +15,34 @@ from .._core.reasons import StepFailed
 from ._report import json_text
 
 
+def make_private_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are absent, for this user only. One that exists stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for part in (*reversed(folder.parents), folder):
+        # Not mkdir(parents=True), which makes those above for everybody.
+        if not part.exists():
+            part.mkdir(mode=0o700, exist_ok=True)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder")
+
+
 def write_private_text(file: Path, text: str) -> None:
-    """Writes a file at once and whole. It contains host names, paths and accounts, which other users must not read.
+    """Writes a file at once and whole, into a folder that is for this user only.
+
+    It contains host names, paths and accounts, which other users must not read.
 
     Raises:
         OSError: it cannot be written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.parent.chmod(0o750)
+    make_private_folder(file.parent)
+    file.parent.chmod(0o700)
     temporary = file.with_name(f".{file.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600, exist_ok=False)
     temporary.write_text(text, encoding="utf-8")
-    temporary.chmod(0o640)
     temporary.replace(file)
 
 
