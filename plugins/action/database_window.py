@@ -13,6 +13,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node im
 
 # Arguments that the module itself reads. The job gets the others, because a number of bytes can exceed an int.
 _OF_THE_MODULE = ("state", "run_id", "attach", "executable", "staging_directory")
+_OUTPUT_CHARACTERS = 2000
 
 
 class ActionModule(NodeAction):
@@ -60,6 +61,9 @@ class ActionModule(NodeAction):
             # The full lists were needed for that.
             failure.detail.pop("files", None)
             failure.detail.pop("last", None)
+            # Ansible prints the result of a task that failed.
+            if "output" in failure.detail:
+                failure.detail["output"] = failure.detail["output"][-_OUTPUT_CHARACTERS:]
             raise
         if attach:
             self.call_node({**of_module, "_operation": "adopt"}, variables)

@@ -58,7 +58,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                     [variables], variables.get("alteryx_preflight_other_variables") or ()
                 ):
                     warn(words)
-            result.update(self.perform(self._arguments(secrets), variables))
+            result.update(self.perform(self._arguments(secrets, variables), variables))
         except Exception as error:
             failure = error if isinstance(error, StepFailed) else self.connection_failure(error)
             if failure is None:
@@ -115,13 +115,15 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         """Predict only?"""
         return bool(self._task.check_mode)
 
-    def _arguments(self, secrets: set[str]) -> Result:
+    def _arguments(self, secrets: set[str], variables: dict[str, t.Any]) -> Result:
         # A copy: the validator writes the defaults of suboptions into the default of their option.
         spec = copy.deepcopy(_collection.argument_spec(self.module_name))
         validation = ArgumentSpecValidator(spec).validate(dict(self._task.args))
         secrets.update(validation._no_log_values)
         if validation.error_messages:
-            raise StepFailed("invalid_variable", f"{self.module_name}: {'; '.join(validation.error_messages)}")
+            # In our roles, each option comes from a variable, and that is what the operator knows.
+            _values.refuse_invalid_values(variables, {variables.get("inventory_hostname", ""): {}}, self._loader)
+            raise StepFailed("invalid_variable", f"module {self.module_name}: {'; '.join(validation.error_messages)}")
         return t.cast(Result, validation.validated_parameters)
 
     def call_node(self, arguments: Result, variables: dict[str, t.Any], patience: float = 0.0) -> Result:

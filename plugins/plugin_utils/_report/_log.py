@@ -67,7 +67,7 @@ def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> st
 
 def _opening(outcome: t.Mapping[str, t.Any]) -> list[Line]:
     head = (
-        f"{outcome['tool'] or 'backup'}: run {outcome['run_id'] or '(none)'}, mode {outcome['mode']}, "
+        f"{outcome['tool'] or 'backup'}: run {outcome['run_id'] or outcome['name']}, mode {outcome['mode']}, "
         f"fleet {outcome['fleet'] or '(none)'}"
     )
     return [Line(outcome["started"], "INFO", RUN, "run", f"{head}, nodes {', '.join(outcome['nodes']) or '(none)'}")]

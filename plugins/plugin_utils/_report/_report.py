@@ -397,7 +397,7 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     """The last lines of a run on the operator's screen."""
     head = (
         f"BACKUP {outcome['verdict']}  {outcome['fleet'] or '(no fleet)'}  mode={outcome['mode']}  "
-        f"id={outcome['run_id'] or '(none)'}"
+        f"id={outcome['run_id'] or outcome['name']}"
     )
     lines = []
     if outcome["exit_code"]:
