@@ -117,3 +117,27 @@ def test_further_names_of_the_controller_are_given_by_the_operator() -> None:
 
     assert any("nothing says that this is the controller controller1" in text for text in warnings())
     assert warnings(controller_names=["ayx-ctl.example.test"]) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "hooks", "used"),
+    [
+        ({}, {}, set()),
+        ({}, {"before": "hooks/before.yml", "after": ""}, {"before"}),
+        # The task sees what is given for its own host only.
+        ({"alteryx_window_after": "after.yml"}, {}, {"after"}),
+        ({"alteryx_window_schedules": "{{ pauses }}"}, {}, {"schedules", "resume"}),
+        ({"alteryx_window_schedules": False}, {}, set()),
+    ],
+)
+def test_what_is_given_for_any_host_is_used_by_the_run(
+    variables: dict[str, t.Any], hooks: dict[str, str], used: set[str]
+) -> None:
+    hostvars = {"controller1": {"facts": samples.facts("b")}, "worker1": {"facts": samples.facts("c"), **variables}}
+    arguments = {
+        "request": samples.request_fields(hosts=list(hostvars), members=list(hostvars)),
+        "facts": "facts", "hooks": hooks, "controller_names": ["ayx-ctl.example.test"],
+    }  # fmt: skip
+    result = harness.run(ActionModule, arguments, variables={"hostvars": harness.HostVariables(hostvars)})
+    optional = {"schedules", "resume", "before", "after"}
+    assert optional - set(result["leaves_out"]) == used

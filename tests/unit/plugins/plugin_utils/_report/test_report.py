@@ -440,6 +440,14 @@ def test_warnings_of_certificates_and_nodes_reach_the_operator() -> None:
     assert "WARNING - report: it expires soon" in _log.text(composed, {"node1": steps})
 
 
+def test_a_run_that_was_refused_before_it_had_an_id_is_named_by_the_folder_of_its_report() -> None:
+    steps = {"request": samples.failed("no_recipient", 3)}
+    composed = outcome(steps)
+    assert composed["run_id"] == ""
+    assert f"id={composed['name']}  exit code 3" in _report.summary(composed, "x")
+    assert f"run {composed['name']}, mode full" in _log.text(composed, {"node1": steps})
+
+
 def with_events(*texts: str, **places: t.Any) -> dict[str, t.Any]:
     """A list of events of a node, as results have it."""
     events = [{"at": NOW, "level": "WARNING", "text": text} for text in texts]
