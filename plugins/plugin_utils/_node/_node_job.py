@@ -19,7 +19,7 @@ POLL_SECONDS = 12.0
 _FIRST_POLL_SECONDS = 2.0
 """So that the operator soon sees what has begun. Each later poll waits twice as long."""
 
-_SHORTEST_HEARTBEAT = 10.0
+_SHORTEST_HEARTBEAT = 5.0
 
 START_SECONDS = 150.0
 """How long a start whose answer was lost may still bring its job to life: 60 s for the first status of each of two
