@@ -312,7 +312,9 @@ finally {
             $startError = $start.error
             $startProblem = $start.problem
             if ($start.problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $($start.problem)" }
-            if ($restored) { Write-JobLog -Text "$($Spec.service_name) is Running" -At $start.states[-1].at }
+            $runsSince = Get-UtcText
+            foreach ($seen in $start.states) { $runsSince = $seen.at }
+            if ($restored) { Write-JobLog -Text "$($Spec.service_name) is Running" -At $runsSince }
         }
         catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
     }
