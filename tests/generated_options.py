@@ -65,7 +65,7 @@ def _with_defaults(script: str) -> str:
     lines = [f"{_MARK}database_window.yml."]
     for name, option in _argument_spec("database_window").items():
         # The job hears of these in another form, or not at all.
-        if "default" in option and name not in ("dump", "mongodb_connections", "plan", "mongodb"):
+        if "default" in option and name not in ("dump", "mongodb_connections", "plan", "mongodb", "last_run"):
             lines.append(f"{name} = {powershell(option['default'])}")
     return _replaced(script, lines)
 

@@ -28,6 +28,7 @@ class ActionModule(NodeAction):
             return {"changed": False} if self.check_mode else self._wait_for_answer(arguments, variables)
         deadline = time.monotonic() + arguments["timeout"]
         first: Result = {}
+        refused = ""
         states: list[dict[str, t.Any]] = []
         while True:
             wait = min(_WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
@@ -46,7 +47,10 @@ class ActionModule(NodeAction):
                     f"{arguments['service_name']} is Stopped but these workflows still run: {names}",
                     result,
                 )
+            refused = answer.get("problem") or refused
             if answer["reached"] or self.check_mode:
+                if refused:
+                    self.note_warning(variables["inventory_hostname"], f"a start request was refused: {refused}")
                 return result
             state = answer["service"]["state"]
             problem = f" ({answer['problem']})" if answer.get("problem") else ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
+from pathlib import Path
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
@@ -15,6 +16,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.te
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _dump, _persistence
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _node_facts
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
 
 # What grows with the fleet.
 _OF_ALL_NODES = ("nodes", "members", "hosts", "warnings", "stop_tiers", "start_tiers")
@@ -85,7 +87,25 @@ class ActionModule(NodeAction):
             "changed": False,
             "plan": plan,
             "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES},
+            "leaves_out": self._list_unused(planned, arguments, asked["hosts"], variables),
+            "last_run": _files.read_last_run(Path(arguments["report_directory"]), request.fleet, request.mode)
+            if arguments["report_directory"]
+            else {},
         }
+
+    @staticmethod
+    def _list_unused(
+        planned: _plan.FleetPlan, arguments: Result, hosts: list[str], variables: dict[str, t.Any]
+    ) -> list[str]:
+        """What is given for one host only is used, too."""
+        of_hosts = [raw_variables(variables, host) for host in hosts]
+        hooks = [
+            name
+            for name in _plan.HOOKS
+            if (arguments["hooks"] or {}).get(name) or any(own.get(f"alteryx_window_{name}") for own in of_hosts)
+        ]
+        pauses = arguments["schedules"] or any(own.get("alteryx_window_schedules") for own in of_hosts)
+        return _plan.list_unused(planned, hooks, bool(pauses), arguments["adopt_within"] > 0)
 
 
 def _describe_data(node: _plan.NodePlan) -> str:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import time
 import typing as t
-from pathlib import Path
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _reports
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import NAME as COLLECTION
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import version
@@ -24,7 +24,7 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_report.yml."""
         hosts = list(variables["ansible_play_hosts_all"])
         results = {host: _steps.read_results(raw_variables(variables, host)) for host in hosts}
-        reports = Path(arguments["directory"]).expanduser()
+        reports = _reports.resolve_directory(arguments["directory"])
         plan = _report.plan_of(results)
         outcome = _report.compose(
             arguments["mode"],
@@ -33,7 +33,9 @@ class ActionModule(NodeAction):
             utc_text(),
             time.monotonic(),
             f"{COLLECTION} {version()}",
-            earlier=_files.read_outcomes(reports, plan["fleet"], plan["mode"]) if plan and self.check_mode else (),
+            earlier=list(_files.read_outcomes(reports, plan["fleet"], plan["mode"]))
+            if plan and self.check_mode
+            else (),
         )
         result: Result = {"changed": False, "outcome": outcome, "exit_code": outcome["exit_code"], "publish": {}}
         if arguments["state"] == "composed":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _reports
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
     direct_child_groups,
@@ -30,6 +31,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _recipients
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
 
 # Options that belong to roles which need not be in the play of the preflight.
 _VARIABLES = {
@@ -82,8 +84,9 @@ class ActionModule(NodeAction):
                     "invalid_variable",
                     f"there is no file {file} on the control node, which is to be included around the window",
                 )
-        if arguments["report_directory"]:
-            self._try_report_directory(Path(arguments["report_directory"]).expanduser())
+        reports = _reports.resolve_directory(arguments["report_directory"]) if arguments["report_directory"] else None
+        if reports:
+            self._try_report_directory(reports)
         now = datetime.now(UTC)
         fleet, members = self._fleet(hosts, variables)
         recipients = self._recipients(arguments, mode, now)
@@ -110,7 +113,7 @@ class ActionModule(NodeAction):
                 )
             },
         }
-        return {"changed": False, "request": request, "report_directory": arguments["report_directory"]}
+        return {"changed": False, "request": request, "report_directory": str(reports or "")}
 
     def _try_report_directory(self, folder: Path) -> None:
         """Raises StepFailed unless reports can be written: after the window it would be too late to say so."""
@@ -120,7 +123,7 @@ class ActionModule(NodeAction):
                 if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
                     raise PermissionError(f"{there} is no folder that can be written to")
             else:
-                folder.mkdir(parents=True, exist_ok=True)
+                _files.make_private_folder(folder)
                 with tempfile.TemporaryFile(dir=folder) as probe:
                     probe.write(b"1")
         except OSError as error:

@@ -8,6 +8,7 @@ import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _dump, _dump_record
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node import _node_job
 
 
 class ActionModule(NodeAction):
@@ -28,6 +29,7 @@ class ActionModule(NodeAction):
             # The module needs nothing else; a number of bytes may be too large for its int.
             {**{key: arguments[key] for key in ("run_id", "staging_directory")}, "dump": {}},
             variables,
+            last=_node_job.LastRun(**arguments["last_run"]),
         )
         return {
             "changed": True,

@@ -9,9 +9,11 @@ import typing as t
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._database import _dump, _dump_record
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node import _node_job
 
 # Arguments that the module itself reads. The job gets the others, because a number of bytes can exceed an int.
 _OF_THE_MODULE = ("state", "run_id", "attach", "executable", "staging_directory")
+_OUTPUT_CHARACTERS = 2000
 
 
 class ActionModule(NodeAction):
@@ -39,7 +41,15 @@ class ActionModule(NodeAction):
         limits = ("stop_timeout", "dump_timeout", "start_timeout", "leftover_timeout", "leftover_timeout")
         total = sum(arguments[name] for name in limits) + 300
         try:
-            report = self.run_job(job_id, spec, total, of_module, variables, attach=bool(attach))
+            report = self.run_job(
+                job_id,
+                spec,
+                total,
+                of_module,
+                variables,
+                attach=bool(attach),
+                last=_node_job.LastRun(**arguments["last_run"]),
+            )
         except StepFailed as failure:
             failure.detail["downtime"] = _dump.measure_downtime(failure.detail.get("marks", {}))
             # A dump that has paid for the outage goes into an archive, whatever has failed after it.
@@ -51,6 +61,9 @@ class ActionModule(NodeAction):
             # The full lists were needed for that.
             failure.detail.pop("files", None)
             failure.detail.pop("last", None)
+            # Ansible prints the result of a task that failed.
+            if "output" in failure.detail:
+                failure.detail["output"] = failure.detail["output"][-_OUTPUT_CHARACTERS:]
             raise
         if attach:
             self.call_node({**of_module, "_operation": "adopt"}, variables)

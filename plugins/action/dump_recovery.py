@@ -152,4 +152,4 @@ class ActionModule(NodeAction):
         self._run("verify_job", _archive_job.verify_job_id(base_name), spec, own, variables)
 
     def _run(self, job: str, job_id: str, spec: Result, own: Result, variables: dict[str, t.Any]) -> None:
-        self.run_job(job_id, spec, own["timeout"], {**own, "_job": job}, variables)
+        self.keep_warnings(self.run_job(job_id, spec, own["timeout"], {**own, "_job": job}, variables))

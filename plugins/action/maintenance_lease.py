@@ -8,6 +8,7 @@ import time
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node import _node_code
 
 # A lease that is not released keeps a guard on the node until its deadline.
@@ -22,6 +23,8 @@ class ActionModule(NodeAction):
         code = {"_code": _node_code.scripts()} if arguments["state"] == "held" else {}
         patience = _PATIENCE_SECONDS if arguments["state"] == "released" else 0.0
         result = self.call_node({**arguments, **code}, variables, patience)
+        for event in result.get("events", ()):
+            show_progress(variables["inventory_hostname"], f"{event['level']} {event['text']}", event["at"])
         # Taken before this moment, so the node's own count is never ahead of what the gate
         # thinks by more than the call.
         return {**result, "clock": time.monotonic()} if arguments["state"] == "held" else result

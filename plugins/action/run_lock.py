@@ -10,8 +10,8 @@ import re
 import socket
 import time
 import typing as t
-from pathlib import Path
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _reports
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
     direct_child_groups,
@@ -40,23 +40,23 @@ class ActionModule(NodeAction):
         deadline = time.monotonic() + arguments["wait_timeout"]
         nothing: Result = {"did": [], "left_behind": [], "logs": [], "unarchived": []}
         result: Result = {"changed": False, "adopted": "", "inherited": "", **nothing}
+        refused = ""
         _say_untried(host, arguments["try_folders"] if self.check_mode else [])
         while True:
             answer = self.call_node({**asked, "_wait_seconds": _WAIT_SECONDS}, variables)
             result["changed"] = result["changed"] or answer["changed"]
             for key in ("adopted", "inherited", "unarchived"):
                 result[key] = answer[key] or result[key]
-            for line in answer["did"]:
-                if line not in result["did"]:
-                    result["did"].append(line)
-                    if not inspects:
-                        show_progress(host, line)
-            for line in answer["left_behind"]:
-                if line not in result["left_behind"]:
-                    result["left_behind"].append(line)
-                    warn(f"{host}: {line}")
+            for line in _add_new(answer["did"], result["did"]):
+                if not inspects:
+                    show_progress(host, line)
+            for line in _add_new(answer["left_behind"], result["left_behind"]):
+                warn(f"{host}: {line}")
             result["logs"] += [_fetch(log, arguments["log_directory"], host) for log in answer["logs"]]
+            refused = answer.get("problem") or refused
             if not answer["pending"] or self.check_mode or inspects:
+                if refused:
+                    self.note_warning(host, f"a start request was refused: {refused}")
                 return {**result, "pending": answer["pending"]}
             pending = "; ".join(answer["pending"])
             if answer.get("logon_failed") or answer.get("gave_up"):
@@ -67,6 +67,13 @@ class ActionModule(NodeAction):
                 )
             show_progress(host, f"waiting for {pending}")
             time.sleep(1)
+
+
+def _add_new(lines: list[str], known: list[str]) -> list[str]:
+    """Adds the lines to those that are known, and returns those that were not."""
+    new = [line for line in lines if line not in known]
+    known += new
+    return new
 
 
 def _say_untried(host: str, folders: list[str]) -> None:
@@ -84,7 +91,7 @@ def _fetch(log: Result, directory: str, host: str) -> Result:
     # What a node says is no path yet.
     run = log["run_id"] if re.fullmatch(_names.RUN_ID, log["run_id"]) else "unknown_run"
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}_{log['id']}.log")
-    file = Path(directory).expanduser() / run / name
+    file = _reports.resolve_directory(directory) / run / name
     try:
         _files.write_private_text(file, log["text"])
     except OSError as error:

@@ -19,7 +19,8 @@ description:
   - Runs without a failure of this collection keep Ansible's own exit code.
   - A backup that is interrupted before its report (Ctrl-C, SIGTERM) ends with 9. What goes on on the nodes, until when,
     and what to do next is printed, and C(outcome.json) is written.
-  - A backup that ends without its report for another reason, such as C(--step), ends with 1.
+  - A backup that ends without its report for another reason, such as C(--step), ends with 1. So does a playbook of this
+    collection of which no task ran, for example because of C(--start-at-task) with a name that is not found.
 requirements:
   - Enabled by name in C(callbacks_enabled); the C(playbooks/ansible.cfg) of this collection does it.
 """
@@ -75,6 +76,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._has_ended = False
         self._check_mode = False
         self._is_ours = False
+        self._has_begun = False
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
         """Whoever interrupts a backup hears what goes on without it."""
@@ -95,6 +97,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         """An interruption that came where Python cannot raise is raised here."""
+        self._has_begun = True
         if self._is_interrupted:
             raise KeyboardInterrupt
 
@@ -141,9 +144,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Ends the run. SystemExit is the one way out that ansible-playbook passes on."""
         self._has_ended = True
-        if self._is_ours and self._request() and self._reported is None and not self._codes:
-            self._codes.append(("", REASONS["run_incomplete"].exit_code))
-            self._display.error(f"the backup ended without its report. {REASONS['run_incomplete'].hint}")
+        if self._is_ours and self._reported is None and not self._codes:
+            incomplete = REASONS["run_incomplete"]
+            what = (
+                "the backup ended without its report" if self._request() else "" if self._has_begun else "no task ran"
+            )
+            if what:
+                self._codes.append(("", incomplete.exit_code))
+                self._display.error(f"{what}. {incomplete.hint}")
         # A failure that came after the report, or that the report could not see, still counts.
         code = overall_exit_code(([self._reported] if self._reported else []) + [code for _unused, code in self._codes])
         if code:
@@ -197,7 +205,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def _write(request: t.Mapping[str, t.Any], outcome: dict[str, t.Any], results: _steps.Results) -> str:
         if not request.get("report_directory"):
             return "not written: no folder for reports is known"
-        folder = Path(request["report_directory"]).expanduser() / outcome["name"]
+        folder = Path(request["report_directory"]) / outcome["name"]
         try:
             return str(_files.write_report(folder, outcome, _log.text(outcome, results)))
         except StepFailed as failure:

@@ -1,6 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRecord
@@ -12,7 +13,8 @@
 #   <state>\jobs\<id>\spec.json     what to do, written before the start. The job renames it to claimed.json, which only
 #                                  one process can do, reads it and deletes it
 #                    \status.json   a record (NodeRecord.psm1): run_id, job, state (running, succeeded, failed), phase,
-#                                   done_bytes, total_bytes, message, process_id, process_birth
+#                                   phase_began (monotonic), done_bytes, total_bytes, collections, message, process_id,
+#                                   process_birth
 #                    \cancel        empty; its presence asks the job to end. The job checks for it regularly.
 #                    \job.log       one line an event: UTC time, level, text
 #                    \result.json   what came out, written before the last status; until then the room for it
@@ -137,8 +139,9 @@ function Wait-JobBegin {
 function Get-NodeJobStatus {
     <#
     .SYNOPSIS
-    Waits until the job is over, at most WaitSeconds, and returns status, log (text from LogOffset on), log_offset
-    (for the next call) and, once it is over, result (JSON text).
+    Waits until the job is over, at most WaitSeconds, and returns status, phase_seconds (the age of its phase, -1 where
+    that is not known), log (text from LogOffset on), log_offset (for the next call) and, once it is over, result (JSON
+    text).
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Id,
@@ -165,7 +168,11 @@ function Get-NodeJobStatus {
         if ($status.state -ne 'running' -or $watch.Elapsed.TotalSeconds -ge $WaitSeconds) { break }
         Start-Sleep -Milliseconds 200
     }
-    $answer = @{ status = $status; log = ''; log_offset = $LogOffset; result = '' }
+    $answer = @{ status = $status; phase_seconds = -1.0; log = ''; log_offset = $LogOffset; result = '' }
+    # The status of a job of an older version does not tell.
+    if ($null -ne $status.PSObject.Properties['phase_began']) {
+        $answer.phase_seconds = [Math]::Max(0.0, (Get-MonotonicSecond) - [double]$status.phase_began)
+    }
     $logPath = Join-Path -Path $folder -ChildPath 'job.log'
     if ([IO.File]::Exists($logPath)) {
         # A log that another program holds is read at the next poll; all of it is in the result, too.

@@ -17,7 +17,7 @@ function Get-ReasonToEnd {
     if ($watch.Elapsed.TotalSeconds -lt $look.next) { return '' }
     $look.next = $watch.Elapsed.TotalSeconds + 1
     if (Test-SpaceBelow -Path $Spec.dump_folder -Bytes $Spec.space_reserve) { return 'space_reserve' }
-    Write-FolderProgress -Path $Spec.dump_folder
+    Write-DumpProgress -Path $Spec.dump_folder
     ''
 }
 

@@ -56,7 +56,8 @@ $holdsChildren = [AlteryxOps.ProcessTable]::HoldChildren([ref]$holdProblem)
 $jobStatusBytes = 4096
 $jobStatus = @{
     run_id = [string]$spec.run_id; job = $Job; process_id = $PID; process_birth = Get-ProcessBirth -ProcessId $PID
-    state = 'running'; phase = 'begin'; done_bytes = [long]0; total_bytes = [long]0; message = ''
+    state = 'running'; phase = 'begin'; phase_began = Get-MonotonicSecond; done_bytes = [long]0; total_bytes = [long]0
+    collections = 0; message = ''
 }
 $jobStatusPath = Join-Path -Path $Folder -ChildPath 'status.json'
 $jobResultPath = Join-Path -Path $Folder -ChildPath 'result.json'
@@ -69,13 +70,18 @@ $jobMemory = @{ status_at = -1.0; unlogged = ''; is_ending = $false }
 function Write-JobStatus {
     # Publishes where the job is. Within one phase at most twice a second, because every one is flushed to disk. Never
     # throws: no work ends because nobody could be told of it.
-    param([string] $Phase = $jobStatus.phase, [long] $DoneBytes = 0, [long] $TotalBytes = 0, [string] $Message = '')
+    param(
+        [string] $Phase = $jobStatus.phase, [long] $DoneBytes = 0, [long] $TotalBytes = 0, [int] $Collections = 0,
+        [string] $Message = ''
+    )
     $now = $jobWatch.Elapsed.TotalSeconds
     if ($Phase -eq $jobStatus.phase -and $now - $jobMemory.status_at -lt 0.5) { return }
+    if ($Phase -ne $jobStatus.phase) { $jobStatus.phase_began = Get-MonotonicSecond }
     $jobMemory.status_at = $now
     $jobStatus.phase = $Phase
     $jobStatus.done_bytes = $DoneBytes
     $jobStatus.total_bytes = $TotalBytes
+    $jobStatus.collections = $Collections
     $jobStatus.message = $Message.Substring(0, [Math]::Min(500, $Message.Length))
     Publish-JobStatus
 }
@@ -86,10 +92,16 @@ function Publish-JobStatus {
     catch { Write-Verbose -Message "status.json: $_" }
 }
 
-function Write-FolderProgress {
-    # The size of a folder that the job fills, as its progress. Never throws either.
+function Write-DumpProgress {
+    # The size of a folder that a dump fills and the number of collections in it, as the progress of the job. Looks at
+    # the folder only. Never throws either.
     param([Parameter(Mandatory = $true)][string] $Path, [long] $TotalBytes = 0)
-    try { Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Path) -TotalBytes $TotalBytes }
+    $collections = 0
+    try { $collections = [IO.Directory]::GetFiles($Path, '*.bson*', [IO.SearchOption]::AllDirectories).Length }
+    catch { Write-Verbose -Message "collections in $($Path): $_" }
+    try {
+        Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Path) -TotalBytes $TotalBytes -Collections $collections
+    }
     catch { Write-Verbose -Message "size of $($Path): $_" }
 }
 
@@ -107,11 +119,11 @@ function Test-SpaceBelow {
 }
 
 function Write-JobLog {
-    # Never throws either. What cannot be written now is written with the next line, and it is in the result.
-    param([string] $Text, [string] $Level = 'INFO')
-    $at = Get-UtcText
-    $null = $jobEvents.Add(@{ at = $at; level = $Level; text = $Text })
-    $jobMemory.unlogged += "{0} {1} {2}`r`n" -f $at, $Level, $Text
+    # Never throws either. What cannot be written now is written with the next line, and it is in the result. At: when
+    # it happened, if that is not now.
+    param([string] $Text, [string] $Level = 'INFO', [string] $At = (Get-UtcText))
+    $null = $jobEvents.Add(@{ at = $At; level = $Level; text = $Text })
+    $jobMemory.unlogged += "{0} {1} {2}`r`n" -f $At, $Level, $Text
     try {
         Add-NodeText -Path $jobLogPath -Text $jobMemory.unlogged
         $jobMemory.unlogged = ''

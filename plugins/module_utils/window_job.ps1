@@ -19,9 +19,10 @@ $binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
 $ownBirth = Get-ProcessBirth -ProcessId $PID
 $watch = [Diagnostics.Stopwatch]::StartNew()
 $mark = @{}
-# Seconds of the watch, and what the heartbeat says of the tool.
+# Seconds of the watch, what the heartbeat says of the tool, and when the start was asked for until the log has it.
 $beat = @{
     next = 0.0; look = 0.0; written = 0.0; lease_seen = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0
+    start_at = ''
 }
 $states = New-Object System.Collections.ArrayList
 $dump = $null
@@ -87,6 +88,14 @@ function Write-Beat {
         $beat.trouble = $true
         Write-JobLog -Level 'WARNING' -Text "the heartbeat could not be written: $(Get-InnerText -ErrorRecord $_)"
     }
+}
+
+function Write-StartLog {
+    # Called once the start has been asked for, because nothing stands before it.
+    if (-not $beat.start_at) { return }
+    $at = $beat.start_at
+    $beat.start_at = ''
+    Write-JobLog -Text "starting $($Spec.service_name)" -At $at
 }
 
 function Read-DumpLog {
@@ -170,7 +179,7 @@ function Get-ReasonToEnd {
     if (Test-LeaseLost) { return 'lease_lost' }
     if (Test-SpaceBelow -Path $Spec.dump_folder -Bytes $Spec.space_reserve) { return 'space_reserve' }
     if ($wasRunning -and $seconds - $mark.stop_requested -gt $Spec.max_downtime) { return 'downtime_limit' }
-    Write-FolderProgress -Path $Spec.dump_folder -TotalBytes $Spec.expected_bytes
+    Write-DumpProgress -Path $Spec.dump_folder -TotalBytes $Spec.expected_bytes
     ''
 }
 
@@ -288,18 +297,24 @@ finally {
     }
     elseif ($wasRunning) {
         Write-Mark -Name 'start_requested'
+        $beat.start_at = Get-UtcText
         try {
             # StopPending included: the start is asked for again until it is Running.
             $start = Start-ServiceSurely -Name $Spec.service_name -TimeoutSeconds $Spec.start_timeout -OnTick {
                 Write-Beat
                 Write-JobStatus -Phase 'start' -Message 'waiting for Running'
+                Write-StartLog
             }
+            Write-StartLog
             $states.AddRange([object[]]@($start.states))
             $restored = $start.reached
             $mark['running'] = $mark.start_requested + $start.running_after
             $startError = $start.error
             $startProblem = $start.problem
             if ($start.problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $($start.problem)" }
+            $runsSince = Get-UtcText
+            foreach ($seen in $start.states) { $runsSince = $seen.at }
+            if ($restored) { Write-JobLog -Text "$($Spec.service_name) is Running" -At $runsSince }
         }
         catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
     }
@@ -357,5 +372,5 @@ if (-not $restored) {
             "$($Spec.service_name) is not Running again$why$first"))
 }
 if ($null -ne $failure) { throw (New-NodeFailure -Reason $failure.reason -Detail $detail -Message $failure.message) }
-Write-JobLog -Text "$($Spec.service_name) is back as before: $($lease.prior_state)"
+if (-not $wasRunning) { Write-JobLog -Text "$($Spec.service_name) is left $($lease.prior_state), as it was before" }
 $detail

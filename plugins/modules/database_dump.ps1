@@ -21,6 +21,7 @@ $spec = @{
         mongodb = @{ type = 'list'; elements = 'dict'; default = @() }
         dump_timeout = @{ type = 'int'; default = 14400 }
         space_reserve = @{ type = 'int'; default = 2000000000 }
+        last_run = @{ type = 'dict'; default = @{} }
         mongodb_connections = @{ type = 'dict'; default = @{} }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
     }

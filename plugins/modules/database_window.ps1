@@ -35,6 +35,7 @@ $spec = @{
         start_timeout = @{ type = 'int'; default = 1800 }
         leftover_timeout = @{ type = 'int'; default = 300 }
         expected_bytes = @{ type = 'int'; default = 0 }
+        last_run = @{ type = 'dict'; default = @{} }
         mongodb_connections = @{ type = 'dict'; default = @{} }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'adopt') }
     }

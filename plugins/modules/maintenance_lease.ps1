@@ -72,7 +72,8 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
         }
     }
     elseif ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
-        $module.Warn("The lease of this node belongs to the run $($lease.run_id); it is left alone")
+        $text = "the lease of this node belongs to the run $($lease.run_id); it is left alone"
+        $module.Result['events'] = @(@{ at = Get-UtcText; level = 'WARNING'; text = $text })
     }
     elseif ($module.CheckMode) { $module.Result['changed'] = Test-LeaseRemains }
     else {

@@ -47,7 +47,9 @@ def test_the_run_after_a_rehearsal_does_what_that_has_said(lab: Lab, run_playboo
     ]
     files = sum(int(re.search(r": (\d+) files?,", line)[1]) for line in configuration)  # type: ignore[index]
     assert f"{files} critical files of " in text
-    low, high = (float(each) for each in re.search(r"downtime was ([0-9.]+) to ([0-9.]+) s", text).groups())  # type: ignore[union-attr]
+    downtime = re.search(r"downtime was ([0-9.]+) to ([0-9.]+) s", text)
+    assert downtime, text
+    low, high = float(downtime[1]), float(downtime[2])
     assert low <= min(seen) + 0.05
     assert high >= max(seen) - 0.05
     # A tenth around what was seen: the machine of the lab is never as busy as before.

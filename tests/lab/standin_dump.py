@@ -52,16 +52,19 @@ def database_window(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
         marks[name] = time.monotonic() - begun
 
     mark("stop_requested")
+    job.log(f"stopping {spec['service_name']}")
     states = standin_service.change(node, "Stopped")
     mark("stopped")
+    job.log(f"{spec['service_name']} is Stopped")
     job.log(f"dumping to {spec['dump_folder']}")
     mark("dump_started")
     output = _emongodump(node, spec["dump_folder"])
     mark("dump_ended")
     mark("start_requested")
+    job.log(f"starting {spec['service_name']}")
     states += standin_service.change(node, lease["prior_state"])
     mark("running")
-    job.log(f"{spec['service_name']} is back as before: {lease['prior_state']}")
+    job.log(f"{spec['service_name']} is {lease['prior_state']}")
     sizes = {path: file.stat().st_size for path, file in files_below(node.path(spec["dump_folder"])).items()}
     detail = {
         "prior_state": lease["prior_state"],

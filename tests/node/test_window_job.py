@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from tests.node.engine import Engine, JobEnd
+from tests.node.engine import JOBS, Engine, JobEnd, watching
 from tests.node.window import PWSH, RUN, WINDOW_CODE, running_service, window_spec
 
 pytestmark = pytest.mark.wine
@@ -43,6 +45,66 @@ def test_the_last_heartbeat_is_written_though_another_program_holds_the_file(eng
     end = window(engine, "held-heartbeat", held, dumps=quick("42"))
     assert end.result["state"] == "succeeded", end.result
     assert engine.path(r"D:\window\facts.txt").read_text(encoding="ascii").split() == ["stop", "start", "finished"]
+
+
+def test_the_log_of_a_window_tells_when_each_thing_happened_and_the_start_only_once_it_was_asked_for(
+    engine: Engine,
+) -> None:
+    late = r"""
+    function Start-ServiceSurely {
+        param($Name, $TimeoutSeconds, $OnTick)
+        if ([IO.File]::ReadAllText('C:\jobs\told\job.log') -match 'starting') { Write-Fact -Text 'told-too-soon' }
+        Write-Fact -Text 'start'
+        [IO.File]::WriteAllText('D:\window\service.txt', 'Running')
+        Start-Sleep -Milliseconds 700
+        & $OnTick
+        @{
+            reached = $true; running_after = 0.1; error = 0; problem = 'error 1056'; gave_up = $false
+            states = @(@{ state = 'Running'; at = '2026-09-01T02:00:00.000Z' })
+        }
+    }
+    """
+    end = window(engine, "told", late, dumps=quick("42"))
+    assert end.result["state"] == "succeeded", end.result
+    assert "told-too-soon" not in engine.path(r"D:\window\facts.txt").read_text(encoding="ascii")
+    events = {event["text"].split(" to ")[0]: event for event in end.result["events"]}
+    name = window_spec()["service_name"]
+    assert list(events) == [
+        f"stopping {name}", f"{name} is Stopped", "dumping", f"starting {name}",
+        "a start request was refused: error 1056", f"{name} is Running",
+    ]  # fmt: skip
+    assert events[f"{name} is Running"]["at"] == "2026-09-01T02:00:00.000Z"
+    # Asked for before the wait for it began.
+    refused = events["a start request was refused: error 1056"]
+    assert refused["level"] == "WARNING"
+    moments = [datetime.fromisoformat(event["at"]) for event in (events[f"starting {name}"], refused)]
+    assert (moments[1] - moments[0]).total_seconds() >= 0.7
+    assert f"{events['dumping']['at']} INFO dumping to " in end.log
+
+
+def test_a_dump_tells_its_size_its_collections_and_the_age_of_its_phase(engine: Engine) -> None:
+    tool = (
+        f"[IO.File]::WriteAllText('{DUMP}\\users.bson', 'x' * 100); [IO.File]::WriteAllText('{DUMP}\\a.bson.gz', 'x');"
+        f"[IO.File]::WriteAllText('{DUMP}\\users.metadata.json', '{{}}'); Start-Sleep -Seconds 5"
+    )
+    seen: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        file = engine.path(rf"{JOBS}\progress\status.json")
+        status = json.loads(file.read_text(encoding="utf-8"))
+        seen.append(status)
+        return status["phase"] == "dump" and status["collections"] == 2
+
+    with watching(look):
+        end = window(engine, "progress", "", dumps=quick(tool))
+    assert end.result["state"] == "succeeded", end.result
+    assert (seen[-1]["phase"], seen[-1]["collections"], seen[-1]["done_bytes"]) == ("dump", 2, 103)
+    began = [status["phase_began"] for status in (*seen, end.status)]
+    assert began == sorted(began)
+    # Once for each phase, however often the job tells.
+    assert len({(status["phase"], status["phase_began"]) for status in seen}) == len(
+        {status["phase"] for status in seen}
+    )
 
 
 def test_a_list_of_processes_that_fails_after_the_dump_does_not_lose_it(engine: Engine) -> None:

@@ -50,6 +50,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
             # Read by NodeTrust.psm1, which every module uses that touches a folder of ours.
             self._task.environment = [*(self._task.environment or []), {"ALTERYX_OPS_FOLDER_TRUST": "warn"}]
         secrets: set[str] = set()
+        self._noted: list[dict[str, str]] = []
         try:
             if self.refuses_unknown_variables:
                 _values.refuse_unknown_variables(variables)
@@ -57,7 +58,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                     [variables], variables.get("alteryx_preflight_other_variables") or ()
                 ):
                     warn(words)
-            result.update(self.perform(self._arguments(secrets), variables))
+            result.update(self.perform(self._arguments(secrets, variables), variables))
         except Exception as error:
             failure = error if isinstance(error, StepFailed) else self.connection_failure(error)
             if failure is None:
@@ -72,8 +73,20 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                 detail=failure.detail,
             )
             node = failure.detail.get("node", node)
+        if self._noted:
+            told = result["detail"] if result.get("failed") else result
+            told["events"] = [*told.get("events", ()), *self._noted]
         result.update(node=node, started=started, finished=utc_text(), seconds=round(time.monotonic() - begun, 3))
         return t.cast(Result, remove_values(result, list(secrets)))
+
+    def note_warning(self, host: str, text: str) -> None:
+        """Tells a warning on the screen, and for the log, outcome.json and summary among the events of the result."""
+        self._noted.append({"at": utc_text(), "level": "WARNING", "text": text})
+        show_progress(host, f"WARNING {text}")
+
+    def keep_warnings(self, result: t.Mapping[str, t.Any]) -> None:
+        """Keeps the warnings of a job whose result is not passed on. The screen has them."""
+        self._noted += [event for event in result.get("events", ()) if event["level"] == "WARNING"]
 
     def connection_failure(self, error: Exception) -> StepFailed | None:
         """A node that does not answer as a failure of the step: Ansible's "unreachable" would take the host out of the
@@ -102,13 +115,15 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         """Predict only?"""
         return bool(self._task.check_mode)
 
-    def _arguments(self, secrets: set[str]) -> Result:
+    def _arguments(self, secrets: set[str], variables: dict[str, t.Any]) -> Result:
         # A copy: the validator writes the defaults of suboptions into the default of their option.
         spec = copy.deepcopy(_collection.argument_spec(self.module_name))
         validation = ArgumentSpecValidator(spec).validate(dict(self._task.args))
         secrets.update(validation._no_log_values)
         if validation.error_messages:
-            raise StepFailed("invalid_variable", f"{self.module_name}: {'; '.join(validation.error_messages)}")
+            # In our roles, each option comes from a variable, and that is what the operator knows.
+            _values.refuse_invalid_values(variables, {variables.get("inventory_hostname", ""): {}}, self._loader)
+            raise StepFailed("invalid_variable", f"module {self.module_name}: {'; '.join(validation.error_messages)}")
         return t.cast(Result, validation.validated_parameters)
 
     def call_node(self, arguments: Result, variables: dict[str, t.Any], patience: float = 0.0) -> Result:
@@ -155,6 +170,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         arguments: Result,
         variables: dict[str, t.Any],
         attach: bool = False,
+        last: _node_job.LastRun | None = None,
     ) -> Result:
         """Runs the node job of this module to its end; see _node_job."""
         node = variables.get("inventory_hostname", "")
@@ -176,13 +192,17 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                     raise
                 raise _node_job.ConnectionTrouble(one_line(error)) from error
 
-        def say(line: str) -> None:
-            show_progress(node, line)
+        def say(line: str, at: str) -> None:
+            show_progress(node, line, at)
+
+        def warn_of(text: str) -> None:
+            self.note_warning(node, text)
 
         limits = _node_job.Limits(total=total_seconds)
+        operator = _node_job.Operator(say, warn_of)
         try:
             return _node_job.run(
-                call, job_id, spec, _node_code.scripts(), limits, say, time.monotonic, time.sleep, attach
+                call, job_id, spec, _node_code.scripts(), limits, operator, time.monotonic, time.sleep, attach, last
             )
         except _node_job.JobFailed as failure:
             raise StepFailed(failure.reason, failure.message, failure.detail) from failure

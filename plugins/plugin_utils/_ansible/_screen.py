@@ -22,9 +22,13 @@ def show(text: str) -> None:
     _display.display(text)
 
 
-def show_progress(host: str, text: str) -> None:
-    """A line on the operator's screen: when, where, what."""
-    show(f"{utc_text()} {host}: {text}")
+def show_progress(host: str, text: str, at: str = "") -> None:
+    """A line on the operator's screen: when, where, what.
+
+    Args:
+        at: when it happened by the clock of the node, "" for now.
+    """
+    show(f"{at or utc_text()} {host}: {text}")
 
 
 def warn(message: str) -> None:

@@ -7,13 +7,19 @@ job goes on without us."""
 from __future__ import annotations
 
 import json
+import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._core.text import size
 
 POLL_SECONDS = 12.0
 """A poll waits that long on the node for the end of the job; below WinRM's operation time-out of 20 s."""
+
+_FIRST_POLL_SECONDS = 2.0
+"""So that the operator soon sees what has begun. Each later poll waits twice as long."""
+
+_SHORTEST_HEARTBEAT = 5.0
 
 START_SECONDS = 150.0
 """How long a start whose answer was lost may still bring its job to life: 60 s for the first status of each of two
@@ -37,12 +43,40 @@ class JobFailed(Exception):
 @dataclass(frozen=True)
 class Limits:
     """total: seconds after which the job is cancelled. lost: seconds without an answer after which we give the node up
-    (the job may live on)."""
+    (the job may live on). heartbeat: at most so many seconds apart the operator hears where the job is."""
 
     total: float
     lost: float = 900.0
-    heartbeat: float = 20.0
+    heartbeat: float = 60.0
 
+
+@dataclass(frozen=True)
+class Operator:
+    """Who hears of the job.
+
+    Attributes:
+        say: takes a line and when it happened, UTC text of the node, "" for now.
+        warn: takes what also belongs into the report.
+    """
+
+    say: t.Callable[[str, str], None]
+    warn: t.Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the same job needed last time; empty where nobody knows.
+
+    Attributes:
+        seconds: by phase.
+        bytes: what it wrote.
+    """
+
+    seconds: t.Mapping[str, float] = field(default_factory=dict)
+    bytes: int = 0
+
+
+_LOG_LINE = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z) (INFO )?(.*)")
 
 Call = t.Callable[[str, t.Mapping[str, t.Any]], t.Mapping[str, t.Any]]
 
@@ -53,30 +87,33 @@ def run(
     spec: t.Mapping[str, t.Any],
     code: str,
     limits: Limits,
-    say: t.Callable[[str], None],
+    operator: Operator,
     clock: t.Callable[[], float],
     sleep: t.Callable[[float], None],
     attach: bool = False,
+    last: LastRun | None = None,
 ) -> dict[str, t.Any]:
     """Runs a job to its end and returns its result.
 
     Args:
         call: does one operation (start, poll, cancel, discard) on the node; raises ConnectionTrouble or JobFailed.
-        say: tells the operator one line.
+        operator: hears what the node says, and where the job is.
         clock: monotonic seconds.
         attach: the job runs already; poll it.
+        last: what the job needed last time.
 
     Raises:
         JobFailed: with the reason the job gave, job_timeout, or connection_lost.
     """
     begun = clock()
-    start_trouble = "" if attach else _start(call, job_id, spec, code, say)
-    last_answer = last_said = clock()
-    last_phase, offset = "", 0
-    pause = 1.0
+    start_trouble = "" if attach else _start(call, job_id, spec, code, operator)
+    screen = _Screen(operator, limits.heartbeat, clock, last or LastRun())
+    last_answer, offset, pause, is_cut = clock(), 0, 1.0, False
+    wait = _FIRST_POLL_SECONDS
     while True:
         try:
-            answer = call("poll", {"_job_id": job_id, "_wait_seconds": POLL_SECONDS, "_log_offset": offset})
+            answer = call("poll", {"_job_id": job_id, "_wait_seconds": wait, "_log_offset": offset})
+            wait = min(wait * 2, POLL_SECONDS)
         except JobFailed as failure:
             if start_trouble and failure.reason == "job_lost":
                 # The node may still be at it: a start waits for the first status of its job.
@@ -94,21 +131,20 @@ def run(
                 raise JobFailed(
                     "connection_lost", f"no answer from the node for {silent:.0f} s ({trouble}); its job goes on there"
                 ) from trouble
-            say(f"no answer ({trouble}); the job goes on there, asking again in {pause:.0f} s")
+            operator.say(f"no answer ({trouble}); the job goes on there, asking again in {pause:.0f} s", "")
+            is_cut = True
             sleep(pause)
             pause = min(pause * 2, 30.0)
             continue
-        last_answer, pause, start_trouble = clock(), 1.0, ""
+        if is_cut:
+            operator.warn(f"the node gave no answer for {clock() - last_answer:.0f} s; its job went on meanwhile")
+        last_answer, pause, start_trouble, is_cut = clock(), 1.0, "", False
         offset = int(answer["log_offset"])
-        for line in answer["log"].splitlines():
-            # A line is UTC time, level, text; the time stands before what is said anyway.
-            say(line.partition(" ")[2])
+        screen.show_log(answer["log"])
         status = answer["status"]
         if status["state"] != "running":
-            return _finish(call, job_id, answer["result"], say)
-        if status["phase"] != last_phase or clock() - last_said >= limits.heartbeat:
-            last_phase, last_said = status["phase"], clock()
-            say(progress_line(status, clock() - begun))
+            return _finish(call, job_id, answer["result"], operator)
+        screen.show_status(status, float(answer.get("phase_seconds", -1)))
         if clock() - begun > limits.total:
             call("cancel", {"_job_id": job_id})
             raise JobFailed(
@@ -116,26 +152,55 @@ def run(
             )
 
 
-def _start(call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, say: t.Callable[[str], None]) -> str:
+@dataclass
+class _Screen:
+    """What the operator sees of a job: what it notes, and now and then where it is."""
+
+    operator: Operator
+    heartbeat: float
+    clock: t.Callable[[], float]
+    last: LastRun
+    phase: str = ""
+    since: float = 0.0
+    said: float = 0.0
+
+    def show_log(self, text: str) -> None:
+        for line in text.splitlines():
+            found = _LOG_LINE.fullmatch(line)
+            self.operator.say(*((found[3], found[1]) if found else (line, "")))
+
+    def show_status(self, status: t.Mapping[str, t.Any], age: float) -> None:
+        now = self.clock()
+        if status["phase"] != self.phase:
+            self.phase, self.since, self.said = status["phase"], now, float("-inf")
+        # A job of another version does not say how old its phase is.
+        age = age if age >= 0 else now - self.since
+        # What lasts for hours is told less often.
+        if now - self.said >= max(_SHORTEST_HEARTBEAT, min(self.heartbeat, age / 10)):
+            self.said = now
+            self.operator.say(progress_line(status, age, self.last), "")
+
+
+def _start(call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, operator: Operator) -> str:
     """Starts the job; "" or, when there was no answer, what was wrong: it may have begun all the same,
     and the polls find out."""
     try:
         answer = call("start", {"_job_id": job_id, "_spec": json.dumps(spec), "_code": code})
     except ConnectionTrouble as trouble:
-        say(f"no answer to the start ({trouble}); looking whether it has begun")
+        operator.say(f"no answer to the start ({trouble}); looking whether it has begun", "")
         return str(trouble)
     if answer.get("starts", 1) > 1:
-        say("the first process of the job did not begin, so its task was started again")
+        operator.warn("the first process of the job did not begin, so its task was started again")
     return ""
 
 
-def _finish(call: Call, job_id: str, text: str, say: t.Callable[[str], None]) -> dict[str, t.Any]:
+def _finish(call: Call, job_id: str, text: str, operator: Operator) -> dict[str, t.Any]:
     """The result of an ended job; only now, with the result here, its folder on the node goes."""
     result: dict[str, t.Any] = json.loads(text)
     try:
         call("discard", {"_job_id": job_id})
     except (ConnectionTrouble, JobFailed) as trouble:
-        say(f"the job's folder stays on the node until the next run ({trouble})")
+        operator.warn(f"the folder of the job {job_id} stays on the node until the next run ({trouble})")
     if result.pop("state") != "succeeded":
         raise JobFailed(
             result.pop("reason", "unexpected"), result.pop("msg", "the job failed without a message"), result
@@ -143,15 +208,27 @@ def _finish(call: Call, job_id: str, text: str, say: t.Callable[[str], None]) ->
     return result
 
 
-def progress_line(status: t.Mapping[str, t.Any], seconds: float) -> str:
-    """A heartbeat: phase, bytes, percent and time left where they are known."""
+def progress_line(status: t.Mapping[str, t.Any], seconds: float, last: LastRun) -> str:
+    """Where a job is: its phase, since when, and bytes, percent, collections and time left where they are known.
+
+    Args:
+        status: of the job.
+        seconds: since the phase began.
+        last: what the job needed last time.
+    """
     line = f"{status['phase']}, {seconds:.0f} s"
+    if expected := last.seconds.get(status["phase"], 0.0):
+        line += f" (last time {expected:.0f} s)"
     done, total = int(status["done_bytes"]), int(status["total_bytes"])
     if done:
+        # The size of the last dump tells more than that of the data files.
+        total = last.bytes or total
         line += f", {size(done)}"
         if total >= done:
             line += f" of about {size(total)} ({100 * done // total} %)"
             line += f", about {seconds * (total - done) / done:.0f} s left"
+    if count := int(status.get("collections", 0)):
+        line += f", {count} collections begun"
     if status["message"]:
         line += f", {status['message']}"
     return line

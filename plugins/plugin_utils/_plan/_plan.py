@@ -216,7 +216,8 @@ def _check_state_folders(facts: NodeFacts, request: Request) -> list[str]:
     for folder in facts.trust:
         if folder.link or (folder.access and request.folder_trust == "enforce"):
             raise StepFailed("folder_untrusted", folder.link or folder.access)
-    return [folder.access for folder in facts.trust if folder.access]
+    found = "; ".join(folder.access for folder in facts.trust if folder.access)
+    return [f"folders that others may change are used, as it is wanted: {found}"] if found else []
 
 
 def _check_service(node_plan: NodePlan, facts: NodeFacts, request: Request) -> None:
@@ -447,3 +448,35 @@ def _plan_dump(node: NodePlan, facts: t.Mapping[str, NodeFacts], request: Reques
     node.dump |= {"tool": tool.path, "tool_version": _mongodb.usable_tool(tool.version)}
     # What the dump will need is not known: the data files are on another machine.
     node.expected_bytes = 0
+
+
+HOOKS = ("before", "after", "database")
+"""Files of tasks that the operator may give; each in a variable alteryx_window_NAME."""
+
+
+def list_unused(planned: FleetPlan, hooks: t.Collection[str], pauses: bool, adopts: bool = False) -> list[str]:
+    """What no node of a run has a use for, so that its tasks need not be put to any.
+
+    Args:
+        planned: the plan of the fleet.
+        hooks: those of HOOKS that are given on some node.
+        pauses: whether schedules are paused on some node.
+        adopts: whether the run may go on with the dump of a dead one. That is known only when the nodes are locked, so
+            the tasks of the window look for themselves.
+    """
+    nodes, stops = planned.nodes, planned.request.stops_services
+    methods = {node.dump["method"] for node in nodes}
+    is_single = len(nodes) == 1 and (not stops or (nodes[0].name == planned.controller and not nodes[0].standby))
+    pauses = pauses and stops
+    unused = {
+        "others": is_single and not adopts,
+        "stop": not stops,
+        "dump": not any(node.dumps for node in nodes),
+        "mongodb": "mongodump" not in methods,
+        "schedules": not pauses,
+        "resume": not pauses and not any(node.resumes_schedules for node in nodes),
+        "before": "before" not in hooks,
+        "after": "after" not in hooks,
+        "database_hook": "hook" not in methods or "database" not in hooks,
+    }
+    return [name for name, is_unused in unused.items() if is_unused]

@@ -10,21 +10,39 @@ import json
 import typing as t
 from pathlib import Path
 
+from .._core import _names
 from .._core.reasons import StepFailed
 from ._report import json_text
 
 
+def make_private_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are absent, for this user only. One that exists stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for part in (*reversed(folder.parents), folder):
+        # Not mkdir(parents=True), which makes those above for everybody.
+        if not part.exists():
+            part.mkdir(mode=0o700, exist_ok=True)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder")
+
+
 def write_private_text(file: Path, text: str) -> None:
-    """Writes a file at once and whole. It contains host names, paths and accounts, which other users must not read.
+    """Writes a file at once and whole, into a folder that is for this user only.
+
+    It contains host names, paths and accounts, which other users must not read.
 
     Raises:
         OSError: it cannot be written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.parent.chmod(0o750)
+    make_private_folder(file.parent)
+    file.parent.chmod(0o700)
     temporary = file.with_name(f".{file.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600, exist_ok=False)
     temporary.write_text(text, encoding="utf-8")
-    temporary.chmod(0o640)
     temporary.replace(file)
 
 
@@ -42,16 +60,32 @@ def write_report(folder: Path, outcome: dict[str, t.Any], log: str) -> Path:
     return folder
 
 
-def read_outcomes(directory: Path, fleet: str, mode: str) -> list[dict[str, t.Any]]:
-    """Outcomes of runs of a fleet in a mode that ended well, the newest first.
+def read_outcomes(directory: Path, fleet: str, mode: str) -> t.Iterator[dict[str, t.Any]]:
+    """Outcomes of runs of a fleet in a mode that ended well, the newest first. Each is read when it is asked for.
 
     Args:
         directory: of the reports of all runs. What cannot be read there is left out.
     """
-    found = []
-    for file in directory.glob("*/outcome.json"):
+    # Folders are named after mode and start of their run.
+    for file in sorted(directory.glob(f"{_names.MODES[mode]}_*/outcome.json"), reverse=True):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             outcome = json.loads(file.read_text(encoding="utf-8"))
             if (outcome["verdict"], outcome["fleet"], outcome["mode"]) == ("OK", fleet, mode):
-                found.append((str(outcome["started"]), outcome))
-    return [outcome for _started, outcome in sorted(found, key=lambda pair: pair[0], reverse=True)]
+                yield outcome
+
+
+def read_last_run(directory: Path, fleet: str, mode: str) -> dict[str, dict[str, t.Any]]:
+    """What the dumps of the last good run needed: host -> seconds (of the phases stop, dump, start) and bytes."""
+    outcome = next(read_outcomes(directory, fleet, mode), None)
+    if outcome is None:
+        return {}
+    found = {}
+    for host, node in outcome["nodes"].items():
+        with contextlib.suppress(KeyError, TypeError):
+            down, window = node["downtime"], node["steps"].get("window", {})
+            seconds = {phase: down[phase] for phase in ("stop", "dump", "start")}
+            # Without a stop the whole step is the dump.
+            seconds["dump"] = seconds["dump"] or window.get("seconds", 0.0)
+            if node["dump_bytes"]:
+                found[host] = {"seconds": seconds, "bytes": node["dump_bytes"]}
+    return found

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core.text import counted, one_line, size
-from ._steps import STEPS, Results, StepResult, describe_downtime
+from ._steps import STEPS, Results, StepResult, describe_downtime, describe_step, read_events
 
 RUN = "-"
 """Stands for the run itself, where the name of a node stands otherwise."""
@@ -55,7 +55,11 @@ def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> st
                 lines += _step(host, step, result, said.get((host, step)), outcome["finished"])
     lines.sort(key=lambda line: line.at)
     told = {(line.node, line.step) for line in lines if line.level == "ERROR"}
-    lines = [*_opening(outcome), *lines, *_closing(outcome, told)]
+    warned = {f"{line.node}: {line.text}" for line in lines if line.level == "WARNING"}
+    # Those of other nodes are in their logs.
+    others = tuple(f"{host}: " for host in outcome["nodes"] if node and host != node)
+    warnings = [words for words in outcome["warnings"] if words not in warned and not words.startswith(others)]
+    lines = [*_opening(outcome), *lines, *_closing(outcome, told, warnings)]
     if node:
         lines = [line for line in lines if line.node in (node, RUN) or line.step in _STEPS_OF_THE_RUN]
     return "".join(f"{line}\n" for line in lines)
@@ -63,7 +67,7 @@ def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> st
 
 def _opening(outcome: t.Mapping[str, t.Any]) -> list[Line]:
     head = (
-        f"{outcome['tool'] or 'backup'}: run {outcome['run_id'] or '(none)'}, mode {outcome['mode']}, "
+        f"{outcome['tool'] or 'backup'}: run {outcome['run_id'] or outcome['name']}, mode {outcome['mode']}, "
         f"fleet {outcome['fleet'] or '(none)'}"
     )
     return [Line(outcome["started"], "INFO", RUN, "run", f"{head}, nodes {', '.join(outcome['nodes']) or '(none)'}")]
@@ -72,9 +76,9 @@ def _opening(outcome: t.Mapping[str, t.Any]) -> list[Line]:
 def _step(host: str, step: str, result: StepResult, failure: t.Mapping[str, t.Any] | None, now: str) -> list[Line]:
     started, finished = result.get("started", now), result.get("finished", now)
     lines = [Line(started, "INFO", host, step, "begun")]
-    lines += [Line(event["at"], event["level"], host, step, one_line(event["text"])) for event in _events(result)]
+    lines += [Line(event["at"], event["level"], host, step, one_line(event["text"])) for event in read_events(result)]
+    lines += [Line(finished, level, host, step, words) for level, words in describe_step(step, result)]
     if failure is None:
-        lines += [Line(finished, level, host, step, words) for level, words in STEPS[step].describe(result)]
         return [*lines, Line(finished, "INFO", host, step, f"done in {result.get('seconds', 0)} s")]
     lines += [Line(finished, "DEBUG", host, step, words) for words in _output(result)]
     return [
@@ -87,11 +91,6 @@ def _failure(failure: t.Mapping[str, t.Any]) -> str:
     return f"{failure['message']} [{failure['reason']}, exit code {failure['exit_code']}]; next: {failure['hint']}"
 
 
-def _events(result: StepResult) -> list[t.Mapping[str, t.Any]]:
-    events = result.get("events") or (result.get("detail") or {}).get("events") or []
-    return [event for event in events if isinstance(event, t.Mapping)]
-
-
 def _output(result: StepResult) -> list[str]:
     """What the tool printed, and where in our code it broke if nobody has given the failure a name."""
     detail = result.get("detail") or {}
@@ -102,7 +101,9 @@ def _output(result: StepResult) -> list[str]:
     return [line.rstrip() for line in found if line.strip()]
 
 
-def _closing(outcome: t.Mapping[str, t.Any], told: t.Collection[tuple[str, str]]) -> list[Line]:
+def _closing(
+    outcome: t.Mapping[str, t.Any], told: t.Collection[tuple[str, str]], warnings: t.Iterable[str]
+) -> list[Line]:
     now = outcome["finished"]
     # Found by looking at the whole: no step has said it.
     lines = [
@@ -120,7 +121,7 @@ def _closing(outcome: t.Mapping[str, t.Any], told: t.Collection[tuple[str, str]]
         lines.append(Line(now, "INFO", host, "report", words))
     if outcome["downtime"]["total"]:
         lines.append(Line(now, "INFO", RUN, "report", describe_downtime(outcome["downtime"])))
-    lines += [Line(now, "WARNING", RUN, "report", words) for words in outcome["warnings"]]
+    lines += [Line(now, "WARNING", RUN, "report", words) for words in warnings]
     level = {"OK": "SUCCESS", "PREDICTED": "SUCCESS"}.get(outcome["verdict"], "ERROR")
     end = (
         f"{outcome['verdict']} after {outcome['seconds']:.0f} s, "

@@ -17,12 +17,13 @@ from .._core.text import counted, one_line, size
 from .._server_api._schedules import read_record as _schedule_record
 from . import _log
 from ._prediction import describe_run
-from ._steps import STEPS, Plan, Results, StepResult, describe_downtime, is_ok, takes_archive
+from ._steps import STEPS, Plan, Results, StepResult, describe_downtime, is_ok, list_warnings, takes_archive
 
 SCHEMA = 1
 
-_NAMED = 3
-"""So many files that are left out are named in a warning; the log and the manifest name all."""
+_WARNING_CHARACTERS = 300
+_WARNINGS = 8
+"""The summary cuts a longer warning, and shows so many of one node; outcome.json and the log have all of them."""
 
 
 def plan_of(results: Results) -> t.Mapping[str, t.Any] | None:
@@ -371,45 +372,41 @@ def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {"process_id": service.get("process_id", 0), "started": service.get("started", "")}
 
 
-def _warnings(plan: t.Mapping[str, t.Any] | None, request: t.Mapping[str, t.Any], results: Results) -> list[str]:
+def _warnings(plan: Plan | None, request: t.Mapping[str, t.Any], results: Results) -> list[str]:
     warnings = [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
     if plan:
         warnings += plan["warnings"]
         warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
-        # What a server says of itself, and what a dump shows.
-        remarking = [step.name for step in STEPS.values() if step.remarks]
-        warnings += [
-            f"{host}: {text}"
-            for host, steps in results.items()
-            for step in remarking
-            for text in steps.get(step, {}).get("remarks", ())
-        ]
-        for host, steps in results.items():
-            warnings += [f"{host}: {text}" for text in _left(steps)]
-        if plan["exports_configuration"] and plan["secrets"] == "skip":
-            warnings.append("the secrets (controller token, MongoDB passwords) are not in this backup")
-    return warnings
+    warnings += [f"{host}: {text}" for host, text in list_warnings(results)]
+    if plan and plan["exports_configuration"] and plan["secrets"] == "skip":
+        warnings.append("the secrets (controller token, MongoDB passwords) are not in this backup")
+    return list(dict.fromkeys(warnings))
 
 
-def _left(steps: t.Mapping[str, StepResult]) -> list[str]:
-    """What could not be swept on a node, and what could not be taken from it."""
-    found = [text for step in STEPS.values() if step.sweeps for text in steps.get(step.name, {}).get("left_behind", ())]
-    files = steps.get("configuration", {}).get("files", ())
-    return found + [_left_out(entry) for entry in files if entry["left_out"]]
-
-
-def _left_out(entry: t.Mapping[str, t.Any]) -> str:
-    """A critical file that is not required and not in the backup, or files of a folder."""
-    why = [one_line(left["why"]) for left in entry["left_out"]]
-    more = f" and {len(why) - _NAMED} more" if len(why) > _NAMED else ""
-    return f"NOT in this backup ({entry['id']}): {'; '.join(why[:_NAMED])}{more}"
+def _describe_warnings(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """The warnings for the screen: what several nodes say once, of each node a few."""
+    who: dict[str, list[str]] = {}
+    for warning in outcome["warnings"]:
+        host = next((host for host in outcome["nodes"] if warning.startswith(f"{host}: ")), "")
+        who.setdefault(warning.removeprefix(f"{host}: "), []).append(host)
+    shown: dict[str, int] = {}
+    for text, hosts in who.items():
+        shown[hosts[0]] = shown.get(hosts[0], 0) + 1
+        if hosts[0] and shown[hosts[0]] > _WARNINGS:
+            continue
+        named = ", ".join(hosts[:_WARNINGS]) + (f" and {len(hosts) - _WARNINGS} more" if hosts[_WARNINGS:] else "")
+        cut = f"{text[:_WARNING_CHARACTERS]}..." if len(text) > _WARNING_CHARACTERS else text
+        yield f"{named}: {cut}" if named else cut
+    for host, count in shown.items():
+        if host and count > _WARNINGS:
+            yield f"{host}: {count - _WARNINGS} more warnings are in outcome.json and in the log"
 
 
 def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     """The last lines of a run on the operator's screen."""
     head = (
         f"BACKUP {outcome['verdict']}  {outcome['fleet'] or '(no fleet)'}  mode={outcome['mode']}  "
-        f"id={outcome['run_id'] or '(none)'}"
+        f"id={outcome['run_id'] or outcome['name']}"
     )
     lines = []
     if outcome["exit_code"]:
@@ -464,7 +461,7 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
         if outcome["exit_code"] and node["dump"]:
             lines.append(f" dump     {host}: the dump is {_DUMP_WORDS[node['dump']].format(**node)}")
     lines += [f" would    {text}" for text in outcome["prediction"]]
-    lines += [f" warning  {text}" for text in outcome["warnings"]]
+    lines += [f" warning  {text}" for text in _describe_warnings(outcome)]
     lines.append(f" report   {directory}")
     return "\n".join(lines)
 

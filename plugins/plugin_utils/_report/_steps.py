@@ -25,6 +25,9 @@ Plan = t.Mapping[str, t.Any]
 Words = t.Iterable[tuple[str, str]]
 """Level and text."""
 
+_NAMED = 3
+"""So many files that are left out are named in a warning; the log and the manifest name all."""
+
 
 def is_ok(result: StepResult | None) -> bool:
     """Was the step done, without a failure?"""
@@ -36,6 +39,12 @@ def describe_downtime(down: t.Mapping[str, float]) -> str:
     return f"downtime {down['total']:.1f} s = " + " + ".join(
         f"{part} {down[part]:.1f}" for part in ("stop", "dump", "start", "rest")
     )
+
+
+def read_events(result: StepResult) -> list[t.Mapping[str, t.Any]]:
+    """What was noted on the node or on its way: mappings with at, level and text."""
+    events = result.get("events") or (result.get("detail") or {}).get("events") or []
+    return [event for event in events if isinstance(event, t.Mapping)]
 
 
 def takes_archive(plan: Plan, node: t.Mapping[str, t.Any]) -> bool:
@@ -107,10 +116,16 @@ def _plan(result: StepResult) -> Words:
         )
 
 
+def _remarks(result: StepResult) -> Words:
+    for words in result.get("remarks") or ():
+        yield "WARNING", one_line(words)
+
+
 def _mongodb(result: StepResult) -> Words:
     for server in result.get("servers") or []:
         databases = ", ".join(f"{found['name']} ({found['collections']} collections)" for found in server["databases"])
         yield "SUCCESS", f"{server['shown']} answers, MongoDB {server['version']}: {databases}"
+    yield from _remarks(result)
 
 
 def _lock(result: StepResult) -> Words:
@@ -137,7 +152,8 @@ def _resume(result: StepResult) -> Words:
     if result.get("gone"):
         yield "INFO", f"deleted meanwhile: {_names(result['gone'])}"
     if result.get("left"):
-        yield "WARNING", f"still paused: {_names(result['left'])}"
+        # It says why, and is what the plan has said of them.
+        yield from (("WARNING", one_line(words)) for words in result.get("did") or ())
 
 
 def _drain(result: StepResult) -> Words:
@@ -191,6 +207,7 @@ def _window(result: StepResult) -> Words:
         yield "SUCCESS", f"dumped {', '.join(result['databases'])}: {documents}, {size(result['dump_bytes'])}"
     if result.get("downtime") and not result.get("dump_of_run"):
         yield "INFO", describe_downtime(result["downtime"])
+    yield from _remarks(result)
 
 
 def _restore(result: StepResult) -> Words:
@@ -209,14 +226,14 @@ def _configuration(result: StepResult) -> Words:
             permissions = (
                 f"; permissions of {entry['permissions']} files and folders" if entry.get("permissions") else ""
             )
-            yield (
-                "INFO",
-                f"{entry['id']}: {counted(entry['files'], 'file')}, {size(entry['bytes'])}, from {entry['source']}{permissions}",
-            )
+            amount = f"{counted(entry['files'], 'file')}, {size(entry['bytes'])}"
+            yield "INFO", f"{entry['id']}: {amount}, from {entry['source']}{permissions}"
         else:
             yield "INFO", f"{entry['id']}: {entry['source']} is not on this node"
         for left in entry["left_out"]:
-            yield "WARNING", f"{entry['id']}: left out, {one_line(left['why'])}"
+            yield "INFO", f"{entry['id']}: left out, {one_line(left['why'])}"
+        if entry["left_out"]:
+            yield "WARNING", _left_out(entry)
     metadata = result.get("metadata") or []
     if metadata:
         by_state = {
@@ -229,6 +246,13 @@ def _configuration(result: StepResult) -> Words:
             yield "WARNING", f"{item['id']} could not be read: {one_line(item['why'])}"
     if result.get("secrets"):
         yield "INFO", f"encrypted: {', '.join(result['secrets'])}"
+
+
+def _left_out(entry: t.Mapping[str, t.Any]) -> str:
+    """A critical file that is not required and not in the backup, or files of a folder."""
+    why = [one_line(left["why"]) for left in entry["left_out"]]
+    more = f" and {len(why) - _NAMED} more" if len(why) > _NAMED else ""
+    return f"NOT in this backup ({entry['id']}): {'; '.join(why[:_NAMED])}{more}"
 
 
 def _archive(result: StepResult) -> Words:
@@ -314,12 +338,12 @@ class Step:
     Attributes:
         name: what log, outcome.json and summary call it.
         variable: the variable in which its role registers the result.
-        describe: level and text of what the log says when it went well.
+        describe: level and text of what the log says when it went well. A WARNING is in outcome.json and in the
+            summary, too.
         lacks: what a good run must show of it on a node and does not; "" when nothing lacks.
         of_the_run: one node reports it for all; it belongs into the log of each.
         goes_on: its failure is reported and keeps, or may keep, nothing from going on.
-        sweeps: it may leave something behind, which becomes a warning.
-        remarks: its result has remarks, which become warnings.
+        has_detail: the detail of its failure has what its result would have, so the warnings are read from it.
     """
 
     name: str
@@ -328,8 +352,7 @@ class Step:
     lacks: t.Callable[[Plan, t.Mapping[str, t.Any], HostResults], str] = _lacks_nothing
     of_the_run: bool = False
     goes_on: bool = False
-    sweeps: bool = False
-    remarks: bool = False
+    has_detail: bool = False
 
 
 STEPS: dict[str, Step] = {
@@ -339,9 +362,9 @@ STEPS: dict[str, Step] = {
         Step("request", "alteryx_preflight_request", _request, of_the_run=True),
         Step("facts", "alteryx_preflight_facts", _facts),
         Step("plan", "alteryx_preflight_plan", _plan, of_the_run=True),
-        Step("mongodb", "alteryx_preflight_mongodb", _mongodb, remarks=True),
-        Step("lock", "alteryx_preflight_lock", _lock, sweeps=True),
-        Step("dump_recovery", "alteryx_preflight_dumps", _lock, sweeps=True),
+        Step("mongodb", "alteryx_preflight_mongodb", _mongodb),
+        Step("lock", "alteryx_preflight_lock", _lock, has_detail=True),
+        Step("dump_recovery", "alteryx_preflight_dumps", _lock, has_detail=True),
         Step("trial", "alteryx_configuration_trial"),
         Step("pause", "alteryx_window_pause", _pause),
         Step("drain", "alteryx_window_drain", _drain),
@@ -350,7 +373,7 @@ STEPS: dict[str, Step] = {
         Step("lease", "alteryx_window_lease", _lease),
         Step("stop", "alteryx_window_stop", _stop, _lacks_stop),
         Step("gate", "alteryx_window_gate", _gate, of_the_run=True),
-        Step("window", "alteryx_window_dump", _window, _lacks_window, remarks=True),
+        Step("window", "alteryx_window_dump", _window, _lacks_window, has_detail=True),
         Step("cancel", "alteryx_window_cancel"),
         Step("restore", "alteryx_window_restore", _restore, _lacks_restore),
         Step("release", "alteryx_window_release"),
@@ -366,6 +389,32 @@ STEPS: dict[str, Step] = {
         Step("unlock", "alteryx_report_unlock", _lock),
     )
 }
+
+
+def describe_step(name: str, result: StepResult) -> list[tuple[str, str]]:
+    """Level and text of what the log says of a step. Of one that failed these are warnings only."""
+    step = STEPS[name]
+    if is_ok(result):
+        return list(step.describe(result))
+    detail = result.get("detail") or {} if step.has_detail else {}
+    return [(level, words) for level, words in step.describe(detail) if level == "WARNING"] if detail else []
+
+
+def list_warnings(results: Results) -> list[tuple[str, str]]:
+    """Every warning of the nodes once: (node, text), in the order of the sequence."""
+    found = [
+        (host, one_line(words))
+        for host, steps in results.items()
+        for step, result in ((step, steps[step]) for step in STEPS if step in steps)
+        # What one node reports for all is registered on all.
+        if (result.get("node") or host) == host
+        for level, words in [
+            *((event.get("level"), event.get("text")) for event in read_events(result)),
+            *describe_step(step, result),
+        ]
+        if level == "WARNING"
+    ]
+    return list(dict.fromkeys(found))
 
 
 def read_results(variables: t.Mapping[str, t.Any]) -> HostResults:

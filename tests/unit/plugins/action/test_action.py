@@ -160,7 +160,7 @@ HELD = {"state": "held", "run_id": "r"}
 def test_wrong_arguments_are_refused_before_the_node_is_called(wrong: dict[str, t.Any]) -> None:
     result = harness.run(maintenance_lease.ActionModule, wrong)
     assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
-    assert result["message"].startswith("maintenance_lease: ")
+    assert result["message"].startswith("module maintenance_lease: ")
 
 
 def test_a_misspelled_variable_never_keeps_a_service_from_being_brought_back() -> None:

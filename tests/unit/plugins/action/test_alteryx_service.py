@@ -62,6 +62,21 @@ def test_a_service_that_comes_up_late_is_waited_for(clock: harness.Time) -> None
     assert max(service.waits) < 20
 
 
+def test_a_refused_start_of_a_service_that_came_back_is_a_warning_among_the_events(clock: harness.Time) -> None:
+    service = Service(clock, 15)
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        answer = service(arguments)
+        # What the node says of one call is gone with the next.
+        return answer | {"problem": "error 1056" if len(service.waits) == 1 else ""}
+
+    result = harness.run(alteryx_service.ActionModule, ARGUMENTS, node)
+    assert [(event["level"], event["text"]) for event in result["events"]] == [
+        ("WARNING", "a start request was refused: error 1056")
+    ]
+    assert "events" not in harness.run(alteryx_service.ActionModule, ARGUMENTS, Service(clock, 0))
+
+
 def test_a_service_that_is_there_already_is_no_change(clock: harness.Time) -> None:
     result = harness.run(alteryx_service.ActionModule, ARGUMENTS, Service(clock, 0, before="Running"))
     assert (result["changed"], result.get("failed")) == (False, None)

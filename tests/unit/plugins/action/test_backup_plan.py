@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.action.backup_plan import ActionModule
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _report
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
 
@@ -38,6 +41,16 @@ def test_a_single_node_fleet_is_planned() -> None:
     assert (plan["stops_services"], plan["exports_configuration"]) == (True, True)
     assert plan["run_id"] == samples.RUN_ID
     assert plan["recipients"]
+
+
+def test_the_last_good_run_is_read_from_the_folder_of_the_reports(tmp_path: Path) -> None:
+    composed = _report.compose("full", {"node1": samples.steps()}, False, "2026-09-01T02:05:00.000Z", 1300.0)
+    (tmp_path / samples.RUN_ID).mkdir()
+    (tmp_path / samples.RUN_ID / "outcome.json").write_text(json.dumps(composed), encoding="utf-8")
+    found = planned({"node1": "a"}, options={"report_directory": str(tmp_path)})["last_run"]
+    assert found == {"node1": {"seconds": {"stop": 3.0, "dump": 30.0, "start": 7.8}, "bytes": 12_800_000}}
+    assert planned({"node1": "a"})["last_run"] == {}
+    assert planned({"node1": "a"}, "database", options={"report_directory": str(tmp_path)})["last_run"] == {}
 
 
 def test_a_fleet_has_one_controller() -> None:
@@ -104,3 +117,27 @@ def test_further_names_of_the_controller_are_given_by_the_operator() -> None:
 
     assert any("nothing says that this is the controller controller1" in text for text in warnings())
     assert warnings(controller_names=["ayx-ctl.example.test"]) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "hooks", "used"),
+    [
+        ({}, {}, set()),
+        ({}, {"before": "hooks/before.yml", "after": ""}, {"before"}),
+        # The task sees what is given for its own host only.
+        ({"alteryx_window_after": "after.yml"}, {}, {"after"}),
+        ({"alteryx_window_schedules": "{{ pauses }}"}, {}, {"schedules", "resume"}),
+        ({"alteryx_window_schedules": False}, {}, set()),
+    ],
+)
+def test_what_is_given_for_any_host_is_used_by_the_run(
+    variables: dict[str, t.Any], hooks: dict[str, str], used: set[str]
+) -> None:
+    hostvars = {"controller1": {"facts": samples.facts("b")}, "worker1": {"facts": samples.facts("c"), **variables}}
+    arguments = {
+        "request": samples.request_fields(hosts=list(hostvars), members=list(hostvars)),
+        "facts": "facts", "hooks": hooks, "controller_names": ["ayx-ctl.example.test"],
+    }  # fmt: skip
+    result = harness.run(ActionModule, arguments, variables={"hostvars": harness.HostVariables(hostvars)})
+    optional = {"schedules", "resume", "before", "after"}
+    assert optional - set(result["leaves_out"]) == used

@@ -258,3 +258,11 @@ def test_an_expired_recipient_is_a_loud_warning_and_no_refusal(
     request = asked(tmp_path, secrets="encrypt", recipients=[str(expired)])["request"]
     assert "has expired" in request["recipients"][0]["warning"]
     assert "has expired" in " ".join("".join(capsys.readouterr()).split())
+
+
+def test_a_value_that_is_refused_is_named_by_the_variable_it_comes_from(tmp_path: Path) -> None:
+    result = asked(tmp_path, secrets="maybe", variables={"alteryx_configuration_secrets": "maybe"})
+    assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
+    assert result["message"] == "value of alteryx_configuration_secrets must be one of: encrypt, skip, got: maybe"
+    # Whoever calls the module in tasks of their own knows the option.
+    assert asked(tmp_path, secrets="maybe")["message"].startswith("module backup_request: value of secrets must be")

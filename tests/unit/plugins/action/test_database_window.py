@@ -87,7 +87,7 @@ def test_the_job_is_told_every_option_by_its_name() -> None:
     # A number that does not fit into 32 bits is no option of the module on the node.
     assert "space_reserve" not in controller.calls[0]
     documented = {name: option.get("default") for name, option in argument_spec("database_window").items()}
-    for name in ("dump", "mongodb_connections", "plan", "mongodb"):
+    for name in ("dump", "mongodb_connections", "plan", "mongodb", "last_run"):
         del documented[name]
     spec = json.loads(controller.calls[0]["_spec"])
     assert json.loads(spec.pop("memo"))["judging"]["required"] == {}
@@ -95,6 +95,26 @@ def test_the_job_is_told_every_option_by_its_name() -> None:
         **documented, **ARGUMENTS, **given, "space_reserve": 500_000_000_000, "method": "emongodump",
         "dump_folder": rf"{samples.STAGING}\{samples.RUN_ID}\files\database",
     }  # fmt: skip
+
+
+def test_the_screen_compares_a_dump_with_that_of_the_last_run(capsys: pytest.CaptureFixture[str]) -> None:
+    controller = Controller(report())
+    running = {"state": "running", "phase": "dump", "done_bytes": 500_000, "total_bytes": 9_000_000, "message": ""}
+    first = {"status": {**running, "collections": 7}, "phase_seconds": 21.0, "log_offset": 9, "result": "", "log": (
+        "2026-09-01T02:00:04.000Z INFO stopping AlteryxService\r\n"
+    )}  # fmt: skip
+    answers = [first]
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        if arguments["_operation"] == "poll" and answers:
+            return answers.pop()
+        return controller(arguments)
+
+    last = {"seconds": {"stop": 3.0, "dump": 30.0, "start": 7.8}, "bytes": 1_000_000}
+    harness.run(ActionModule, {**ARGUMENTS, "last_run": last}, node)
+    out = capsys.readouterr().out
+    assert "2026-09-01T02:00:04.000Z node1: stopping AlteryxService" in out
+    assert "node1: dump, 21 s (last time 30 s), 500.0 kB of about 1.0 MB (50 %), about 21 s left, 7 collections" in out
 
 
 def test_check_mode_touches_no_node() -> None:

@@ -209,7 +209,7 @@ def test_the_log_of_a_dead_job_is_fetched_into_the_folder_of_its_run(
     file = tmp_path / "runs" / folder / "node1_DB_x-window.log"
     assert result["logs"] == [{"node_path": LOG["path"], "path": str(file)}]
     assert file.read_text(encoding="utf-8") == LOG["text"]
-    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o640, 0o750)
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
 def test_a_log_that_cannot_be_fetched_is_no_failure_and_stays_on_the_node(clock: harness.Time, tmp_path: Path) -> None:

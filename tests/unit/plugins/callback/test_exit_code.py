@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alteryx_ops.server_backup.plugins.callback.exit_code import CallbackModule
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import ROOT
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES
 
 
@@ -38,6 +39,20 @@ def test_a_run_without_failures_keeps_ansibles_own_code() -> None:
     callback = CallbackModule()
     callback.v2_runner_on_ok(task_result(changed=True))
     assert ended(callback) is None
+
+
+def test_a_playbook_of_ours_of_which_no_task_ran_does_not_end_green(capsys: pytest.CaptureFixture[str]) -> None:
+    play = SimpleNamespace(check_mode=False, get_path=lambda: f"{ROOT}/playbooks/topology.yml:9")
+    callback = CallbackModule()
+    callback.v2_playbook_on_play_start(play)
+    assert ended(callback) == 1
+    assert "no task ran. Run the playbook without --tags" in " ".join(capsys.readouterr().err.split())
+    callback = CallbackModule()
+    callback.v2_playbook_on_play_start(play)
+    callback.v2_playbook_on_task_start(None, False)
+    assert ended(callback) is None
+    # Others may do as they like.
+    assert ended(CallbackModule()) is None
 
 
 def test_a_good_report_ends_green() -> None:

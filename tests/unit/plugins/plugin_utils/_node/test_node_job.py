@@ -36,6 +36,9 @@ class SimulatedNode:
     started_at: float | None = None
     calls: list[tuple[str, dict[str, t.Any]]] = field(default_factory=list)
     said: list[tuple[float, str]] = field(default_factory=list)
+    stamps: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+    starts: int = 1
     slept: list[float] = field(default_factory=list)
     cancelled: bool = False
     discarded: bool = False
@@ -47,8 +50,17 @@ class SimulatedNode:
         self.slept.append(seconds)
         self.now += seconds
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, at: str = "") -> None:
         self.said.append((self.now, line))
+        self.stamps.append(at)
+
+    def warn(self, line: str) -> None:
+        self.warned.append(line)
+        self.say(line)
+
+    @property
+    def operator(self) -> _node_job.Operator:
+        return _node_job.Operator(self.say, self.warn)
 
     def call(self, operation: str, parameters: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         self.calls.append((operation, dict(parameters)))
@@ -58,7 +70,7 @@ class SimulatedNode:
                 self.started_at = self.now
             if self.start_lost:
                 raise _node_job.ConnectionTrouble("cut off")
-            return {"changed": True}
+            return {"changed": True, "starts": self.starts}
         if self.started_at is None:
             raise _node_job.JobFailed("job_lost", "the job is not on this node")
         since = self.now - self.started_at
@@ -88,7 +100,9 @@ class SimulatedNode:
 
     def run(self, attach: bool = False, **limits: float) -> dict[str, t.Any]:
         limit = _node_job.Limits(**{"total": 10_000.0, **limits})
-        return _node_job.run(self.call, "run1-window", SPEC, "CODE", limit, self.say, self.clock, self.sleep, attach)
+        return _node_job.run(
+            self.call, "run1-window", SPEC, "CODE", limit, self.operator, self.clock, self.sleep, attach
+        )
 
     def operations(self) -> list[str]:
         return [operation for operation, _unused in self.calls]
@@ -191,7 +205,7 @@ def test_what_the_node_refuses_ends_the_run_of_the_job(operation: str) -> None:
         return node.call(asked, parameters)
 
     with pytest.raises(_node_job.JobFailed, match="gone"):
-        _node_job.run(call, "j", SPEC, "CODE", _node_job.Limits(total=100), node.say, node.clock, node.sleep)
+        _node_job.run(call, "j", SPEC, "CODE", _node_job.Limits(total=100), node.operator, node.clock, node.sleep)
 
 
 @given(st.floats(30, 3000), st.floats(1, 60))
@@ -206,7 +220,8 @@ def test_the_operator_hears_something_at_every_heartbeat(seconds: float, heartbe
 def test_every_phase_is_said() -> None:
     node = SimulatedNode(seconds=100, phases=((0.0, "stop"), (20.0, "dump"), (50.0, "collect")))
     node.run(heartbeat=1000)
-    assert [line.split(",")[0] for _unused, line in node.said] == ["stop", "dump", "collect"]
+    phases = [line.split(",")[0] for _unused, line in node.said]
+    assert [phase for phase, _unused in itertools.groupby(phases)] == ["stop", "dump", "collect"]
 
 
 def test_a_poll_never_holds_a_connection_longer_than_winrm_allows() -> None:
@@ -214,6 +229,12 @@ def test_a_poll_never_holds_a_connection_longer_than_winrm_allows() -> None:
     node.run(heartbeat=600)
     waits = [parameters["_wait_seconds"] for operation, parameters in node.calls if operation == "poll"]
     assert 0 < max(waits) <= _node_job.POLL_SECONDS < 20
+
+
+def test_the_first_poll_comes_back_soon() -> None:
+    node = SimulatedNode(seconds=100, log=((0.1, "2026-09-01T02:00:00.000Z INFO stopping"),))
+    node.run()
+    assert next(moment for moment, line in node.said if line == "stopping") - 1000 < 5
 
 
 def test_the_log_is_read_on_from_where_it_was() -> None:
@@ -233,9 +254,10 @@ def test_the_log_is_read_on_from_where_it_was() -> None:
 def test_every_line_of_the_log_is_said_once_and_in_order_whatever_the_connection_does(
     seconds: float, moments: list[float], cuts: list[tuple[float, float]]
 ) -> None:
-    lines = [f"INFO line {number}" for number in range(len(moments))]
+    lines = [f"line {number}" for number in range(len(moments))]
     log = tuple(
-        (min(moment, seconds), f"2026-09-01T02:00:00.000Z {line}") for moment, line in zip(moments, lines, strict=True)
+        (min(moment, seconds), f"2026-09-01T02:00:00.000Z INFO {line}")
+        for moment, line in zip(moments, lines, strict=True)
     )
     node = SimulatedNode(seconds=seconds, log=log, cuts=tuple((begin, begin + length) for begin, length in cuts))
     node.run()
@@ -283,7 +305,7 @@ def test_a_job_that_was_seen_and_then_is_gone_is_lost_and_not_a_start_that_faile
         return node.call(operation, parameters)
 
     with pytest.raises(_node_job.JobFailed) as failure:
-        _node_job.run(call, "j", SPEC, "CODE", _node_job.Limits(total=1000), node.say, node.clock, node.sleep)
+        _node_job.run(call, "j", SPEC, "CODE", _node_job.Limits(total=1000), node.operator, node.clock, node.sleep)
     assert failure.value.reason == "job_lost"
 
 
@@ -331,12 +353,79 @@ def status(**values: t.Any) -> dict[str, t.Any]:
     ],
 )
 def test_a_heartbeat_says_what_is_known(values: dict[str, t.Any], line: str) -> None:
-    assert _node_job.progress_line(status(**values), 10.0) == line
+    assert _node_job.progress_line(status(**values), 10.0, _node_job.LastRun()) == line
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({}, "dump, 10 s (last time 58 s)"),
+        (
+            {"done_bytes": 500_000_000, "total_bytes": 9_000_000_000, "collections": 7},
+            "dump, 10 s (last time 58 s), 500.0 MB of about 2.0 GB (25 %), about 30 s left, 7 collections begun",
+        ),
+        ({"phase": "stop"}, "stop, 10 s (last time 3 s)"),
+        ({"phase": "collect"}, "collect, 10 s"),
+    ],
+)
+def test_a_heartbeat_tells_what_the_last_run_needed(values: dict[str, t.Any], line: str) -> None:
+    last = _node_job.LastRun({"stop": 3.0, "dump": 58.0, "start": 0.0}, 2_000_000_000)
+    assert _node_job.progress_line(status(**values), 10.0, last) == line
+
+
+def test_what_the_node_notes_is_said_with_the_time_of_the_node_and_without_its_level() -> None:
+    log = ((0.0, "2026-09-01T02:00:00.000Z INFO stopping"), (1.0, "2026-09-01T02:00:14.000Z WARNING no heartbeat"))
+    node = SimulatedNode(seconds=5, log=(*log, (1.0, "rest of a line")))
+    node.run()
+    told = dict(zip((line for _unused, line in node.said), node.stamps, strict=True))
+    assert told["stopping"] == "2026-09-01T02:00:00.000Z"
+    assert told["WARNING no heartbeat"] == "2026-09-01T02:00:14.000Z"
+    assert told["rest of a line"] == ""
+
+
+def test_a_phase_is_counted_from_its_own_begin() -> None:
+    node = SimulatedNode(seconds=100, phases=((0.0, "dump"), (60.0, "start")))
+    node.run()
+    first = next(line for _unused, line in node.said if line.startswith("start"))
+    assert int(first.split()[1]) < 2 * _node_job.POLL_SECONDS
+
+
+def test_the_node_says_how_old_a_phase_is() -> None:
+    node = SimulatedNode(seconds=20)
+
+    def call(operation: str, parameters: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        answer = node.call(operation, parameters)
+        if operation == "poll":
+            answer["phase_seconds"] = 7.4
+        return answer
+
+    _node_job.run(call, "j", SPEC, "CODE", _node_job.Limits(total=100), node.operator, node.clock, node.sleep)
+    assert node.said[0][1] == "dump, 7 s"
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"starts": 2}, "its task was started again"),
+        ({"cuts": ((10.0, 60.0),)}, "the node gave no answer for"),
+        ({"discard_trouble": _node_job.ConnectionTrouble("no route")}, "stays on the node until the next run"),
+    ],
+)
+def test_what_went_wrong_on_the_way_is_a_warning_and_no_failure(changes: dict[str, t.Any], warning: str) -> None:
+    node = SimulatedNode(**changes)
+    assert node.run() == {"bytes": 7}
+    assert [warning in line for line in node.warned] == [True]
+
+
+def test_a_job_without_trouble_warns_of_nothing() -> None:
+    node = SimulatedNode()
+    node.run()
+    assert node.warned == []
 
 
 @given(st.integers(0, 10**15), st.integers(0, 10**15), st.floats(0, 10**6))
 def test_a_heartbeat_never_promises_more_than_everything(done: int, total: int, seconds: float) -> None:
-    line = _node_job.progress_line(status(done_bytes=done, total_bytes=total), seconds)
+    line = _node_job.progress_line(status(done_bytes=done, total_bytes=total), seconds, _node_job.LastRun())
     if percent := re.search(r"\((\d+) %\)", line):
         assert 0 <= int(percent[1]) <= 100
     assert "-" not in line

@@ -718,3 +718,43 @@ def test_a_record_nobody_can_read_stops_only_who_would_write_over_it() -> None:
     assert failure.value.reason.name == "schedules_record_bad"
     config = replace(samples.request("config"), pauses_schedules=True)
     assert plan_node("node1", samples.facts(schedules_left="{"), config).warnings
+
+
+ALL_PARTS = {"others", "stop", "dump", "mongodb", "schedules", "resume", "before", "after", "database_hook"}
+
+
+def test_a_plain_backup_of_a_single_node_uses_only_what_a_single_node_needs() -> None:
+    plan = plan_fleet({"node1": samples.facts()}, samples.request())
+    assert set(_plan.list_unused(plan, (), pauses=False)) == ALL_PARTS - {"stop", "dump"}
+
+
+@pytest.mark.parametrize("hook", _plan.HOOKS)
+def test_tasks_of_the_operator_are_used_where_they_are_given(hook: str) -> None:
+    plan = plan_fleet({"node1": samples.facts()}, samples.request())
+    unused = _plan.list_unused(plan, [hook], pauses=False)
+    # Those for the database are for a database that nothing else dumps.
+    assert (hook in unused) is False
+    assert "database_hook" in unused
+
+
+def test_paused_schedules_are_enabled_again_also_those_of_a_dead_run() -> None:
+    plan = plan_fleet({"node1": samples.facts()}, samples.request())
+    assert not {"schedules", "resume"} & set(_plan.list_unused(plan, (), pauses=True))
+    plan.nodes[0].resumes_schedules = True
+    assert {"schedules", "resume"} & set(_plan.list_unused(plan, (), pauses=False)) == {"schedules"}
+
+
+def test_the_configuration_alone_stops_and_dumps_nothing_and_pauses_no_schedules() -> None:
+    plan = plan_fleet({"node1": samples.facts()}, samples.request("config"))
+    assert set(_plan.list_unused(plan, (), pauses=True)) == ALL_PARTS
+
+
+def test_a_fleet_has_others() -> None:
+    plan = planned_fleet(controller1="b", worker1="c")
+    assert not {"others", "stop", "dump"} & set(_plan.list_unused(plan, (), pauses=False))
+
+
+def test_a_node_that_is_not_stopped_by_itself_is_treated_like_a_fleet() -> None:
+    plan = plan_fleet({"node1": samples.facts()}, samples.request())
+    plan.nodes[0].standby = True
+    assert "others" not in _plan.list_unused(plan, (), pauses=False)

@@ -137,5 +137,5 @@ def test_what_needs_attention_is_a_warning() -> None:
         "node1 lock: removed the lock of the dead run X", r"node1 lock: D:\s\Y of a dead run is left behind",
         "node1 drain: going on although workflows run: AlteryxEngineCmd.exe (7)",
         "node1 restore: AlteryxService is StartPending, process 4812",
-        r"node1 configuration: keys: left out, C:\Keys\a is held",
+        r"node1 configuration: NOT in this backup (keys): C:\Keys\a is held",
     ]  # fmt: skip

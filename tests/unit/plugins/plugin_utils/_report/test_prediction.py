@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files, _prediction
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files, _prediction, _report
 from tests.unit.plugins import samples
 
 
@@ -67,10 +68,31 @@ def test_only_good_runs_of_the_fleet_and_mode_count_and_files_that_cannot_be_rea
         {**good, "started": "x", **other} for other in ({"fleet": "test"}, {"verdict": "FAILED"}, {"mode": "x"})
     ]
     for number, content in enumerate([*contents, ["no outcome"], {}]):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "outcome.json").write_text(json.dumps(content), encoding="utf-8")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "outcome.json").write_text("{", encoding="utf-8")
+        write_outcome(tmp_path / f"Full_2026090{number + 1}_020000_7f3a", json.dumps(content))
+    write_outcome(tmp_path / "Full_20260909_020000_7f3a", "{")
+    write_outcome(tmp_path / "Config_20260903_020000_7f3a", json.dumps({**good, "started": "x"}))
     found = _files.read_outcomes(tmp_path, "prod", "full")
     assert [each["started"] for each in found] == ["2026-09-02T02:00:00Z", "2026-09-01T02:00:00Z"]
-    assert _files.read_outcomes(tmp_path / "absent", "prod", "full") == []
+    assert list(_files.read_outcomes(tmp_path / "absent", "prod", "full")) == []
+
+
+def write_outcome(folder: Path, text: str) -> None:
+    """The report of one run."""
+    folder.mkdir()
+    (folder / "outcome.json").write_text(text, encoding="utf-8")
+
+
+def test_the_last_run_tells_how_long_each_phase_of_a_dump_took_and_how_large_it_was(tmp_path: Path) -> None:
+    steps = samples.steps()
+    composed = _report.compose("full", {"node1": steps}, False, "2026-09-01T02:05:00.000Z", 1300.0)
+    # A dump without a stop has no downtime, and a node without a dump is nothing to compare with.
+    running, worker = copy.deepcopy(composed["nodes"]["node1"]), copy.deepcopy(composed["nodes"]["node1"])
+    running["downtime"] = dict.fromkeys(running["downtime"], 0.0)
+    worker["dump_bytes"] = 0
+    composed["nodes"] |= {"running": running, "worker": worker, "damaged": {}}
+    write_outcome(tmp_path / samples.RUN_ID, json.dumps(composed))
+    assert _files.read_last_run(tmp_path, "alteryx_prod", "full") == {
+        "node1": {"seconds": {"stop": 3.0, "dump": 30.0, "start": 7.8}, "bytes": 12_800_000},
+        "running": {"seconds": {"stop": 0.0, "dump": 0.9, "start": 0.0}, "bytes": 12_800_000},
+    }
+    assert _files.read_last_run(tmp_path, "alteryx_prod", "database") == {}

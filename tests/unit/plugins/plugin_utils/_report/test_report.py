@@ -448,9 +448,79 @@ def test_warnings_of_certificates_and_nodes_reach_the_operator() -> None:
         "it expires soon",
         "node1: the service is Stopped already",
         "node1: mongodump is too old",
+        "node1: ad_groups could not be read: Invalid class",
     ]
     assert "it expires soon" in _report.summary(composed, "x")
     assert "WARNING - report: it expires soon" in _log.text(composed, {"node1": steps})
+
+
+def test_a_run_that_was_refused_before_it_had_an_id_is_named_by_the_folder_of_its_report() -> None:
+    steps = {"request": samples.failed("no_recipient", 3)}
+    composed = outcome(steps)
+    assert composed["run_id"] == ""
+    assert f"id={composed['name']}  exit code 3" in _report.summary(composed, "x")
+    assert f"run {composed['name']}, mode full" in _log.text(composed, {"node1": steps})
+
+
+def with_events(*texts: str, **places: t.Any) -> dict[str, t.Any]:
+    """A list of events of a node, as results have it."""
+    events = [{"at": NOW, "level": "WARNING", "text": text} for text in texts]
+    return {"events": [{"at": NOW, "level": "INFO", "text": "stopping"}, *events], **places}
+
+
+def test_every_warning_of_the_log_of_a_node_is_in_outcome_and_summary_once() -> None:
+    steps = samples.steps()
+    steps["lock"] |= {"did": ["released the lease of the run X"], **with_events("its task was started again")}
+    steps["window"] |= with_events("a start request was refused: 1056", "a start request was refused: 1056")
+    composed = outcome(steps)
+    assert composed["warnings"] == [
+        "node1: its task was started again",
+        "node1: released the lease of the run X",
+        "node1: a start request was refused: 1056",
+        "node1: ad_groups could not be read: Invalid class",
+    ]
+    log = _log.text(composed, {"node1": steps})
+    said = {f"{line.split(' ')[2]}: {line.partition(': ')[2]}" for line in log.splitlines() if " WARNING " in line}
+    assert said == set(composed["warnings"])
+    text = _report.summary(composed, "x")
+    assert [text.count(f" warning  {words}\n") for words in composed["warnings"]] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("step", ["lock", "window"])
+def test_a_step_that_failed_still_says_what_it_warned_of(step: str) -> None:
+    detail = {"did": ["ended the job J"], "remarks": ["the dump is not proved"], **with_events("no heartbeat")}
+    steps = broken(step, samples.failed("dump_failed", 5, detail=detail))
+    warnings = outcome(steps)["warnings"]
+    assert "node1: no heartbeat" in warnings
+    assert ("node1: ended the job J" if step == "lock" else "node1: the dump is not proved") in warnings
+
+
+def test_the_summary_says_once_what_several_nodes_warn_of_and_of_each_only_a_few() -> None:
+    composed = outcome(samples.steps())
+    composed["nodes"] = {f"w{n}": composed["nodes"]["node1"] for n in range(12)}
+    composed["warnings"] = [f"w{n}: the clock is off" for n in range(12)] + [f"w0: file {n}" for n in range(20)]
+    composed["warnings"] += ["it expires soon", f"w1: {'x ' * 400}"]
+    lines = [line for line in _report.summary(composed, "x").splitlines() if line.startswith(" warning")]
+    assert lines[0] == " warning  w0, w1, w2, w3, w4, w5, w6, w7 and 4 more: the clock is off"
+    assert lines[1:8] == [f" warning  w0: file {n}" for n in range(7)]
+    assert lines[8] == " warning  it expires soon"
+    assert len(lines[9]) < 330
+    assert lines[10:] == [" warning  w0: 13 more warnings are in outcome.json and in the log"]
+
+
+def test_the_log_of_a_node_has_no_warnings_of_others() -> None:
+    steps = samples.steps()
+    steps["plan"]["plan"]["warnings"] = ["the fleet is partial"]
+    other = copy.deepcopy(steps)
+    for result in other.values():
+        result["node"] = "node2"
+    results = {"node1": steps, "node2": other}
+    composed = _report.compose("full", results, False, NOW, 1300.0)
+    composed["warnings"] += ["node2: of its plan"]
+    log = _log.text(composed, results, "node1")
+    assert "WARNING - report: the fleet is partial" in log
+    assert "node2: of its plan" not in log
+    assert "WARNING - report: node2: of its plan" in _log.text(composed, results, "node2")
 
 
 def test_the_summary_of_a_good_run_says_verdict_downtime_sizes_place_and_state() -> None:
