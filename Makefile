@@ -18,6 +18,7 @@
 #   make bench                                  memory and throughput of the archive job; minutes, and 12 GB of disk
 #   make bench-fleet                            a configuration backup of 100 stand-in nodes against as many module
 #                                               calls that do nothing; minutes
+#   make check                                  unit tests and quick checks, without the lab; a minute
 #   make lint                                   the static checks alone
 #   make docs                                   write what is repeated from elsewhere: exit codes, options, defaults
 #   make clean                                  forget everything made here (running nodes are ended first)
@@ -30,7 +31,7 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down lint docs clean
+.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down check lint docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -67,6 +68,11 @@ bench: bootstrap
 
 bench-fleet: bootstrap
 	@$(PYTHON_BIN) -m tests.bench.fleet
+
+check: bootstrap
+	@$(PYTEST) -n 2 --dist load tests/unit/plugins tests/unit/test_schemas.py tests/unit/test_reasons.py \
+	    $(addprefix tests/checks/test_,columns.py rooms.py options.py reasons.py generated_docs.py requirements.py \
+	    collection.py leaves_out.py python_lint.py)
 
 lint: bootstrap
 	@$(PYTEST) tests/checks

@@ -79,6 +79,7 @@ def missing_documentation(code: set[str], actions: set[str], documented: set[str
         [f"plugins/modules/{name}.yml is missing" for name in sorted((code | actions) - documented)]
         + [f"plugins/modules/{name}.yml documents nothing" for name in sorted(documented - code)]
         + [f"plugins/action/{name}.py has no module file of its name" for name in sorted(actions - code)]
+        + [f"plugins/action/{name}.py is missing" for name in sorted(code - actions)]
     )
 
 
@@ -143,6 +144,7 @@ def test_planted_documentation_faults_are_found() -> None:
         "plugins/modules/b.yml is missing",
         "plugins/modules/c.yml documents nothing",
         "plugins/action/b.py has no module file of its name",
+        "plugins/action/a.py is missing",
     ]
     assert len(documentation_problems("a", {})) == 6
     body = {

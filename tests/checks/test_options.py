@@ -91,6 +91,16 @@ def test_the_default_of_a_variable_of_another_role_is_that_of_its_owner() -> Non
     assert [(name, default) for name, default in found if known[name]["default"] != default] == []
 
 
+def test_every_variable_of_a_role_is_used() -> None:
+    used = "".join(
+        path.read_text(encoding="utf-8")
+        for folder, pattern in (("roles", "*/tasks/*.yml"), ("playbooks", "**/*.yml"), ("plugins", "**/*.py"))
+        for path in sorted((layout.ROOT / folder).glob(pattern))
+    )
+    unused = [name for role in ROLES for name in specs(role) if not re.search(rf"\b{name}\b", used)]
+    assert unused == [], "no task and no plugin reads these variables, so they do nothing"
+
+
 ALL = sorted(set(handed_on()), key=repr)
 
 

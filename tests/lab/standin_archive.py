@@ -99,7 +99,7 @@ def backup_verify(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     if problems:
         raise NodeFailure("archive_bad", f"{name}.zip is not good: {'; '.join(problems)}", verdict)
     if spec["staging"] and not spec["keep_staging"]:
-        shutil.rmtree(job.node.path(spec["staging"]))
+        shutil.rmtree(job.node.path(spec["staging"]), ignore_errors=True)
     job.log(f"{name}.zip read back: {found['entries']} entries, {found['bytes']} bytes, {found['documents']} documents")
     return verdict
 

@@ -57,6 +57,11 @@ def _run(job: Job, code: JobCode, spec: dict[str, Any]) -> dict[str, Any]:
     except NodeFailure as failure:
         job.log(failure.message, "ERROR")
         result = {**failure.detail, "reason": failure.reason, "msg": failure.message, "state": "failed"}
+    except Exception as error:
+        # Else every poll would find no answer, and the run would wait for one until its limit.
+        message = f"the double of a job failed: {type(error).__name__}: {error}"
+        job.log(message, "ERROR")
+        result = {"reason": "unexpected", "msg": message, "state": "failed"}
     log = "".join(f"{event['at']} {event['level']} {event['text']}\r\n" for event in job.events)
     return {
         "status": {"state": result["state"]},

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _runtime_settings
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _critical_files
+from tests.lab import alteryx_install
 from tests.unit.plugins import samples
 
 DATA, BIN = r"C:\ProgramData", r"D:\Alteryx\bin"
@@ -76,3 +77,10 @@ def test_each_role_has_its_own_things_to_write_down(roles: tuple[str, ...]) -> N
     assert ("run_as_user" in noted) is ("worker" in roles)
     assert ("smtp_user" in noted) is ("ui" in roles)
     assert noted["service_account"] == "LocalSystem"
+
+
+def test_the_lab_has_every_critical_file_but_the_one_of_old_versions() -> None:
+    there = alteryx_install.files({"admin": "x", "user": "x"})
+    wanted = _critical_files.of_node(("controller", "worker", "ui"), r"C:\ProgramData", alteryx_install.BIN)
+    lacking = [item["id"] for item in wanted if not any(path.startswith(item["source"]) for path in there)]
+    assert lacking == ["alteryx_config_old"]
