@@ -20,6 +20,8 @@
 #                                               calls that do nothing; minutes
 #   make lint                                   the static checks alone
 #   make docs                                   write what is repeated from elsewhere: exit codes, options, defaults
+#   make site                                   the documentation as HTML in .lab/site/html, with a page for each module
+#                                               and role; installs requirements-docs.txt first
 #   make clean                                  forget everything made here (running nodes are ended first)
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -30,7 +32,7 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down lint docs clean
+.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down lint docs site clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -73,6 +75,10 @@ lint: bootstrap
 
 docs: bootstrap
 	@$(PYTHON_BIN) -m tests.generated_docs
+
+site: bootstrap
+	@tests/lab/bootstrap site
+	@$(PYTHON_BIN) -m tests.docs_site
 
 clean:
 	@if [ -e .lab/lab.json ] && [ -x $(PYTHON_BIN) ]; then $(PYTHON_BIN) -m tests.lab down; fi
