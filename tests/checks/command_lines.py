@@ -52,7 +52,7 @@ _OTHER_OPTIONS = {
     "--oplog": "mongodump",
     "--update-existing": "antsibull-changelog release",
 }
-_PLACEHOLDER = re.compile(r"<.*>|\.\.\.|[A-Z][A-Z0-9_]*|n|SECONDS")
+_PLACEHOLDER = re.compile(r"<.*>|\.\.\.|[A-Z][A-Z0-9_]*|n")
 _ASSIGNMENT = re.compile(r"(\w+)=(.*)", re.DOTALL)
 
 
