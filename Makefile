@@ -21,6 +21,8 @@
 #   make check                                  unit tests and quick checks, without the lab; a minute
 #   make lint                                   the static checks alone
 #   make docs                                   write what is repeated from elsewhere: exit codes, options, defaults
+#   make site                                   the documentation as HTML in .lab/site/html, with a page for each module
+#                                               and role; installs requirements-docs.txt first
 #   make clean                                  forget everything made here (running nodes are ended first)
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -31,7 +33,7 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down check lint docs clean
+.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down check lint docs site clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -71,14 +73,18 @@ bench-fleet: bootstrap
 
 check: bootstrap
 	@$(PYTEST) -n 2 --dist load tests/unit/plugins tests/unit/test_schemas.py tests/unit/test_reasons.py \
-	    $(addprefix tests/checks/test_,columns.py rooms.py options.py reasons.py generated_docs.py requirements.py \
-	    collection.py leaves_out.py python_lint.py)
+	    $(addprefix tests/checks/test_,columns.py rooms.py options.py docs.py reasons.py generated_docs.py \
+	    requirements.py collection.py leaves_out.py python_lint.py)
 
 lint: bootstrap
 	@$(PYTEST) tests/checks
 
 docs: bootstrap
 	@$(PYTHON_BIN) -m tests.generated_docs
+
+site: bootstrap
+	@tests/lab/bootstrap site
+	@$(PYTHON_BIN) -m tests.docs_site
 
 clean:
 	@if [ -e .lab/lab.json ] && [ -x $(PYTHON_BIN) ]; then $(PYTHON_BIN) -m tests.lab down; fi

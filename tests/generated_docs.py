@@ -5,7 +5,7 @@
 
 From plugins/plugin_utils/_core/reasons.yml: docs/exit_codes.md and docs/after_the_stop.md whole, the table of exit
 codes in README.md, and the highest exit code in the schema of outcome.json. Options and defaults: see
-generated_options.py. The picture of the imports: see rooms.py.
+generated_options.py. The pictures: see rooms.py and timeline.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from tests import generated_options, rooms
+from tests import generated_options, rooms, timeline
 from tests.collection_link import link_collection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +47,7 @@ def documents() -> dict[Path, str]:
         readme: _with_table(readme.read_text(encoding="utf-8")),
         schema: _with_bound(schema.read_text(encoding="utf-8")),
         rooms.PICTURE: rooms.picture(),
+        timeline.PICTURE: timeline.picture(),
         **generated_options.documents(),
     }
 

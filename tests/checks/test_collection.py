@@ -31,7 +31,7 @@ COLLECTION = "alteryx_ops.server_backup"
 LICENCE_LINES = ("GNU General Public License v3.0+", "SPDX-License-Identifier: GPL-3.0-or-later")
 SOURCE_SUFFIXES = {".py", ".ps1", ".psm1", ".cs", ".c", ".h", ".sh"}
 SHIPPED = {
-    "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md",
+    "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "SECURITY.md",
     "changelogs", "docs", "extensions", "inventory", "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 REQUIRED = {
