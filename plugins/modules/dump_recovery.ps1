@@ -25,7 +25,7 @@ $spec = @{
         timeout = @{ type = 'int'; default = 86400 }
         _staging = @{ type = 'str' }
         _job = @{ type = 'str'; choices = @('archive_job', 'verify_job') }
-        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'read', 'remove') }
+        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'read', 'remove', 'adopt') }
     }
     supports_check_mode = $true
 }

@@ -179,7 +179,7 @@ def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
     run = run_playbook("full_backup.yml", extra_vars={**wanted, "alteryx_window_after": spoiled})
     run.assert_failed(4, "archive_failed")
     in_the_way.unlink()
-    process = lab.node.service().process_id
+    process = lab.node.service().pid
     adopts = {**wanted, "alteryx_preflight_adopt_within": 3600}
 
     rehearsed = run_playbook("full_backup.yml", "--check", extra_vars=adopts)
@@ -191,7 +191,7 @@ def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
     following = run_playbook("full_backup.yml", extra_vars=adopts)
     following.assert_ok()
     assert following.outcome["downtime"]["total"] == 0
-    assert lab.node.service().process_id == process
+    assert lab.node.service().pid == process
     assert f"the dump is that of the run {run.outcome['run_id']}: data as of " in following.text
     (archive,) = in_the_way.glob("*.zip")
     manifest = json.loads(archive.with_suffix(".manifest.json").read_text(encoding="utf-8"))

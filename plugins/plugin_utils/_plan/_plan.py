@@ -217,7 +217,11 @@ def _check_state_folders(facts: NodeFacts, request: Request) -> list[str]:
         if folder.link or (folder.access and request.folder_trust == "enforce"):
             raise StepFailed("folder_untrusted", folder.link or folder.access)
     found = "; ".join(folder.access for folder in facts.trust if folder.access)
-    return [f"folders that others may change are used, as it is wanted: {found}"] if found else []
+    return (
+        [f"alteryx_preflight_folder_trust is warn, so folders that others may change are used: {found}"]
+        if found
+        else []
+    )
 
 
 def _check_service(node_plan: NodePlan, facts: NodeFacts, request: Request) -> None:
