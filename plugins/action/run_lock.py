@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import re
-import socket
 import time
 import typing as t
 
@@ -17,6 +14,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
     direct_child_groups,
     raw_variables,
 )
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._process import describe_holder
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress, warn
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
@@ -31,10 +29,9 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/run_lock.yml."""
-        # The process of the whole run, not of this fork.
         if arguments["judged"]:
             arguments["window_over"] = _window_over(arguments["judged"], variables)
-        asked = {**arguments, "holder": f"{getpass.getuser()}@{socket.gethostname()} process {os.getppid()}"}
+        asked = {**arguments, "holder": describe_holder()}
         host = variables["inventory_hostname"]
         inspects = arguments["state"] == "inspected"
         deadline = time.monotonic() + arguments["wait_timeout"]

@@ -8,11 +8,19 @@
 #   HKLM\SOFTWARE\AlteryxOps\Boot     volatile: id, a text that is new after every boot
 #   HKLM\SOFTWARE\AlteryxOps\Guard    volatile: what the guard remembers from one firing to the next (guard.ps1)
 #   HKLM\SOFTWARE\AlteryxOps\Starts   start attempts that failed at the log-on of the service (NodeService.psm1)
+#
+# The guard also registers the source of its events, which is a key of the event log.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $script:OwnKey = 'SOFTWARE\AlteryxOps'
+$script:EventSourceKey = 'SYSTEM\CurrentControlSet\Services\EventLog\Application\AlteryxOps'
+
+function Open-Machine {
+    [Microsoft.Win32.RegistryKey]::OpenBaseKey(
+        [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+}
 
 function Open-OwnKey {
     <#
@@ -25,8 +33,7 @@ function Open-OwnKey {
         [switch] $Create,
         [switch] $Volatile
     )
-    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
-        [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+    $machine = Open-Machine
     try {
         if (-not $Create) { return $machine.OpenSubKey("$script:OwnKey\$Name") }
         # First the key above it: a key that is made on the way to a volatile one is volatile too, and then takes no
@@ -46,10 +53,39 @@ function Remove-OwnKey {
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Name)
-    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
-        [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+    $machine = Open-Machine
     try { $machine.DeleteSubKeyTree("$script:OwnKey\$Name", $false) }
     finally { $machine.Dispose() }
 }
 
-Export-ModuleMember -Function Open-OwnKey, Remove-OwnKey
+function Test-WholeKey {
+    <# .SYNOPSIS
+    Is there the key of this collection (Own), or that of the source of its events (EventSource)? #>
+    param([Parameter(Mandatory = $true)][ValidateSet('Own', 'EventSource')][string] $Key)
+    $machine = Open-Machine
+    try {
+        $found = $machine.OpenSubKey((Get-WholeKeyPath -Key $Key))
+        if ($null -eq $found) { return $false }
+        $found.Dispose()
+        $true
+    }
+    finally { $machine.Dispose() }
+}
+
+function Remove-WholeKey {
+    <# .SYNOPSIS
+    Deletes a key of Test-WholeKey with all that is in it; an absent one is fine. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([Parameter(Mandatory = $true)][ValidateSet('Own', 'EventSource')][string] $Key)
+    $machine = Open-Machine
+    try { $machine.DeleteSubKeyTree((Get-WholeKeyPath -Key $Key), $false) }
+    finally { $machine.Dispose() }
+}
+
+function Get-WholeKeyPath {
+    param([string] $Key)
+    if ($Key -eq 'Own') { $script:OwnKey } else { $script:EventSourceKey }
+}
+
+Export-ModuleMember -Function Open-OwnKey, Remove-OwnKey, Test-WholeKey, Remove-WholeKey

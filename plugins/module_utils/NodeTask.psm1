@@ -162,5 +162,53 @@ function Remove-NodeTask {
     }
 }
 
+function Get-OwnTaskFolder { Join-Path -Path ([Environment]::GetFolderPath('System')) -ChildPath 'Tasks\AlteryxOps' }
+
+function Get-OwnTask {
+    <#
+    .SYNOPSIS
+    The names of all registered tasks of this collection, with their folder: those that the Task Scheduler lists and
+    those that have a file of it. Throws task_unknown where it does not tell.
+    #>
+    $answer = Invoke-TaskQuery -ArgumentList @('/TN', '\AlteryxOps\', '/HRESULT', '/FO', 'CSV', '/NH')
+    $isAbsent = $script:NotFound -contains $answer.exit_code
+    if ($answer.exit_code -ne 0 -and -not $isAbsent -and -not $answer.timed_out) {
+        # A schtasks.exe that takes no folder, or no /HRESULT, lists all tasks of the node.
+        $answer = Invoke-TaskQuery -ArgumentList @('/FO', 'CSV', '/NH')
+    }
+    if ($answer.exit_code -ne 0 -and -not $isAbsent) {
+        $why = ('{0} {1}' -f $answer.stderr.Trim(), $answer.stdout.Trim()).Trim()
+        throw (New-NodeFailure -Reason 'task_unknown' -Message (
+                'The Task Scheduler did not list the tasks of its folder \AlteryxOps: {0} (exit code {1})' -f
+                $why, $answer.exit_code))
+    }
+    # The first column is the name; the others are localised.
+    $listed = @([regex]::Matches([string]$answer.stdout, '(?m)^"(\\AlteryxOps\\[^"\\]+)"') |
+            ForEach-Object { $_.Groups[1].Value })
+    $folder = Get-OwnTaskFolder
+    $files = @(if ([IO.Directory]::Exists($folder)) {
+            foreach ($file in [IO.Directory]::GetFiles($folder)) { '\AlteryxOps\' + [IO.Path]::GetFileName($file) }
+        })
+    @($listed + $files) | Sort-Object -Unique
+}
+
+function Remove-OwnTaskFolder {
+    <#
+    .SYNOPSIS
+    Removes the folder of the Task Scheduler that our tasks were in, if it is empty. schtasks.exe cannot. Never throws:
+    an empty folder does no harm.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param()
+    if (-not [IO.Directory]::Exists((Get-OwnTaskFolder))) { return }
+    try {
+        $scheduler = New-Object -ComObject 'Schedule.Service'
+        $scheduler.Connect()
+        $scheduler.GetFolder('\').DeleteFolder('AlteryxOps', 0)
+    }
+    catch { Write-Verbose -Message "the folder \AlteryxOps of the Task Scheduler stays: $_" }
+}
+
 Export-ModuleMember -Function ConvertTo-ScriptCommand, Register-NodeTask, Start-NodeTask, Get-NodeTaskXml,
-Test-NodeTask, Remove-NodeTask
+Test-NodeTask, Remove-NodeTask, Get-OwnTask, Remove-OwnTaskFolder

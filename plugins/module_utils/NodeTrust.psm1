@@ -58,22 +58,25 @@ function Get-FolderDistrust {
     .SYNOPSIS
     Why a folder below the state or the code folder is not to be trusted: a hashtable with link and access, both
     sentences, empty where all is well. Of the access, that of the state or code folder itself counts: whoever may not
-    write there cannot have put anything below it.
+    write there cannot have put anything below it. With Itself that of the folder counts, too, for one elsewhere.
     #>
-    param([Parameter(Mandatory = $true)][string] $Path)
+    param([Parameter(Mandatory = $true)][string] $Path, [switch] $Itself)
     $answer = @{ path = $Path; link = ''; access = '' }
     $link = Get-FolderLink -Path $Path
     if ($link) { $answer.link = "$link is a link to somewhere else" }
-    foreach ($own in @((Get-StateFolder), (Get-CodeFolder))) {
-        $isBelow = ($Path.TrimEnd('\') + '\').StartsWith("$own\", [StringComparison]::OrdinalIgnoreCase)
-        if (-not $isBelow -or -not [IO.Directory]::Exists($own)) { continue }
+    $judged = @(foreach ($own in @((Get-StateFolder), (Get-CodeFolder))) {
+            if (Test-PathBelow -Path $Path -Folder $own) { $own }
+        })
+    if ($Itself) { $judged += $Path }
+    foreach ($folder in $judged) {
+        if (-not [IO.Directory]::Exists($folder)) { continue }
         try {
             $sections = [Security.AccessControl.AccessControlSections]'Owner, Access'
-            $security = New-Object System.Security.AccessControl.DirectorySecurity $own, $sections
+            $security = New-Object System.Security.AccessControl.DirectorySecurity $folder, $sections
             $problem = Get-SddlProblem -Sddl $security.GetSecurityDescriptorSddlForm($sections)
         }
         catch { $problem = "does not show its access list ($($_.Exception.GetBaseException().Message))" }
-        if ($problem) { $answer.access = "$own $problem" }
+        if ($problem) { $answer.access = "$folder $problem" }
     }
     $answer
 }
@@ -82,10 +85,11 @@ function Assert-FolderTrust {
     <#
     .SYNOPSIS
     Throws folder_untrusted, naming the folder, unless it may be trusted. Whoever connects may have decided to accept
-    the access list as it is (alteryx_preflight_folder_trust: warn); a link is never accepted.
+    the access list as it is (alteryx_preflight_folder_trust: warn); a link is never accepted. Itself: see
+    Get-FolderDistrust.
     #>
-    param([Parameter(Mandatory = $true)][string] $Path)
-    $distrust = Get-FolderDistrust -Path $Path
+    param([Parameter(Mandatory = $true)][string] $Path, [switch] $Itself)
+    $distrust = Get-FolderDistrust -Path $Path -Itself:$Itself
     $problem = $distrust.link
     $isStrict = [Environment]::GetEnvironmentVariable('ALTERYX_OPS_FOLDER_TRUST') -ne 'warn'
     if (-not $problem -and $isStrict) { $problem = $distrust.access }

@@ -29,7 +29,7 @@ from .playbook_run import PlaybookRunner
 HERE = Path(__file__).resolve().parent
 CONTRACT = HERE / "contract.json"
 FOLDER = r"D:\Contract"
-PLAYBOOKS = ("contract_drain.yml", "contract.yml")
+PLAYBOOKS = ("contract_drain.yml", "contract.yml", "contract_removal.yml")
 
 # Dictionaries whose keys are data: how many levels of them.
 _MAPS = {"sections": 2, "documents": 1}
@@ -86,11 +86,13 @@ def ask_every_module(lab: Lab, run_playbook: PlaybookRunner, folder: Path) -> di
         found = _run(run_playbook, PLAYBOOKS[0], folder)
     finally:
         lab.end_engines()
-    try:
-        return found | _run(run_playbook, PLAYBOOKS[1], folder)
-    finally:
-        shutil.rmtree(lab.node.path(FOLDER), ignore_errors=True)
-        lab.recover()
+    for name in PLAYBOOKS[1:]:
+        try:
+            found |= _run(run_playbook, name, folder)
+        finally:
+            shutil.rmtree(lab.node.path(FOLDER), ignore_errors=True)
+            lab.recover()
+    return found
 
 
 def _run(run_playbook: PlaybookRunner, name: str, folder: Path) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from tests.lab.node import SERVICE, Node
 
 from . import observer
 from .backup_files import Backup
-from .lab_of_tests import Lab, run_id_pattern
+from .lab_of_tests import STATE_FOLDER, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 
 CONTROLLER, WORKER, UI = "alteryx-lab-1", "alteryx-lab-2", "alteryx-lab-3"
@@ -321,3 +321,26 @@ def test_a_controller_that_runs_and_does_not_answer(fleet: Lab, run_fleet: Playb
     # The backup is good all the same.
     assert all(each["verdict"] == "good" for each in run.outcome["nodes"].values())
     assert_nothing_left(fleet)
+
+
+def test_a_node_that_refuses_a_removal_keeps_the_whole_fleet(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+    run_fleet("config_backup.yml").assert_ok()
+    hold = node(fleet, WORKER).path(rf"{STATE_FOLDER}\HOLD")
+    hold.touch()
+    before = [observer.tree(each) for each in fleet.nodes]
+    refused = run_fleet("remove_from_nodes.yml")
+    assert refused.rc == 3, refused.output
+    assert f"{WORKER}: The file {STATE_FOLDER}\\HOLD is there" in refused.text
+    assert [observer.difference(tree, observer.tree(each)) for tree, each in zip(before, fleet.nodes, strict=True)] == [
+        [],
+        [],
+        [],
+    ]
+
+    # One node alone is no fleet.
+    run_fleet("remove_from_nodes.yml", limit=UI).assert_ended_well()
+    assert [each.path(STATE_FOLDER).exists() for each in fleet.nodes] == [True, True, False]
+    hold.unlink()
+    run_fleet("remove_from_nodes.yml").assert_ended_well()
+    assert not any(each.path(STATE_FOLDER).exists() for each in fleet.nodes)
+    run_fleet("config_backup.yml").assert_ok()

@@ -50,18 +50,7 @@ def run_lock(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
             node.path(_LOCK).unlink()
         else:
             _try_folders(node, arguments.get("try_folders", []))
-            write_text(
-                node.path(_LOCK),
-                json.dumps(
-                    {
-                        "run_id": run_id,
-                        "holder": arguments["holder"],
-                        "started": _after(0),
-                        "taken": time.time(),
-                        "stale_seconds": arguments["stale_seconds"],
-                    }
-                ),
-            )
+            take_lock(node, run_id, arguments["holder"], arguments["stale_seconds"])
     return {
         "changed": changed,
         "adopted": "",
@@ -73,6 +62,18 @@ def run_lock(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
         "left_behind": [],
         "logs": [],
     }
+
+
+def take_lock(node: Node, run_id: str, holder: str, stale_seconds: int) -> None:
+    """The run lock of a run."""
+    lock = {
+        "run_id": run_id,
+        "holder": holder,
+        "started": _after(0),
+        "taken": time.time(),
+        "stale_seconds": stale_seconds,
+    }
+    write_text(node.path(_LOCK), json.dumps(lock))
 
 
 def _try_folders(node: Node, folders: list[str]) -> None:
