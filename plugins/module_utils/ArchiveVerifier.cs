@@ -53,6 +53,12 @@ namespace AlteryxOps
 
         public string ManifestSha256 { get; private set; }
 
+        /// <summary>Of the run that made the archive, as the manifest inside says; "" when that is not known.</summary>
+        public string RunId
+        {
+            get { return manifest == null ? "" : manifest.RunId; }
+        }
+
         /// <summary>Bytes of the archive that are read, and all of them; told twice a second at most.</summary>
         public Action<long, long> Progress { get; set; }
 

@@ -50,6 +50,9 @@ namespace AlteryxOps
 
         public ManifestFile Current { get; private set; }
 
+        /// <summary>Of the run that made the archive; "" when the manifest does not say.</summary>
+        public string RunId = "";
+
         public long FileCount = -1;
         public long FileBytes = -1;
 
@@ -89,6 +92,7 @@ namespace AlteryxOps
                 switch (json.Name)
                 {
                     case "schema": schema = json.Whole(); break;
+                    case "run_id": RunId = json.Text(); break;
                     case "file_count": FileCount = json.Whole(); break;
                     case "file_bytes": FileBytes = json.Whole(); break;
                     case "database": Database(); break;

@@ -24,6 +24,13 @@ function Get-CodeFolder {
     Join-Path -Path ([Environment]::GetFolderPath('ProgramFiles')) -ChildPath 'AlteryxOps'
 }
 
+function Test-PathBelow {
+    <# .SYNOPSIS
+    Is a path that of a folder, or of something in it? #>
+    param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][string] $Folder)
+    ($Path.TrimEnd('\') + '\').StartsWith($Folder.TrimEnd('\') + '\', [StringComparison]::OrdinalIgnoreCase)
+}
+
 function New-ProtectedFolder {
     <#
     .SYNOPSIS
@@ -203,8 +210,67 @@ function ConvertTo-NodeJson {
     ConvertTo-Json -InputObject $InputObject -Depth 20 -Compress
 }
 
+function ConvertTo-NodeDocument {
+    <#
+    .SYNOPSIS
+    JSON for people, the same in every PowerShell and every run: a line for each value, two blanks a level. Ordered
+    dictionaries keep the order of their keys; those of any other are sorted.
+    #>
+    param([Parameter(Mandatory = $true)] $InputObject)
+    Format-Json -Text (ConvertTo-NodeJson -InputObject (ConvertTo-OrderedData -InputObject $InputObject))
+}
+
+function ConvertTo-OrderedData {
+    param($InputObject)
+    if ($InputObject -is [Collections.IDictionary]) {
+        $keys = [string[]]@($InputObject.get_Keys())
+        if ($InputObject -isnot [Collections.Specialized.OrderedDictionary]) {
+            [Array]::Sort($keys, [StringComparer]::Ordinal)
+        }
+        $ordered = [ordered]@{}
+        foreach ($key in $keys) { $ordered[$key] = ConvertTo-OrderedData -InputObject $InputObject[$key] }
+        return $ordered
+    }
+    if ($InputObject -is [Collections.IList]) {
+        $list = New-Object System.Collections.ArrayList
+        foreach ($each in $InputObject) { $null = $list.Add((ConvertTo-OrderedData -InputObject $each)) }
+        # The comma keeps a list of one, and an empty one, a list.
+        return , $list.ToArray()
+    }
+    $InputObject
+}
+
+function Format-Json {
+    # JSON without blanks, as ConvertTo-Json -Compress writes it, with lines. Windows PowerShell writes & ' < > in a way
+    # that people do not read, above all in a password.
+    param([string] $Text)
+    $builder = New-Object System.Text.StringBuilder
+    $level = 0
+    $isOpen = $false
+    foreach ($token in [regex]::Matches($Text, '"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')) {
+        $value = $token.Value
+        $isClosing = $value -eq '}' -or $value -eq ']'
+        if ($isClosing) { $level-- }
+        # Nothing comes between the brackets of an empty object or list.
+        if ($isOpen -ne $isClosing) { $null = $builder.Append("`n").Append([char]' ', 2 * $level) }
+        if ($value.Contains('\u00')) {
+            $value = [regex]::Replace($value, '\\(?:u00(26|27|3c|3e)|.)', {
+                    param($Found)
+                    if ($Found.Groups[1].Success) { [string][char][Convert]::ToInt32($Found.Groups[1].Value, 16) }
+                    else { $Found.Value }
+                })
+        }
+        $null = $builder.Append($value)
+        if ($value -eq ':') { $null = $builder.Append(' ') }
+        elseif ($value -eq ',') { $null = $builder.Append("`n").Append([char]' ', 2 * $level) }
+        $isOpen = $value -eq '{' -or $value -eq '['
+        if ($isOpen) { $level++ }
+    }
+    $builder.ToString()
+}
+
 Export-ModuleMember -Function @(
-    'Get-StateFolder', 'Get-CodeFolder', 'New-ProtectedFolder', 'Read-NodeText', 'Write-NodeText', 'Add-NodeText',
-    'Invoke-Patiently', 'Remove-NodeFile', 'Move-NodeFile', 'Get-FileSha256', 'Get-TextSha256',
-    'ConvertTo-Hexadecimal', 'ConvertTo-NodeJson'
+    'Get-StateFolder', 'Get-CodeFolder', 'Test-PathBelow', 'New-ProtectedFolder', 'Read-NodeText', 'Write-NodeText',
+    'Add-NodeText', 'Invoke-Patiently', 'Remove-NodeFile', 'Move-NodeFile', 'Get-FileSha256', 'Get-TextSha256',
+    'ConvertTo-Hexadecimal', 'ConvertTo-NodeJson', 'ConvertTo-NodeDocument'
 )

@@ -4,7 +4,7 @@
 
 # Writes one archive: every file below the source folder is read once, hashed, walked if it is BSON, and compressed; the
 # manifest goes in last and lies beside it too. Nothing has a final name before it is complete, and the .sha256 file,
-# written last, means that all of it is there.
+# written last, means that all of it is there. README.txt in the same folder says to people what the files are.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -113,11 +113,54 @@ function Add-File {
     finally { $file.Dispose() }
 }
 
+function Get-ProgramVersion {
+    # What a program of MongoDB says of its version; empty when it does not, and when it is not there.
+    param([string] $Name, [string] $Pattern)
+    try {
+        $program = Join-Path -Path $Spec.mongodb_folder -ChildPath $Name
+        if (-not [IO.File]::Exists($program)) { return '' }
+        $answer = Invoke-NativeProcess -FileName $program -ArgumentList @('--version') -TimeoutSeconds 30 `
+            -TickSeconds 0.1 -Utf8
+        if ($answer.stdout -match $Pattern) { return $Matches[1] }
+    }
+    catch { Write-JobLog -Level 'DEBUG' -Text "${Name}: $($_.Exception.GetBaseException().Message)" }
+    ''
+}
+
+function Get-MongodbVersion {
+    # The versions of the embedded MongoDB and of the tool that has dumped it, as texts; empty where they are not known.
+    # Newer tools write them into the dump. Otherwise the programs beside AlteryxService.exe are asked.
+    $found = @{ mongodb = ''; tool = '' }
+    if (-not $Spec.mongodb_folder) { return $found }
+    $prelude = Join-Path -Path $Spec.source -ChildPath ($Spec.dump_prefix.Replace('/', '\') + 'prelude.json')
+    try {
+        if ([IO.File]::Exists($prelude)) {
+            $said = ConvertFrom-Json -InputObject (Read-NodeText -Path $prelude)
+            foreach ($pair in @(@('mongodb', 'ServerVersion'), @('tool', 'ToolVersion'))) {
+                $property = $said.PSObject.Properties[$pair[1]]
+                if ($null -ne $property) { $found[$pair[0]] = [string]$property.Value }
+            }
+        }
+    }
+    catch { Write-JobLog -Level 'DEBUG' -Text "${prelude}: $($_.Exception.GetBaseException().Message)" }
+    if (-not $found.mongodb) {
+        $found.mongodb = Get-ProgramVersion -Name 'mongod.exe' -Pattern '(?m)^db version v?(\S+)'
+    }
+    if (-not $found.tool) {
+        $found.tool = Get-ProgramVersion -Name 'mongodump.exe' -Pattern '(?m)^mongodump version:\s*[rv]?(\S+)'
+    }
+    $found
+}
+
 function Write-Manifest {
     # The manifest as a file of its own, in which the lines of all files stand; they are copied, because a million of
     # them would not fit into memory.
     param([IO.Stream] $Line)
+    $version = Get-MongodbVersion
     $text = $Spec.manifest.Replace('"@@file_count@@"', [string]$list.Files)
+    $text = $text.Replace('"@@ended@@"', "`"$(Get-UtcText)`"")
+    $text = $text.Replace('"@@mongodb_version@@"', (ConvertTo-NodeJson -InputObject $version.mongodb))
+    $text = $text.Replace('"@@tool_version@@"', (ConvertTo-NodeJson -InputObject $version.tool))
     $text = $text.Replace('"@@file_bytes@@"', [string]$zip.BytesRead)
     $text = $text.Replace('"@@collections@@"', (ConvertTo-NodeJson -InputObject $walked.ToArray()))
     $at = $text.IndexOf('"@@files@@"', [StringComparison]::Ordinal)
@@ -132,6 +175,30 @@ function Write-Manifest {
         $stream.Flush($true)
     }
     finally { $stream.Dispose() }
+}
+
+function Get-ReadmeVersion {
+    # The version of a text of ours (plugin_utils/_archive/_readme.py); -1 of any other text.
+    param([string] $Text)
+    if ($Text -cmatch '^Backups of Alteryx Server \(alteryx_ops\.server_backup, text version (\d{1,6})\)\r?\n') {
+        [int]$Matches[1]
+    }
+    else { -1 }
+}
+
+function Write-Readme {
+    # For a person who finds this folder. Replaces only an older text of ours. Never throws: the backup is good without
+    # it.
+    $path = Join-Path -Path $Spec.folder -ChildPath 'README.txt'
+    try {
+        if ([IO.File]::Exists($path)) {
+            $there = Get-ReadmeVersion -Text (Read-NodeText -Path $path)
+            if ($there -lt 0 -or $there -ge (Get-ReadmeVersion -Text $Spec.readme)) { return }
+        }
+        Write-NodeText -Path $path -Text $Spec.readme
+        Write-JobLog -Text "wrote $path"
+    }
+    catch { Write-JobLog -Level 'WARNING' -Text "$path was not written: $($_.Exception.GetBaseException().Message)" }
 }
 
 function Remove-OtherFile {
@@ -258,6 +325,7 @@ catch {
 }
 
 Write-JobLog -Text "published $archive"
+Write-Readme
 @{
     archive = $archive
     archive_bytes = $zip.Bytes

@@ -93,9 +93,15 @@ if ([IO.File]::Exists($beside) -and $verifier.ManifestSha256 -and
 }
 
 $good = $problems.Total -eq 0
-$verdict = @{
+# What anybody may have written into an archive is not told on as it is.
+$isRun = $verifier.RunId -cmatch '^(Full|DB|Config)_\d{8}_\d{6}_[0-9a-f]{4}\z'
+$verdict = [ordered]@{
     schema = 1
     archive = "$($Spec.base_name).zip"
+    archive_sha256 = $verifier.ArchiveSha256
+    run_id = $(if ($isRun) { $verifier.RunId } else { '' })
+    # The stamp is in the name of the file, so the two say the same.
+    started = $Spec.stamp -replace '^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)$', '$1-$2-$3T$4:$5:$6.000Z'
     verified = Get-UtcText
     method = 'every byte against the .sha256 file, every entry against the manifest inside, ' +
     'every document of the dump walked and counted'
@@ -108,7 +114,8 @@ $verdict = @{
     problems_total = $problems.Total
     seconds = [Math]::Round($watch.Elapsed.TotalSeconds, 3)
 }
-Write-NodeText -Path ('{0}.verify_{1}.json' -f $base, $Spec.stamp) -Text (ConvertTo-NodeJson -InputObject $verdict)
+$text = (ConvertTo-NodeDocument -InputObject $verdict) + "`n"
+Write-NodeText -Path ('{0}.verify_{1}.json' -f $base, $Spec.stamp) -Text $text
 if (-not $good) {
     $more = if ($problems.Total -gt 5) {
         "; and $($problems.Total - 5) more, see $($Spec.base_name).verify_$($Spec.stamp).json"

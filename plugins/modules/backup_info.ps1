@@ -160,7 +160,7 @@ function Get-FolderFact {
     foreach ($file in (New-Object System.IO.DirectoryInfo $Path).EnumerateFiles()) {
         $match = $known.Match($file.Name)
         if (-not $match.Success) {
-            if ($file.Name -notmatch '^BackupLog_.+\.log$') { $others++ }
+            if ($file.Name -notmatch '^(BackupLog_.+\.log|README\.txt)$') { $others++ }
             continue
         }
         $base = $match.Groups['base'].Value

@@ -54,15 +54,17 @@ function Write-Metadata {
     # folder nothing is written.
     param($Wanted, [string] $Folder)
     $document = [ordered]@{}
-    foreach ($name in $Wanted.head.Keys) { $document[$name] = $Wanted.head[$name] }
+    foreach ($name in 'schema', 'run_id', 'node', 'computer') { $document[$name] = $Wanted.head[$name] }
     $document['collected'] = Get-UtcText
     $items = Get-NodeMetadata -Wanted $Wanted
     foreach ($name in $Wanted.items.Keys) { $items[$name] = $Wanted.items[$name] }
-    $document['items'] = $items
+    # Items without an order are sorted by their names.
+    $document['items'] = @{}
+    foreach ($name in $items.Keys) { $document.items[$name] = $items[$name] }
     if ($Folder) {
         $target = Join-Path -Path $Folder -ChildPath $Wanted.archive_path.Replace('/', '\')
         $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($target))
-        Write-NodeText -Path $target -Text ((ConvertTo-NodeJson -InputObject $document) + "`n")
+        Write-NodeText -Path $target -Text ((ConvertTo-NodeDocument -InputObject $document) + "`n")
     }
     foreach ($name in $items.Keys) { @{ id = $name; state = $items[$name].state; why = $items[$name].why } }
 }
@@ -91,7 +93,7 @@ function Export-Secret {
     # Reads the secrets into memory and writes them encrypted; in clear text they are never in a file. Whatever fails,
     # no part of the file is left. Without a path it only shows that they can be read and encrypted.
     param([string] $Path)
-    $secret = @{
+    $secret = [ordered]@{
         schema = 1; run_id = $module.Params.run_id; computer = [Environment]::MachineName; created = Get-UtcText
     }
     $done = $false
@@ -101,7 +103,7 @@ function Export-Secret {
         }
         if ($module.Params.secrets -contains 'mongodb_passwords') {
             $text = Read-Verb -Verb 'getemongopassword'
-            $passwords = @{}
+            $passwords = [ordered]@{}
             if ($text -match '(?im)^\s*Admin:\s*(\S+)\s*$') { $passwords['admin'] = $Matches[1] }
             if ($text -match '(?im)^\s*Non-Admin:\s*(\S+)\s*$') { $passwords['non_admin'] = $Matches[1] }
             if ($passwords.Count -ne 2) {
@@ -110,7 +112,7 @@ function Export-Secret {
             }
             $secret['mongodb_passwords'] = $passwords
         }
-        $encrypted = Protect-Secret -Text (ConvertTo-NodeJson -InputObject $secret)
+        $encrypted = Protect-Secret -Text (ConvertTo-NodeDocument -InputObject $secret)
         if ($Path) { Write-NodeText -Path $Path -Text ($encrypted.TrimEnd() + "`n") }
         $done = $true
     }

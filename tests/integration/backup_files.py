@@ -104,7 +104,12 @@ class Backup:
         return found
 
     def open_secrets(self, recipient: KeyPair) -> dict[str, Any]:
-        """The content of the secrets file, decrypted by openssl with the key of one recipient."""
+        """The content of the secrets file."""
+        content: dict[str, Any] = json.loads(self.secrets_text(recipient))
+        return content
+
+    def secrets_text(self, recipient: KeyPair) -> str:
+        """The secrets file, decrypted by openssl with the key of one recipient."""
         done = subprocess.run(
             [
                 "openssl",
@@ -124,8 +129,7 @@ class Backup:
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
-        content: dict[str, Any] = json.loads(done.stdout)
-        return content
+        return done.stdout.decode()
 
 
 def published(lab: Lab) -> set[str]:

@@ -274,6 +274,18 @@ def test_secrets_left_out_on_purpose_are_said_to_be_missing(lab: Lab, run_playbo
 
 
 @NOT_TOUCHED
+@pytest.mark.parametrize("playbook", ["config_backup.yml", "list_backups.yml"])
+@pytest.mark.reaches("invalid_variable", exit_code=3)
+def test_a_path_whose_backslash_ansible_has_read_as_a_control_character(
+    run_playbook: PlaybookRunner, playbook: str
+) -> None:
+    run = run_playbook(playbook, "-e", r"alteryx_archive_directory=D:\backups")
+    assert run.rc == 3, run.output
+    assert r"alteryx_archive_directory contains a control character: \b in D:\backups was read as one" in run.text
+    assert "Write D:/backups or " in run.text
+
+
+@NOT_TOUCHED
 @pytest.mark.reaches("invalid_mode", exit_code=6)
 def test_a_mode_there_is_not(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml", extra_vars={"alteryx_preflight_mode": "everything"})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -88,6 +89,60 @@ def test_the_archive_holds_database_and_configuration(full: FullBackup, lab: Lab
     )
     assert set(manifest["database"]["databases"]) == DATABASES
     assert manifest["secrets"]["included"] is True
+
+
+@on_standin_too
+def test_a_person_can_read_every_document(full: FullBackup, lab: Lab) -> None:
+    (verdict,) = full.backup.folder.glob(f"{full.backup.base}.verify_*.json")
+    texts = {
+        "verdict": verdict.read_text(encoding="utf-8"),
+        "node.json": full.backup.read("configuration/node.json").decode(),
+        "manifest": full.backup.file(".manifest.json").read_text(encoding="utf-8"),
+        "secrets": full.backup.secrets_text(lab.recipient("operator")),
+    }
+    for name, text in texts.items():
+        lines = text.splitlines()
+        assert lines[:2] == ["{", '  "schema": 1,'], name
+        assert lines[-1] == "}", name
+    assert list(json.loads(texts["secrets"])) == [
+        "schema",
+        "run_id",
+        "computer",
+        "created",
+        "controller_token",
+        "mongodb_passwords",
+    ]
+    assert list(json.loads(texts["secrets"])["mongodb_passwords"]) == ["admin", "non_admin"]
+    told = json.loads(texts["node.json"])
+    assert list(told) == ["schema", "run_id", "node", "computer", "collected", "items"]
+    assert list(told["items"]) == sorted(told["items"])
+    assert all(list(item) == ["state", "value", "why"] for item in told["items"].values())
+
+
+@on_standin_too
+def test_a_verdict_names_the_archive_it_is_about(full: FullBackup) -> None:
+    (file,) = full.backup.folder.glob(f"{full.backup.base}.verify_*.json")
+    verdict = json.loads(file.read_text(encoding="utf-8"))
+    digest = full.backup.file(".sha256").read_text(encoding="ascii").split(" ", 1)[0]
+    assert (verdict["run_id"], verdict["archive_sha256"]) == (full.run.outcome["run_id"], digest)
+    # The moment in the name of the file, in another form.
+    assert re.sub(r"\D", "", verdict["started"])[:14] == file.name.rpartition(".verify_")[2][:15].replace("_", "")
+    assert verdict["started"][:19] <= verdict["verified"][:19]
+
+
+@on_standin_too
+def test_a_person_who_has_only_the_folder_finds_out_what_to_do(full: FullBackup) -> None:
+    readme = (full.backup.folder / "README.txt").read_bytes()
+    assert readme.isascii()
+    assert readme.startswith(b"Backups of Alteryx Server (alteryx_ops.server_backup, text version ")
+
+
+def test_the_manifest_names_the_versions_of_database_and_tool_and_when_it_ended(full: FullBackup) -> None:
+    manifest = full.backup.manifest()
+    database = manifest["database"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", database["mongodb_version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+", database["tool_version"])
+    assert manifest["started"] < manifest["ended"]
 
 
 def test_set_manifest_outcome_and_log_tell_the_same(full: FullBackup, lab: Lab) -> None:

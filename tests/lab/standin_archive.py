@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import zipfile
@@ -36,7 +37,10 @@ def backup_archive(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     ]
     total = sum(entry["bytes"] for entry in listed)
     manifest: str = spec["manifest"]
-    read = {"files": listed, "file_count": len(files), "file_bytes": total, "collections": collections}
+    read = {
+        "files": listed, "file_count": len(files), "file_bytes": total, "collections": collections,
+        "ended": utc_text(), "mongodb_version": "SIMULATED", "tool_version": "SIMULATED",
+    }  # fmt: skip
     for mark, value in read.items():
         manifest = manifest.replace(f'"@@{mark}@@"', json.dumps(value, ensure_ascii=False))
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +55,8 @@ def backup_archive(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     sums = {ending: sha256(folder / f"{name}.{ending}") for ending in endings}
     write_text(folder / f"{name}.sha256", "".join(f"{digest} *{name}.{ending}\n" for ending, digest in sums.items()))
     job.log(rf"published {spec['folder']}\{name}.zip")
+    if not (folder / "README.txt").exists():
+        write_text(folder / "README.txt", spec["readme"])
     return {
         "archive": rf"{spec['folder']}\{name}.zip",
         "archive_bytes": (folder / f"{name}.zip").stat().st_size,
@@ -69,8 +75,8 @@ def backup_verify(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     """Compare an archive and what lies beside it with the .sha256 file; the verdict lies beside it too."""
     begun = time.monotonic()
     folder, name = job.node.path(spec["folder"]), spec["base_name"]
-    sidecar = folder / f"{name}.sha256"
-    if not sidecar.exists() and not (folder / f"{name}.zip").exists():
+    sidecar, archive, manifest = (folder / f"{name}.{ending}" for ending in ("sha256", "zip", "manifest.json"))
+    if not sidecar.exists() and not archive.exists():
         raise NodeFailure("backup_unknown", f"{spec['folder']} has no backup {name}")
     if not sidecar.exists():
         message = rf"{spec['folder']}\{sidecar.name} is absent, so this archive is not complete"
@@ -83,10 +89,13 @@ def backup_verify(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     ]
     found = dict.fromkeys(("entries", "bytes", "collections", "documents"), 0)
     if not problems:
-        found = _counts(folder / f"{name}.zip")
+        found = _counts(archive)
     verdict = {
         "schema": 1,
         "archive": f"{name}.zip",
+        "archive_sha256": sha256(archive) if archive.exists() else "",
+        "run_id": json.loads(manifest.read_text(encoding="utf-8"))["run_id"] if manifest.exists() else "",
+        "started": re.sub(r"(....)(..)(..)_(..)(..)(..)", r"\1-\2-\3T\4:\5:\6.000Z", spec["stamp"]),
         "verified": utc_text(),
         "method": "SIMULATED: every file against the .sha256 file",
         **found,
@@ -95,7 +104,7 @@ def backup_verify(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
         "problems_total": len(problems),
         "seconds": round(time.monotonic() - begun, 3),
     }
-    write_text(folder / f"{name}.verify_{spec['stamp']}.json", json.dumps(verdict))
+    write_text(folder / f"{name}.verify_{spec['stamp']}.json", json.dumps(verdict, indent=2) + "\n")
     if problems:
         raise NodeFailure("archive_bad", f"{name}.zip is not good: {'; '.join(problems)}", verdict)
     if spec["staging"] and not spec["keep_staging"]:

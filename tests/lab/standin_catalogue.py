@@ -50,7 +50,7 @@ def _folder(path: Path, name: str) -> dict[str, Any]:
     for file in (file for file in path.iterdir() if file.is_file()):
         match = _KNOWN.fullmatch(file.name)
         if match is None:
-            others += not re.fullmatch(r"BackupLog_.+\.log", file.name)
+            others += not re.fullmatch(r"BackupLog_.+\.log|README\.txt", file.name)
         elif file.name.endswith(".set.json"):
             read = json.loads(file.read_bytes())
             sets.append({"base": match["base"], "error": "", "run_id": read["run_id"], "verdict": read["verdict"]})

@@ -52,7 +52,7 @@ def config_export(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
             "created": utc_text(),
             **{name: value for name, value in _clear_text(node).items() if name in secrets},
         }
-        write_text(node.path(secrets_file), _envelope(json.dumps(clear), arguments["recipients"]))
+        write_text(node.path(secrets_file), _envelope(json.dumps(clear, indent=2), arguments["recipients"]))
     return {"changed": True, "files": files, "metadata": metadata, "secrets": secrets, "secrets_file": secrets_file}
 
 
@@ -83,8 +83,8 @@ def _metadata(node: Node, wanted: dict[str, Any], target: str) -> list[dict[str,
     """Write node.json; returns its items in short."""
     items = {"licence": _ABSENT, **wanted["items"], **dict.fromkeys(_METADATA, _ABSENT)}
     if target:
-        content = wanted["head"] | {"collected": utc_text(), "items": items}
-        write_text(node.path(target) / wanted["archive_path"], json.dumps(content) + "\n")
+        content = wanted["head"] | {"collected": utc_text(), "items": dict(sorted(items.items()))}
+        write_text(node.path(target) / wanted["archive_path"], json.dumps(content, indent=2) + "\n")
     return [{"id": name, "state": item["state"], "why": item["why"]} for name, item in items.items()]
 
 

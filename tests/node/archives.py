@@ -24,6 +24,7 @@ TEMPLATE = (
     '"file_bytes": "@@file_bytes@@", '
     '"files": "@@files@@"}\n'
 )
+README = "Backups of Alteryx Server (alteryx_ops.server_backup, text version 7)\r\nand so on\r\n"
 _numbers = itertools.count()
 
 
@@ -80,6 +81,8 @@ class Staged:
             "base_name": "Backup",
             "manifest": TEMPLATE,
             "secrets_file": "",
+            "readme": README,
+            "mongodb_folder": "",
             "compression": "Optimal",
             "stored_extensions": [".gz", ".zip"],
             "again": False,
@@ -114,9 +117,15 @@ class Staged:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         return content
 
+    @property
+    def readme(self) -> Path:
+        """What is in the archive folder for people, and belongs to no archive."""
+        return self.folder / "README.txt"
+
     def published(self) -> list[str]:
-        """Names of everything in the archive folder."""
-        return sorted(file.name for file in self.folder.iterdir()) if self.folder.is_dir() else []
+        """Names of everything else in the archive folder."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(file.name for file in found if file != self.readme)
 
     def manifest(self) -> dict[str, Any]:
         """The manifest beside the archive."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import gzip
 import hashlib
 import os
@@ -212,6 +213,68 @@ def test_a_disk_that_takes_no_more_is_a_failure_of_storage_and_leaves_nothing(st
     end = staged.write(under=("env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4000000"))
     assert (end.result["state"], end.result["reason"]) == ("failed", "archive_failed"), end.result
     assert staged.published() == []
+
+
+def readme(version: int) -> str:
+    return archives.README.replace("version 7", f"version {version}")
+
+
+@pytest.mark.parametrize(
+    ("there", "after"),
+    [
+        (None, readme(7)),
+        (readme(6), readme(7)),
+        (readme(7) + "a note of the operator", readme(7) + "a note of the operator"),
+        (readme(8), readme(8)),
+        ("a text of the operator", "a text of the operator"),
+    ],
+    ids=["none", "older", "same", "newer", "foreign"],
+)
+def test_the_folder_says_what_is_in_it_and_only_an_older_text_of_ours_is_replaced(
+    staged: Staged, there: str | None, after: str
+) -> None:
+    staged.put("a.txt", b"a")
+    if there is not None:
+        staged.folder.mkdir(parents=True)
+        staged.readme.write_bytes(there.encode())
+    assert staged.write().result["state"] == "succeeded"
+    assert staged.readme.read_bytes() == after.encode()
+    assert staged.published() == ["Backup.manifest.json", "Backup.sha256", "Backup.zip"]
+
+
+def test_a_text_that_cannot_be_written_is_a_warning(staged: Staged) -> None:
+    staged.put("a.txt", b"a")
+    staged.readme.mkdir(parents=True)
+    end = staged.write()
+    assert end.result["state"] == "succeeded", end.result
+    (warning,) = [event["text"] for event in end.result["events"] if event["level"] == "WARNING"]
+    assert rf"D:\{staged.name}\archives\README.txt was not written: " in warning
+
+
+def test_the_manifest_names_the_versions_that_the_dump_itself_tells(staged: Staged) -> None:
+    template = archives.TEMPLATE.replace(
+        '"file_count"',
+        '"ended": "@@ended@@", "versions": ["@@mongodb_version@@", "@@tool_version@@"], "file_count"',
+    )
+    staged.put("database/prelude.json", b'{"ServerVersion": "4.2.8", "ToolVersion": "100.12.1"}')
+    begun = time.time()
+    assert staged.write(manifest=template, mongodb_folder=r"C:\nowhere").result["state"] == "succeeded"
+    manifest = staged.manifest()
+    assert manifest["versions"] == ["4.2.8", "100.12.1"]
+    ended = datetime.datetime.fromisoformat(manifest["ended"])
+    assert begun - 2 <= ended.timestamp() <= time.time() + 2
+
+
+@pytest.mark.parametrize("prelude", [b"not JSON", b"{}", None])
+def test_versions_that_are_not_to_be_had_are_empty(staged: Staged, prelude: bytes | None) -> None:
+    template = archives.TEMPLATE.replace(
+        '"file_count"', '"versions": ["@@mongodb_version@@", "@@tool_version@@"], "file_count"'
+    )
+    staged.put("a.txt", b"a")
+    if prelude is not None:
+        staged.put("database/prelude.json", prelude)
+    assert staged.write(manifest=template, mongodb_folder=r"C:\nowhere").result["state"] == "succeeded"
+    assert staged.manifest()["versions"] == ["", ""]
 
 
 @contextlib.contextmanager

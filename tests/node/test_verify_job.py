@@ -101,6 +101,35 @@ def test_what_the_archive_job_writes_is_good(copy: Staged) -> None:
     assert found["bytes"] == copy.manifest()["file_bytes"]
 
 
+def test_a_verdict_says_of_which_archive_it_is_and_when_it_was_begun(copy: Staged) -> None:
+    run = "Full_20260901_020000_7f3a"
+
+    def name_the_run(entries: dict[str, bytes]) -> list[tuple[str, bytes]]:
+        manifest = {"run_id": run, **json.loads(entries.pop(MANIFEST))}
+        return [*entries.items(), (MANIFEST, json.dumps(manifest).encode())]
+
+    rebuild(copy, name_the_run)
+    end = copy.verify(stamp="20260902_030405")
+    assert end.result["state"] == "succeeded", end.result
+    text = (copy.folder / "Backup.verify_20260902_030405.json").read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+    found = json.loads(text)
+    assert (found["run_id"], found["started"]) == (run, "2026-09-02T03:04:05.000Z")
+    assert found["archive_sha256"] == hashlib.sha256(copy.archive.read_bytes()).hexdigest()
+    assert list(found)[:7] == ["schema", "archive", "archive_sha256", "run_id", "started", "verified", "method"]
+
+
+@pytest.mark.parametrize("told", ["../../somewhere", "x" * 5000, "Full_20260901_020000_7f3a\n"])
+def test_a_verdict_does_not_repeat_what_somebody_has_written_for_the_id_of_a_run(copy: Staged, told: str) -> None:
+    def name_the_run(entries: dict[str, bytes]) -> list[tuple[str, bytes]]:
+        manifest = {"run_id": told, **json.loads(entries.pop(MANIFEST))}
+        return [*entries.items(), (MANIFEST, json.dumps(manifest).encode())]
+
+    rebuild(copy, name_the_run)
+    copy.verify()
+    assert verdict(copy)["run_id"] == ""
+
+
 @pytest.mark.reaches("archive_incomplete")
 def test_without_its_completion_marker_it_is_no_archive(copy: Staged) -> None:
     (copy.folder / "Backup.sha256").unlink()

@@ -32,11 +32,12 @@ def manifest(mode: str = "full", **changes: Any) -> dict[str, Any]:
     text = _manifest.of_archive(plan, plan["nodes"]["node1"], steps.get("window"), steps.get("configuration"), "0.1.0")
     collections = [{"namespace": "AlteryxGallery.users", "documents": 120, "bytes": 4096, "reported": 120}]
     text = text.replace('"@@collections@@"', json.dumps(collections))
-    text = (
-        text.replace('"@@files@@"', json.dumps([FILE]))
-        .replace('"@@file_count@@"', "1")
-        .replace('"@@file_bytes@@"', "5")
-    )
+    known = {
+        "files": [FILE], "file_count": 1, "file_bytes": 5, "ended": NOW, "mongodb_version": "4.2.8",
+        "tool_version": "100.3.1",
+    }  # fmt: skip
+    for word, value in known.items():
+        text = text.replace(f'"@@{word}@@"', json.dumps(value))
     content: dict[str, Any] = json.loads(text)
     return content
 
@@ -74,6 +75,9 @@ def the_set() -> dict[str, Any]:
 VERDICT = {
     "schema": 1,
     "archive": "A.zip",
+    "archive_sha256": "0" * 64,
+    "run_id": samples.RUN_ID,
+    "started": NOW,
     "verified": NOW,
     "method": "m",
     "verdict": "good",
@@ -195,7 +199,14 @@ def test_every_item_of_a_node_may_be_absent_or_unreadable_and_says_why() -> None
 
 def test_the_verdict_a_node_writes_has_the_keys_of_the_schema() -> None:
     source = (layout.ROOT / "plugins" / "module_utils" / "verify_job.ps1").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^\$verdict = @\{\n(.*?)^\}", source, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^\$verdict = \[ordered\]@\{\n(.*?)^\}", source, re.MULTILINE | re.DOTALL)
     written = set(re.findall(r"^    (\w+) = ", block, re.MULTILINE))
-    schema = schemas.schema("verdict")
-    assert set(schema["required"]) <= written <= set(schema["properties"])
+    assert written == set(schemas.schema("verdict")["properties"])
+
+
+def test_documents_of_earlier_versions_are_of_the_schema() -> None:
+    earlier = {name: value for name, value in VERDICT.items() if name not in ("archive_sha256", "run_id", "started")}
+    schemas.assert_valid("verdict", earlier)
+    told = manifest()
+    del told["ended"], told["database"]["mongodb_version"], told["database"]["tool_version"]
+    schemas.assert_valid("manifest", told)

@@ -9,7 +9,7 @@ import secrets
 import typing as t
 
 from .._core import paths
-from . import _manifest
+from . import _manifest, _readme
 
 Mapping = t.Mapping[str, t.Any]
 
@@ -58,6 +58,9 @@ def build_archive_spec(
             run, node, window, taken, tool_version, mongodb, missing=_missing(run, taken, configuration)
         ),
         "secrets_file": taken["secrets_file"] if taken else "",
+        "readme": _readme.TEXT,
+        # Where to look for the versions that only the node knows; a record of an earlier version has no such field.
+        "mongodb_folder": node.get("bin_folder", "") if window and node["database_kind"] == "embedded" else "",
         "only_dump": window is not None and taken is None,
         "dump_prefix": paths.DUMP_PREFIX,
         # A list: names of collections may differ by case alone, which the keys of an object may not on the node.

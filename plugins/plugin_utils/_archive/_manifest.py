@@ -20,8 +20,8 @@ def of_archive(
     servers: t.Sequence[t.Mapping[str, t.Any]] = (),
     missing: t.Sequence[t.Mapping[str, str]] = (),
 ) -> str:
-    """The text of a manifest in which the node puts files, file_count, file_bytes and, of a dump,
-    collections when it has read them.
+    """The text of a manifest in which the node puts files, file_count, file_bytes, the time when it ends and, of a
+    dump, collections when it has read them. Of the embedded MongoDB only the node knows the versions.
 
     Args:
         run: the plan of the run (backup_plan).
@@ -42,6 +42,7 @@ def of_archive(
         "computer": node["computer"],
         "roles": list(node["roles"]),
         "started": run["started"],
+        "ended": "@@ended@@",
         "alteryx_version": node["version"],
         "service": {key: node["service"][key] for key in ("name", "account", "start_type", "state")},
         "database": _database(node, window, servers),
@@ -65,6 +66,7 @@ def _database(
         "kind": node["database_kind"],
         "method": _method(node["dump"], "downtime" in window),
         "servers": [{key: server[key] for key in ("shown", "version")} for server in servers],
+        **_versions(node, servers),
         "point_in_time": node["dump"]["point_in_time"],
         "why": node["dump"]["why"],
         "proof": window["proof"],
@@ -78,6 +80,13 @@ def _database(
         "bytes": window["dump_bytes"],
         "downtime_seconds": window["downtime"]["total"] if "downtime" in window else 0,
     }
+
+
+def _versions(node: t.Mapping[str, t.Any], servers: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, str]:
+    if node["database_kind"] == "embedded":
+        return {"mongodb_version": "@@mongodb_version@@", "tool_version": "@@tool_version@@"}
+    found = dict.fromkeys(server["version"] for server in servers)
+    return {"mongodb_version": ", ".join(found), "tool_version": node["dump"]["tool_version"]}
 
 
 def _method(dump: t.Mapping[str, t.Any], stopped: bool) -> str:

@@ -26,9 +26,13 @@ def archive(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
         ("files", '[{"path": "a"}]'),
         ("file_count", "1"),
         ("file_bytes", "5"),
+        ("ended", '"2026-09-01T02:01:12.000Z"'),
         ("collections", '[{"namespace": "a.b"}]'),
+        ("mongodb_version", '"4.2.8"'),
+        ("tool_version", '"100.3.1"'),
     ):
-        assert text.count(f'"@@{word}@@"') == (1 if word != "collections" or "window" in results else 0)
+        of_the_dump = word in ("collections", "mongodb_version", "tool_version")
+        assert text.count(f'"@@{word}@@"') == (1 if not of_the_dump or "window" in results else 0)
         text = text.replace(f'"@@{word}@@"', value)
     assert "@@" not in text
     return t.cast(dict[str, t.Any], json.loads(text))
@@ -55,6 +59,8 @@ def test_a_full_backup_says_what_it_holds() -> None:
     assert manifest["database"]["documents"] == {"AlteryxGallery.users": 120}
     assert manifest["database"]["collections"] == [{"namespace": "a.b"}]
     assert manifest["database"]["downtime_seconds"] == 41.0
+    assert (manifest["database"]["mongodb_version"], manifest["database"]["tool_version"]) == ("4.2.8", "100.3.1")
+    assert (manifest["started"], manifest["ended"]) == ("2026-09-01T02:00:00.000Z", "2026-09-01T02:01:12.000Z")
     assert manifest["configuration"] == [
         {"id": "keys", "source": r"C:\Keys", "present": True, "files": 2, "bytes": 300}
     ]
@@ -122,3 +128,13 @@ def test_a_set_names_every_archive_with_hash_and_verdict() -> None:
         "verdict": "good",
     }
     assert (manifest["verdict"], manifest["downtime"]) == ("OK", samples.DOWNTIME)
+
+
+def test_of_a_self_managed_mongodb_the_control_node_knows_the_versions() -> None:
+    results = samples.steps()
+    plan = results["plan"]["plan"]
+    node = {**plan["nodes"]["node1"], "database_kind": "mongodb"}
+    node["dump"] = {**node["dump"], "method": "mongodump", "tool_version": "100.9.4"}
+    servers = [{"shown": f"db{number}", "version": version} for number, version in enumerate(("6.0.1", "6.0.1", "7.0"))]
+    database = json.loads(_manifest.of_archive(plan, node, results["window"], None, "0.1.0", servers))["database"]
+    assert (database["mongodb_version"], database["tool_version"]) == ("6.0.1, 7.0", "100.9.4")
