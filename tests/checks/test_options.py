@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import paths
 from tests.checks import sources
 from tests.lab import layout
 
@@ -125,3 +126,38 @@ def test_a_default_in_megabytes_is_the_same_in_bytes(variable: str, module: str,
     of_module = options(module)[option]
     assert of_role["type"] == of_module["type"] == "int"
     assert of_role["default"] * 1_000_000 == of_module["default"]
+
+
+# On the control node, or told by the node itself.
+NOT_OF_THE_OPERATOR = {
+    ("backup_plan", "report_directory"),
+    ("backup_report", "directory"),
+    ("backup_request", "report_directory"),
+    ("run_lock", "log_directory"),
+    ("schedule_pause", "ca_file"),
+    ("workflow_drain", "bin_folder"),
+}
+_IS_PATH = re.compile(r"(^|_)(folders?|directory|mongodump)$|^tls_.*_file$|^ca_file$")
+
+
+def test_every_option_that_is_a_path_on_a_node_is_read_as_one() -> None:
+    found = {
+        (module.stem, name)
+        for module in MODULES.glob("*.yml")
+        for name in _names(options(module.stem))
+        if _IS_PATH.search(name)
+    }
+    assert {(module, name) for module, name in found if name not in paths.NODE_PATHS} == NOT_OF_THE_OPERATOR
+    assert paths.NODE_PATHS.keys() == {name for _module, name in found if name in paths.NODE_PATHS}
+
+
+def test_the_variables_of_paths_exist() -> None:
+    known = {name for role in ROLES for name in specs(role)}
+    assert {name for name in paths.NODE_PATHS.values() if name} <= known
+
+
+def _names(documented: dict[str, Any]) -> Iterator[str]:
+    for name, option in documented.items():
+        if option["type"] in ("str", "list"):
+            yield name
+        yield from _names(option.get("suboptions", {}))

@@ -97,8 +97,9 @@ class NodeAction(ActionBase):  # type: ignore[misc]
 
     def is_first_contact(self) -> bool:
         """Is this what a playbook asks a node first, so that nothing has been touched there when it does not answer?"""
+        states = {"run_lock": ("recovered", "inspected"), "node_removal": ("inspected",)}
         return self.module_name in ("node_info", "backup_info") or (
-            self.module_name == "run_lock" and self._task.args.get("state") in ("recovered", "inspected")
+            self._task.args.get("state") in states.get(self.module_name, ())
         )
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
@@ -124,7 +125,9 @@ class NodeAction(ActionBase):  # type: ignore[misc]
             # In our roles, each option comes from a variable, and that is what the operator knows.
             _values.refuse_invalid_values(variables, {variables.get("inventory_hostname", ""): {}}, self._loader)
             raise StepFailed("invalid_variable", f"module {self.module_name}: {'; '.join(validation.error_messages)}")
-        return t.cast(Result, validation.validated_parameters)
+        arguments = t.cast(Result, validation.validated_parameters)
+        _values.read_node_paths(arguments)
+        return arguments
 
     def call_node(self, arguments: Result, variables: dict[str, t.Any], patience: float = 0.0) -> Result:
         """Runs the module's PowerShell on the node once; a failure it names becomes StepFailed.

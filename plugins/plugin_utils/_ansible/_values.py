@@ -12,6 +12,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.template import Templar
 
+from .._core import paths
 from .._core.reasons import StepFailed
 from .._core.text import one_line
 from . import _variables
@@ -122,6 +123,24 @@ def refuse_invalid_values(
         wrong += value_problems(values)
         if wrong:
             raise StepFailed("invalid_variable", "; ".join(wrong), {"node": host})
+
+
+def read_node_paths(arguments: dict[str, t.Any]) -> None:
+    """Gives the paths on a node among the arguments of a module the form that Windows has.
+
+    Raises:
+        StepFailed: invalid_variable; a path was not read as it was written.
+    """
+    for given in (arguments, *(each for each in (arguments.get("mongodb_connections") or {}).values() if each)):
+        for name in given.keys() & paths.NODE_PATHS.keys():
+            value = given[name]
+            try:
+                if isinstance(value, str):
+                    given[name] = paths.read_node_path(value)
+                elif isinstance(value, list):
+                    given[name] = [paths.read_node_path(each) for each in value]
+            except ValueError as error:
+                raise StepFailed("invalid_variable", f"{paths.NODE_PATHS[name] or name} {error}") from error
 
 
 def variable_default(name: str) -> t.Any:

@@ -1,16 +1,62 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a run keeps its files on a node. Only this file and, on the node, NodeStaging.psm1 put these paths together."""
+"""Paths on a node: how an operator may write one, and where a run keeps its files. Only this file and, on the node,
+NodeStaging.psm1 put these paths together."""
 
 from __future__ import annotations
 
 import ntpath
+import re
 from dataclasses import dataclass
+
+NODE_PATHS: dict[str, str] = {
+    "staging_directory": "alteryx_preflight_staging_directory",
+    "archive_directory": "alteryx_archive_directory",
+    "archive_folder": "alteryx_archive_directory",
+    "folder": "alteryx_archive_directory",
+    "folders": "",
+    "try_folders": "",
+    "mongodump": "alteryx_preflight_mongodump",
+    "tls_ca_file": "alteryx_preflight_mongodb_connections",
+    "tls_certificate_key_file": "alteryx_preflight_mongodb_connections",
+}
+"""Options of modules that are paths on a node -> the variable from which a role takes them, "" for several."""
+
+_BACKSLASH = "\\"
+# What Ansible (-e NAME=VALUE) and YAML in double quotes make of a backslash and a letter.
+_ESCAPES = {"\0": "0", "\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r"}
 
 _DUMP = "database"
 DUMP_PREFIX = f"{_DUMP}/"
 """Where the dump is in an archive, which has the names of the files in staging with slashes."""
+
+
+def read_node_path(text: str) -> str:
+    """A path on a node as Windows writes it, from one that an operator has written, also with slashes.
+
+    Raises:
+        ValueError: it has not come as it was written; how, as the rest of a sentence.
+    """
+    if found := re.search(r"[\x00-\x1f\x7f]", text):
+        written = re.sub(r"[\x00-\x1f\x7f]", lambda each: f"\\{_letter(each[0])}", text)
+        better = f"{written.replace(_BACKSLASH, '/')} or {written.replace(_BACKSLASH, 2 * _BACKSLASH)}"
+        raise ValueError(
+            f"contains a control character: \\{_letter(found[0])} in {written} was read as one. "
+            f"Write {better}; in YAML, put the path in single quotes"
+        )
+    if re.match(r"[A-Za-z]:[^\\/]", text):
+        raise ValueError(
+            f"is {text}, without a backslash after the drive. A shell removes a backslash that is not in quotes: write "
+            f"the path with slashes, for example {text[:2]}/AlteryxBackups"
+        )
+    is_absolute = re.match(r"[A-Za-z]:[\\/]|[\\/]{2}", text)
+    return text.replace("/", _BACKSLASH) if is_absolute else text
+
+
+def _letter(control: str) -> str:
+    """What stands behind a backslash for a control character."""
+    return _ESCAPES.get(control, f"x{ord(control):02x}")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parents[2] / "module_utils"
 # Only of use inside an Ansible module.
-_MODULE_ONLY = {"NodeModule.psm1", "NodeJob.psm1", "NodeMetadata.psm1", "NodeExport.psm1"}
+_MODULE_ONLY = {"NodeModule.psm1", "NodeJob.psm1", "NodeMetadata.psm1", "NodeExport.psm1", "NodeRemoval.psm1"}
 
 
 def scripts() -> str:

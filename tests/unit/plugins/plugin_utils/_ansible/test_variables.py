@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _values, _variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
 ROLES = Path(_variables.__file__).resolve().parents[3] / "roles"
 KNOWN = _variables.read(ROLES)
@@ -131,3 +132,39 @@ def test_without_any_public_name_nothing_is_offered() -> None:
 def test_the_default_of_a_variable_comes_from_its_spec() -> None:
     assert KNOWN.public["alteryx_configuration_secrets"]["default"] == "encrypt"
     assert "default" not in KNOWN.public["alteryx_window_plan"]
+
+
+def test_every_path_on_a_node_among_the_arguments_is_read() -> None:
+    arguments = {
+        "staging_directory": "D:/Staging",
+        "folders": ["D:/a", "E:/b"],
+        "archive_directory": None,
+        "report_directory": "/srv/reports",
+        "mongodb_connections": {"service": {"tls_ca_file": "D:/ca.pem", "user": "a/b"}, "web": None},
+    }
+    _values.read_node_paths(arguments)
+    assert arguments == {
+        "staging_directory": r"D:\Staging",
+        "folders": [r"D:\a", r"E:\b"],
+        "archive_directory": None,
+        "report_directory": "/srv/reports",
+        "mongodb_connections": {"service": {"tls_ca_file": r"D:\ca.pem", "user": "a/b"}, "web": None},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        ({"folder": "D:\backups"}, "alteryx_archive_directory"),
+        ({"staging_directory": "D:\temp"}, "alteryx_preflight_staging_directory"),
+        ({"folders": ["D:/a", "D:\new"]}, "folders"),
+        ({"mongodb_connections": {"service": {"tls_ca_file": "D:\r"}}}, "alteryx_preflight_mongodb_connections"),
+    ],
+)
+@pytest.mark.reaches("invalid_variable")
+def test_a_path_that_came_with_a_control_character_is_refused_by_the_name_of_its_variable(
+    arguments: dict[str, object], variable: str
+) -> None:
+    with pytest.raises(StepFailed, match=f"^{variable} contains a control character") as raised:
+        _values.read_node_paths(arguments)
+    assert raised.value.reason.name == "invalid_variable"
