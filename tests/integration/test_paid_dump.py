@@ -25,6 +25,7 @@ from .playbook_run import PlaybookRunner, Run
 pytestmark = [wine_only, pytest.mark.usefixtures("recovered"), pytest.mark.timeout(1200)]
 
 OTHER = r"D:\OtherBackups"
+WANTED = {"alteryx_archive_directory": OTHER}
 
 
 @pytest.fixture
@@ -34,11 +35,12 @@ def empty_archives(lab: Lab) -> None:
 
 
 @pytest.fixture
-def other_folder(lab: Lab) -> Iterator[Path]:
-    """An archive directory that the tasks of the operator can spoil between the window and the archive."""
+def in_the_way(lab: Lab) -> Iterator[Path]:
+    """A file that may come where the archives of the node belong, in another archive directory."""
     folder = lab.node.path(OTHER)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    yield folder / lab.node.name
+    shutil.rmtree(folder)
 
 
 ON_CONTROL_NODE = {
@@ -89,26 +91,20 @@ def test_a_dump_is_archived_without_the_configuration_that_could_not_be_taken(
     assert lab.leftovers() == []
 
 
-def put_in_the_way(path: Path, tmp_path: Path) -> str:
-    """Tasks after the window that put a file where the folder of the archives belongs."""
-    return tasks_after(
-        tmp_path,
-        {"ansible.builtin.copy": {"dest": str(path), "content": "a file", "mode": "0644"}, **ON_CONTROL_NODE},
-    )
+def keep_a_dump(run_playbook: PlaybookRunner, playbook: str, in_the_way: Path, tmp_path: Path) -> Run:
+    """A run that cannot write its archive: after the window, tasks of the operator put a file in the way."""
+    spoil = {"ansible.builtin.copy": {"dest": str(in_the_way), "content": "a file", "mode": "0644"}, **ON_CONTROL_NODE}
+    run = run_playbook(playbook, extra_vars={**WANTED, "alteryx_window_after": tasks_after(tmp_path, spoil)})
+    run.assert_failed(4, "archive_failed")
+    return run
 
 
 @pytest.mark.reaches("archive_failed", exit_code=4)
 @pytest.mark.usefixtures("empty_archives")
 def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the_cause_is_gone(
-    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+    lab: Lab, run_playbook: PlaybookRunner, in_the_way: Path, tmp_path: Path
 ) -> None:
-    other_folder.mkdir()
-    in_the_way = other_folder / lab.node.name
-    run = run_playbook(
-        "database_backup.yml",
-        extra_vars={"alteryx_archive_directory": OTHER, "alteryx_window_after": put_in_the_way(in_the_way, tmp_path)},
-    )
-    run.assert_failed(4, "archive_failed")
+    run = keep_a_dump(run_playbook, "database_backup.yml", in_the_way, tmp_path)
     assert run.node()["dump"] == "kept"
     staging = rf"{STAGING}\{run.outcome['run_id']}"
     assert f"the dump is good, and in no verified archive. It stays in {staging}" in run.text
@@ -142,15 +138,9 @@ def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the
 @pytest.mark.long
 @pytest.mark.usefixtures("empty_archives")
 def test_the_next_run_archives_a_kept_dump_and_takes_a_window_of_its_own(
-    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+    lab: Lab, run_playbook: PlaybookRunner, in_the_way: Path, tmp_path: Path
 ) -> None:
-    other_folder.mkdir()
-    in_the_way = other_folder / lab.node.name
-    run = run_playbook(
-        "database_backup.yml",
-        extra_vars={"alteryx_archive_directory": OTHER, "alteryx_window_after": put_in_the_way(in_the_way, tmp_path)},
-    )
-    run.assert_failed(4, "archive_failed")
+    run = keep_a_dump(run_playbook, "database_backup.yml", in_the_way, tmp_path)
     # The cause is not gone: the next run warns, and its own backup is good.
     warned = run_playbook("database_backup.yml")
     warned.assert_ok()
@@ -170,17 +160,12 @@ def test_the_next_run_archives_a_kept_dump_and_takes_a_window_of_its_own(
 
 @pytest.mark.usefixtures("empty_archives")
 def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
-    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+    lab: Lab, run_playbook: PlaybookRunner, in_the_way: Path, tmp_path: Path
 ) -> None:
-    other_folder.mkdir()
-    in_the_way = other_folder / lab.node.name
-    wanted = {"alteryx_archive_directory": OTHER}
-    spoiled = put_in_the_way(in_the_way, tmp_path)
-    run = run_playbook("full_backup.yml", extra_vars={**wanted, "alteryx_window_after": spoiled})
-    run.assert_failed(4, "archive_failed")
+    run = keep_a_dump(run_playbook, "full_backup.yml", in_the_way, tmp_path)
     in_the_way.unlink()
     process = lab.node.service().pid
-    adopts = {**wanted, "alteryx_preflight_adopt_within": 3600}
+    adopts = {**WANTED, "alteryx_preflight_adopt_within": 3600}
 
     rehearsed = run_playbook("full_backup.yml", "--check", extra_vars=adopts)
     rehearsed.assert_ok()
@@ -208,17 +193,11 @@ def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
 @pytest.mark.long
 @pytest.mark.usefixtures("empty_archives")
 def test_a_kept_dump_that_is_too_old_is_archived_and_a_new_one_is_taken(
-    lab: Lab, run_playbook: PlaybookRunner, other_folder: Path, tmp_path: Path
+    lab: Lab, run_playbook: PlaybookRunner, in_the_way: Path, tmp_path: Path
 ) -> None:
-    other_folder.mkdir()
-    in_the_way = other_folder / lab.node.name
-    wanted = {"alteryx_archive_directory": OTHER}
-    run = run_playbook(
-        "database_backup.yml", extra_vars={**wanted, "alteryx_window_after": put_in_the_way(in_the_way, tmp_path)}
-    )
-    run.assert_failed(4, "archive_failed")
+    run = keep_a_dump(run_playbook, "database_backup.yml", in_the_way, tmp_path)
     in_the_way.unlink()
-    following = run_playbook("database_backup.yml", extra_vars={**wanted, "alteryx_preflight_adopt_within": 1})
+    following = run_playbook("database_backup.yml", extra_vars={**WANTED, "alteryx_preflight_adopt_within": 1})
     following.assert_ok()
     assert f"does not go on with the dump of the run {run.outcome['run_id']}: it ended " in following.text
     assert following.outcome["downtime"]["total"] > 0
