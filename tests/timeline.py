@@ -116,17 +116,17 @@ def draw(outcome: Mapping[str, Any]) -> str:
         *_ticks(total, scale, bottom),
         *_service(down, total, scale, bottom),
     ]
-    for number, bar in enumerate(bars):
+    for number, row in enumerate(bars):
         top = _TOP + _ROW * number
-        length = max((bar.end - bar.begin) * scale, 2)
-        left = _LEFT + bar.begin * scale
-        seconds = f"{bar.end - bar.begin:.1f} s"
+        length = max((row.end - row.begin) * scale, 2)
+        left = _LEFT + row.begin * scale
+        seconds = f"{row.end - row.begin:.1f} s"
         # Behind the bar, or before it where there is no room.
         fits = left + length + 52 < _WIDTH
         where = f'x="{left + length + 6:.1f}"' if fits else f'x="{left - 6:.1f}" text-anchor="end"'
         body += [
-            f'<text x="12" y="{top + 16}" fill="#0f172a">{bar.label}</text>',
-            f'<rect x="{left:.1f}" y="{top + 3}" width="{length:.1f}" height="{_ROW - 6}" rx="2" fill="{bar.colour}"/>',
+            f'<text x="12" y="{top + 16}" fill="#0f172a">{row.label}</text>',
+            f'<rect x="{left:.1f}" y="{top + 3}" width="{length:.1f}" height="{_ROW - 6}" rx="2" fill="{row.colour}"/>',
             f'<text {where} y="{top + 16}" font-size="13" fill="#334155">{seconds}</text>',
         ]
     return "\n".join([*body, "</svg>\n"])
@@ -150,7 +150,7 @@ def _service(down: tuple[float, float] | None, total: float, scale: float, botto
 
 def _ticks(total: float, scale: float, bottom: float) -> Iterator[str]:
     # The finest step of which there are not too many.
-    step = next(size for size in (1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600) if total / size <= _TICKS)
+    step = next((size for size in (1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600) if total / size <= _TICKS), 21600)
     for number in range(int(total / step) + 1):
         x = _LEFT + number * step * scale
         yield f'<line x1="{x:.1f}" y1="66" x2="{x:.1f}" y2="{bottom + 6}" stroke="#e2e8f0"/>'

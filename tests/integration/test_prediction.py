@@ -27,7 +27,7 @@ def amount(text: str, before: str) -> float:
 
 def test_the_run_after_a_rehearsal_does_what_that_has_said(lab: Lab, run_playbook: PlaybookRunner) -> None:
     seen = []
-    for _ in range(2):
+    for _run in range(2):
         earlier = run_playbook("full_backup.yml")
         earlier.assert_ok()
         seen.append(earlier.outcome["downtime"]["total"])

@@ -33,7 +33,7 @@ def test_the_sample_is_an_outcome_of_a_good_run(outcome: dict[str, Any]) -> None
 
 
 def test_every_part_of_a_run_has_a_row_with_its_seconds(outcome: dict[str, Any]) -> None:
-    bars = {bar.label: bar for bar in timeline.read_bars(outcome, NODE)}
+    bars = {each.label: each for each in timeline.read_bars(outcome, NODE)}
     assert list(bars) == [
         "checks", "lease", "window job", "stop", "dump", "start", "release", "configuration", "archive", "verify",
         "report",
@@ -46,13 +46,13 @@ def test_every_part_of_a_run_has_a_row_with_its_seconds(outcome: dict[str, Any])
 
 
 def test_rows_follow_each_other_and_the_service_is_down_inside_of_the_window_job(outcome: dict[str, Any]) -> None:
-    bars = {bar.label: bar for bar in timeline.read_bars(outcome, NODE)}
+    bars = {each.label: each for each in timeline.read_bars(outcome, NODE)}
     down = timeline.downtime(outcome, NODE)
     assert down
     assert bars["window job"].begin < down[0] < down[1] < bars["window job"].end
     assert (bars["stop"].begin, bars["start"].end) == down
     order = [bars[name] for name in ("stop", "dump", "start", "release", "archive", "verify", "report")]
-    assert [bar.begin for bar in order] == sorted(bar.begin for bar in order)
+    assert [each.begin for each in order] == sorted(each.begin for each in order)
     assert order[-1].end <= outcome["seconds"]
 
 

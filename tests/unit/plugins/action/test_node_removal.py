@@ -35,14 +35,14 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def remove(
-    answer: dict[str, t.Any] = ANSWER, state: str = "removed", check_mode: bool = False
+    answer: dict[str, t.Any] | None = None, state: str = "removed", check_mode: bool = False
 ) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
     """The result, and what the node was asked."""
     asked: list[dict[str, t.Any]] = []
 
     def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         asked.append(arguments)
-        return answer
+        return answer or ANSWER
 
     return harness.run(ActionModule, {**ARGUMENTS, "state": state}, node, check_mode=check_mode), asked
 
