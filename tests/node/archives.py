@@ -73,7 +73,14 @@ class Staged:
         **changes: Any,
     ) -> JobEnd:
         """Run the archive job."""
-        spec = {
+        spec = {**self.spec(reported), **changes}
+        return self.engine.run_job(
+            "archive_job", spec, environment=environment, timeout=timeout, under=under, name=self.name
+        )
+
+    def spec(self, reported: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """What the archive job is told."""
+        return {
             "run_id": "r",
             "source": rf"D:\{self.name}\staging\files",
             "staging": rf"D:\{self.name}\staging",
@@ -92,9 +99,6 @@ class Staged:
             "dump_prefix": "database/",
             "reported": [{"namespace": name, "documents": count} for name, count in (reported or {}).items()],
         }
-        return self.engine.run_job(
-            "archive_job", {**spec, **changes}, environment=environment, timeout=timeout, under=under, name=self.name
-        )
 
     def verify(self, **changes: Any) -> JobEnd:
         """Run the verification."""

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.lab import layout
-from tests.node import archives
 from tests.node.archives import Staged
 from tests.node.engine import CODE, Engine, JobEnd
 
@@ -170,11 +169,7 @@ def run_beside(staged: Staged, job: str, holder: str, **spec: Any) -> JobEnd:
 
 
 def archive(staged: Staged, holder: str) -> JobEnd:
-    return run_beside(
-        staged, "archive_job", holder, source=rf"D:\{staged.name}\staging\files", staging=rf"D:\{staged.name}\staging",
-        folder=rf"D:\{staged.name}\archives", base_name="Backup", manifest=archives.TEMPLATE, secrets_file="",
-        compression="Optimal", stored_extensions=[".gz", ".zip"], again=False, set_aside=False, only_dump=False,
-        on_change="fail", dump_prefix="database/", reported=[])  # fmt: skip
+    return run_beside(staged, "archive_job", holder, **staged.spec())
 
 
 def test_an_archive_that_is_looked_at_when_it_gets_its_name_is_published(engine: Engine) -> None:
