@@ -97,7 +97,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         """An interruption that came where Python cannot raise is raised here."""
-        self._has_begun = True
+        # Ansible's own check of the arguments of a role runs whatever --tags says.
+        self._has_begun = self._has_begun or str(task.action).startswith(f"{_collection.NAME}.")
         if self._is_interrupted:
             raise KeyboardInterrupt
 

@@ -279,7 +279,7 @@ def test_a_monitor_is_told_by_the_exit_code(lab: Lab, run_playbook: PlaybookRunn
     finally:
         shutil.rmtree(folder.parent)
     assert (empty.rc, old.rc) == (3, 3), empty.output + old.output
-    assert f"problem: {lab.node.name}: there is no complete backup that is not bad" in empty.text
+    assert f"problem: {lab.node.name}: there is no good backup" in empty.text
     assert f"problem: {lab.node.name}: the newest backup, {name(DAYS['good'])}, is " in old.text
 
 

@@ -15,7 +15,7 @@ import typing as t
 from datetime import UTC, datetime
 
 from .._core import _names, paths
-from .._core.text import size
+from .._core.text import counted, duration, size
 from . import _manifest
 
 SCHEMA = 1
@@ -304,13 +304,13 @@ def problems(
         fit = [one for host in hosts for one in asked[host] if one["complete"] and one["verified"]["verdict"] != "bad"]
         what = f"{mode} backup" if mode else "backup"
         if not fit:
-            found.append((unit, f"there is no complete {what} that is not bad"))
+            found.append((unit, f"there is no good {what}: none is complete and not found to be bad"))
         elif max_age:
             newest = max(fit, key=lambda one: str(one["started"]))
             age = _age(newest["started"], now)
             if age is None or age > max_age:
-                old = "of an unknown age" if age is None else f"{age / 3600:.1f} h old"
-                found.append((unit, f"the newest {what}, {newest['id']}, is {old}; {max_age / 3600:.1f} h are allowed"))
+                old = "of an unknown age" if age is None else f"{duration(age)} old"
+                found.append((unit, f"the newest {what}, {newest['id']}, is {old}; {duration(max_age)} are allowed"))
     return found
 
 
@@ -337,7 +337,7 @@ def listing_text(listed: t.Mapping[str, t.Any]) -> str:
             blocks.append(f"{host}  {node['folder']}: there is no such folder on this node, so no backup")
             continue
         good = sum(entry["complete"] and entry["verified"]["verdict"] == "good" for entry in backups)
-        head = f"{host}  {node['folder']}: {len(backups)} backups, {good} of them complete and verified good"
+        head = f"{host}  {node['folder']}: {counted(len(backups), 'backup')}, {good} of them complete and verified good"
         if node["foreign_files"]:
             head += f"; {node['foreign_files']} files that belong to no backup"
         blocks.append(f"{head}\n{table(backups)}")

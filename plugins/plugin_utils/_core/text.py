@@ -24,6 +24,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def duration(seconds: float) -> str:
+    """A time for people, in the largest unit of which there are two or more: 90 s, 24.0 h, 8.0 days."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def size(count: float) -> str:
     """Bytes for people: 12.3 MB (powers of ten)."""
     for unit in ("B", "kB", "MB", "GB"):

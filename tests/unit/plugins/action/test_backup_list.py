@@ -69,7 +69,7 @@ BAD = samples.result(samples.backup(verification=samples.verification(verdict="b
     ("result", "max_age", "words"),
     [
         (GOOD, 3600, OLD),
-        (samples.result(), 0, "node1: there is no complete backup that is not bad"),
+        (samples.result(), 0, "node1: there is no good backup"),
         (BAD, 0, f"node1: {samples.BASE} is bad: a is absent"),
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alteryx_ops.server_backup.plugins.callback.exit_code import CallbackModule
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import ROOT
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import NAME, ROOT
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES
 
 
@@ -47,10 +47,11 @@ def test_a_playbook_of_ours_of_which_no_task_ran_does_not_end_green(capsys: pyte
     callback.v2_playbook_on_play_start(play)
     assert ended(callback) == 1
     assert "no task ran. Run the playbook without --tags" in " ".join(capsys.readouterr().err.split())
-    callback = CallbackModule()
-    callback.v2_playbook_on_play_start(play)
-    callback.v2_playbook_on_task_start(None, False)
-    assert ended(callback) is None
+    for action, code in (("ansible.builtin.validate_argument_spec", 1), (f"{NAME}.node_info", None)):
+        callback = CallbackModule()
+        callback.v2_playbook_on_play_start(play)
+        callback.v2_playbook_on_task_start(SimpleNamespace(action=action), False)
+        assert ended(callback) == code
     # Others may do as they like.
     assert ended(CallbackModule()) is None
 

@@ -290,7 +290,7 @@ def test_the_newest_backup_may_be_as_old_as_is_allowed() -> None:
         ("node1", f"the newest backup, {DATABASE}, is 24.0 h old; 24.0 h are allowed")
     ]
     assert problems(nodes, max_age=86400, mode="full") == [
-        ("node1", f"the newest full backup, {BASE}, is 48.0 h old; 24.0 h are allowed")
+        ("node1", f"the newest full backup, {BASE}, is 2.0 days old; 24.0 h are allowed")
     ]
 
 
@@ -299,7 +299,7 @@ def test_what_is_incomplete_or_bad_is_no_backup_and_a_bad_one_is_said() -> None:
     nodes = {"node1": result(bad, backup(DATABASE, without=["zip"])), "node2": {"failed": True, "msg": "no answer"}}
     assert problems(nodes) == [
         ("node1", f"{BASE} is bad: a.bson is absent"),
-        ("node1", "there is no complete backup that is not bad"),
+        ("node1", "there is no good backup: none is complete and not found to be bad"),
     ]
 
 
@@ -307,7 +307,7 @@ def test_one_backup_of_the_database_is_enough_for_a_fleet() -> None:
     nodes = {"node1": result(backup(DATABASE)), "node2": result(backup())}
     fleets = {"prod": ["node1", "node2"], "test": ["node2"]}
     assert problems(nodes, mode="database", fleets=fleets) == [
-        ("test", "there is no complete database backup that is not bad")
+        ("test", "there is no good database backup: none is complete and not found to be bad")
     ]
 
 
