@@ -323,6 +323,7 @@ def test_a_controller_that_runs_and_does_not_answer(fleet: Lab, run_fleet: Playb
     assert_nothing_left(fleet)
 
 
+@pytest.mark.long
 def test_a_node_that_refuses_a_removal_keeps_the_whole_fleet(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     run_fleet("config_backup.yml").assert_ok()
     hold = node(fleet, WORKER).path(rf"{STATE_FOLDER}\HOLD")

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,34 +169,54 @@ def planted(lab: Lab) -> Iterator[Callable[..., None]]:
 _LEASE = {"run_id": DEAD, "service": "AlteryxService", "prior_state": "Running", "deadline": "2026-08-01 06:00:00 UTC"}
 
 
+def obstacle(name: str, path: str, text: str, reason: str, said: str, *, long: bool = True) -> Any:
+    """A file that stands against a removal."""
+    return pytest.param(path, text, reason, said, id=name, marks=[pytest.mark.long] if long else [])
+
+
+UNARCHIVED = "holds a dump that is in no archive"
+
+
 @pytest.mark.usefixtures("used")
 @pytest.mark.parametrize(
     ("path", "text", "reason", "said"),
     [
-        (
+        obstacle(
+            "lease",
             LEASE,
             json.dumps(_LEASE),
             "lease_left",
             f"The run {DEAD} has left its lease: AlteryxService was Running before",
+            long=False,
         ),
-        (LEASE, "not JSON", "lease_left", "a lease is there that cannot be read"),
-        (rf"{STATE_FOLDER}\HOLD", "", "hold_present", rf"The file {STATE_FOLDER}\HOLD is there"),
-        (rf"{STATE_FOLDER}\schedules.json", "{}", "schedules_left", rf"only {STATE_FOLDER}\schedules.json says which"),
-        (rf"{STAGING}\{DEAD}\dump.json", "{}", "dump_left", rf"{STAGING}\{DEAD} holds a dump that is in no archive"),
-        (
+        obstacle("unreadable", LEASE, "not JSON", "lease_left", "a lease is there that cannot be read"),
+        obstacle("hold", rf"{STATE_FOLDER}\HOLD", "", "hold_present", rf"The file {STATE_FOLDER}\HOLD is there"),
+        obstacle(
+            "schedules",
+            rf"{STATE_FOLDER}\schedules.json",
+            "{}",
+            "schedules_left",
+            rf"only {STATE_FOLDER}\schedules.json says which",
+        ),
+        obstacle(
+            "dump", rf"{STAGING}\{DEAD}\dump.json", "{}", "dump_left", rf"{STAGING}\{DEAD} {UNARCHIVED}", long=False
+        ),
+        obstacle(
+            "default_dump",
             rf"{DEFAULT_STAGING}\{DEAD}\dump.json",
             "{}",
             "dump_left",
-            rf"{DEFAULT_STAGING}\{DEAD} holds a dump that is in no archive",
+            rf"{DEFAULT_STAGING}\{DEAD} {UNARCHIVED}",
         ),
-        (
+        obstacle(
+            "backup",
             rf"{STATE_FOLDER}\backups\node\ServerBackup_Full_20260801_020000.sha256",
             "",
             "backup_inside",
             rf"A backup is in {STATE_FOLDER}, for example backups\node\ServerBackup_Full_20260801_020000.sha256",
+            long=False,
         ),
     ],
-    ids=["lease", "unreadable", "hold", "schedules", "dump", "default_dump", "backup"],
 )
 @pytest.mark.reaches("lease_left", exit_code=3, when="lease")
 @pytest.mark.reaches("lease_left", exit_code=3, when="unreadable")
@@ -234,6 +255,7 @@ def test_everything_that_stands_against_it_is_named_at_once(
     assert lab.tasks() == [r"\AlteryxOps\Guard"]
 
 
+@pytest.mark.long
 @pytest.mark.reaches("run_locked", exit_code=8)
 def test_a_run_that_is_on_keeps_its_node(lab: Lab, run_playbook: PlaybookRunner) -> None:
     lab.node.behave(emongodump_delay_ms="30000")
@@ -253,6 +275,7 @@ def test_a_run_that_is_on_keeps_its_node(lab: Lab, run_playbook: PlaybookRunner)
     )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 def test_a_job_of_a_run_without_a_lock_is_named(lab: Lab, run_playbook: PlaybookRunner) -> None:
     # A verification takes no lock. Its task is there before its first status is.
@@ -267,7 +290,13 @@ def test_a_job_of_a_run_without_a_lock_is_named(lab: Lab, run_playbook: Playbook
 
 
 @pytest.mark.usefixtures("used")
-@pytest.mark.parametrize("link", [rf"{STATE_FOLDER}\jobs", STAGING, rf"{STAGING}\{DEAD}"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        rf"{STATE_FOLDER}\jobs",
+        *(pytest.param(path, marks=pytest.mark.long) for path in (STAGING, rf"{STAGING}\{DEAD}")),
+    ],
+)
 def test_a_folder_that_leads_elsewhere_refuses_the_removal(
     lab: Lab, run_playbook: PlaybookRunner, target: Path, link: str
 ) -> None:
@@ -283,6 +312,7 @@ def test_a_folder_that_leads_elsewhere_refuses_the_removal(
     assert lab.node.path(CODE_FOLDER).exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 def test_a_link_inside_goes_and_what_it_leads_to_stays(lab: Lab, run_playbook: PlaybookRunner, target: Path) -> None:
     lab.node.junction(rf"{STATE_FOLDER}\elsewhere", TARGET)
@@ -293,6 +323,7 @@ def test_a_link_inside_goes_and_what_it_leads_to_stays(lab: Lab, run_playbook: P
     assert target.exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 def test_a_staging_directory_that_others_use_stays_and_is_named(lab: Lab, run_playbook: PlaybookRunner) -> None:
     put(lab, rf"{STAGING}\report.txt", "not ours")
@@ -350,6 +381,7 @@ def test_a_part_that_cannot_be_removed_is_named_and_the_next_run_removes_it(
     assert what_is_left(lab) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 def test_a_node_that_is_reserved_is_not_to_be_had(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
     folders = {"staging_directory": STAGING, "archive_folder": rf"{ARCHIVES}\{lab.node.name}"}
