@@ -79,7 +79,7 @@ def test_the_dump_of_a_run_that_was_killed_is_adopted_within_its_time_and_archiv
     lab.node.behave(emongodump_delay_ms="8000")
     run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 2})
     in_dump(lab, run)
-    run.kill()
+    run.kill_everything()
     wait_for_stale_lock(lab, 2)
     until(lambda: watching.state == "Running", 120, "Running")
     lab.node.behave()
