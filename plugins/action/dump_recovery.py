@@ -51,10 +51,10 @@ class ActionModule(NodeAction):
     def _adopt(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """Makes the dump of another run that of this one."""
         (run_id,) = arguments["runs"]
-        record, _now = self._read(paths.Staging(arguments["staging_directory"], run_id), arguments, variables)
+        staging = paths.Staging(arguments["staging_directory"], run_id)
+        record, _now = self._read(staging, arguments, variables)
         if record.window is None:
             raise StepFailed("dump_record_unusable", f"the dump of the run {run_id} cannot be used: {record.why}")
-        staging = paths.Staging(arguments["staging_directory"], run_id)
         self.call_node({**arguments, "_staging": staging.folder, "_operation": "adopt"}, variables)
         return {**record.window, "changed": True, "dump_of_run": record.run["run_id"], "data_as_of": record.ended}
 
