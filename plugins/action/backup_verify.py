@@ -82,7 +82,7 @@ class ActionModule(NodeAction):
 
 
 def _choose(arguments: Result, variables: dict[str, t.Any]) -> list[str]:
-    """Returns the names of the backups to read back on this node. Raises StepFailed if there are none."""
+    """Returns the names of the backups that are verified on this node. Raises StepFailed if there are none."""
     wanted, mode = arguments["backup"], arguments["mode"]
     if wanted and (problem := _names.windows_name_problem(wanted)):
         raise StepFailed("invalid_variable", f"{wanted!r} is no name of a backup: {problem}")
