@@ -87,7 +87,7 @@ def _fetch(log: Result, directory: str, host: str) -> Result:
         return {"node_path": log["path"], "path": ""}
     # What a node says is no path yet.
     run = log["run_id"] if re.fullmatch(_names.RUN_ID, log["run_id"]) else "unknown_run"
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}_{log['id']}.log")
+    name = _names.replace_odd_characters(f"{host}_{log['id']}.log")
     file = _reports.resolve_directory(directory) / run / name
     try:
         _files.write_private_text(file, log["text"])

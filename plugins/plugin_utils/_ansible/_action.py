@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import time
 import typing as t
 
@@ -15,6 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 
+from .._core import _names
 from .._core.reasons import StepFailed
 from .._core.text import one_line
 from .._node import _node_code, _node_job
@@ -178,7 +178,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         """Runs the node job of this module to its end; see _node_job."""
         node = variables.get("inventory_hostname", "")
         # Names of jobs are names of folders and tasks; the node takes only these characters.
-        job_id = re.sub(r"[^A-Za-z0-9._-]", "_", job_id)
+        job_id = _names.replace_odd_characters(job_id)
 
         def call(operation: str, parameters: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
             module_args = {**arguments, "_operation": operation, **parameters}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import socket
+
+from .._core import _names
 
 
 def describe_holder() -> str:
@@ -19,4 +20,4 @@ def describe_holder() -> str:
 
 def removal_id() -> str:
     """An identity for a run of ansible-playbook that removes the collection from nodes."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", f"Removal_{socket.gethostname()}_{os.getppid()}")
+    return _names.replace_odd_characters(f"Removal_{socket.gethostname()}_{os.getppid()}")

@@ -52,6 +52,11 @@ def run_id(mode: str, moment: datetime, word: str) -> str:
     return f"{MODES[mode]}_{stamp(moment)}_{word}"
 
 
+def replace_odd_characters(name: str) -> str:
+    """A name with _ for what is not allowed everywhere: in names of files, folders and scheduled tasks."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
 def windows_name_problem(name: str) -> str | None:
     """Why Windows would not take this as a file name, or None.
 
