@@ -99,6 +99,15 @@ def keep_a_dump(run_playbook: PlaybookRunner, playbook: str, in_the_way: Path, t
     return run
 
 
+def read_good_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the only archive in a folder, whose only verdict is good."""
+    (archive,) = folder.glob("*.zip")
+    (verdict,) = folder.glob("*.verify_*.json")
+    assert json.loads(verdict.read_text(encoding="utf-8"))["verdict"] == "good"
+    manifest: dict[str, Any] = json.loads(archive.with_suffix(".manifest.json").read_text(encoding="utf-8"))
+    return manifest
+
+
 @pytest.mark.reaches("archive_failed", exit_code=4)
 @pytest.mark.usefixtures("empty_archives")
 def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the_cause_is_gone(
@@ -126,11 +135,8 @@ def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the
     recovered = run_playbook("recover.yml")
     assert recovered.rc == 0, recovered.output
     assert f"archived the dump of the run {run.outcome['run_id']} (data as of " in recovered.text
-    (archive,) = in_the_way.glob("*.zip")
-    manifest = json.loads(archive.with_suffix(".manifest.json").read_text(encoding="utf-8"))
+    manifest = read_good_manifest(in_the_way)
     assert (manifest["run_id"], manifest["status"]) == (run.outcome["run_id"], "complete")
-    (verdict,) = in_the_way.glob("*.verify_*.json")
-    assert json.loads(verdict.read_text(encoding="utf-8"))["verdict"] == "good"
     assert lab.leftovers() == []
     assert "nothing to recover" in run_playbook("recover.yml").text
 
@@ -178,14 +184,11 @@ def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
     assert following.outcome["downtime"]["total"] == 0
     assert lab.node.service().pid == process
     assert f"the dump is that of the run {run.outcome['run_id']}: data as of " in following.text
-    (archive,) = in_the_way.glob("*.zip")
-    manifest = json.loads(archive.with_suffix(".manifest.json").read_text(encoding="utf-8"))
+    manifest = read_good_manifest(in_the_way)
     assert (manifest["run_id"], manifest["status"]) == (following.outcome["run_id"], "complete")
     assert manifest["database"]["dump_of_run"] == run.outcome["run_id"]
     assert manifest["database"]["method"].endswith("service stopped")
     assert manifest["secrets"]["included"]
-    (verdict,) = in_the_way.glob("*.verify_*.json")
-    assert json.loads(verdict.read_text(encoding="utf-8"))["verdict"] == "good"
     assert not staging_of(lab, run).exists()
     assert lab.leftovers() == []
 
