@@ -26,7 +26,8 @@ class ActionModule(NodeAction):
         """See plugins/modules/alteryx_service.yml."""
         if arguments["state"] == "answering":
             return {"changed": False} if self.check_mode else self._wait_for_answer(arguments, variables)
-        deadline = time.monotonic() + arguments["timeout"]
+        begun = time.monotonic()
+        deadline = begun + arguments["timeout"]
         first: Result = {}
         refused = ""
         states: list[dict[str, t.Any]] = []
@@ -39,7 +40,7 @@ class ActionModule(NodeAction):
             first = first or answer
             states += [seen for seen in answer["states"] if not states or seen["state"] != states[-1]["state"]]
             result = {"changed": first["changed"], "before": first["before"], "goal": first["goal"], "states": states}
-            result |= {"service": answer["service"], "workflows": answer["workflows"]}
+            result |= {"service": answer["service"], "workflows": answer["workflows"], "clock": begun}
             if answer["workflows"]:
                 names = ", ".join(f"{process['name']} ({process['process_id']})" for process in answer["workflows"])
                 raise StepFailed(

@@ -14,6 +14,11 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node im
 # Arguments that the module itself reads. The job gets the others, because a number of bytes can exceed an int.
 _OF_THE_MODULE = ("state", "run_id", "attach", "executable", "staging_directory")
 _OUTPUT_CHARACTERS = 2000
+# What an armed job tries before it is ready: a verb of the service, folders.
+_ARM_SECONDS = 600
+# The other nodes are down while this is tried again.
+_OPEN_PATIENCE_SECONDS = 60.0
+_READY = "ready"
 
 
 class ActionModule(NodeAction):
@@ -27,7 +32,11 @@ class ActionModule(NodeAction):
         if arguments["state"] == "cancelled":
             if self.check_mode:
                 return {"changed": False}
-            return self.call_node({**of_module, "_operation": "cancel", "_job_id": job_id}, variables)
+            result = self.call_node({**of_module, "_operation": "cancel", "_job_id": job_id}, variables)
+            if arguments["armed"]:
+                # It has done nothing that anybody could want to know.
+                self.call_node({**of_module, "_operation": "discard", "_job_id": job_id}, variables)
+            return result
         spec = _dump.build_job_spec(arguments)
         if self.check_mode:
             return {"changed": True, "dump_folder": spec["dump_folder"]}
@@ -37,9 +46,16 @@ class ActionModule(NodeAction):
             "removed": arguments["removed_collections"],
         }
         spec["memo"] = _dump_record.write_memo(arguments["plan"], arguments["mongodb"], judging)
+        last = _node_job.LastRun(**arguments["last_run"])
+        if arguments["state"] == "armed":
+            self.run_job(job_id, spec, _ARM_SECONDS, of_module, variables, last=last, until=_READY)
+            return {"changed": True, "dump_folder": spec["dump_folder"]}
         # Leftovers are waited for twice, before the dump and before the start.
         limits = ("stop_timeout", "dump_timeout", "start_timeout", "leftover_timeout", "leftover_timeout")
         total = sum(arguments[name] for name in limits) + 300
+        if arguments["armed"]:
+            opening = {**of_module, "_operation": "open", "_job_id": job_id}
+            self.call_node(opening, variables, patience=_OPEN_PATIENCE_SECONDS)
         try:
             report = self.run_job(
                 job_id,
@@ -47,8 +63,8 @@ class ActionModule(NodeAction):
                 total,
                 of_module,
                 variables,
-                attach=bool(attach),
-                last=_node_job.LastRun(**arguments["last_run"]),
+                attach=bool(attach) or arguments["armed"],
+                last=last,
             )
         except StepFailed as failure:
             failure.detail["downtime"] = _dump.measure_downtime(failure.detail.get("marks", {}))

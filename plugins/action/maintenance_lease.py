@@ -4,27 +4,28 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node import _node_code
 
-# A lease that is not released keeps a guard on the node until its deadline.
-_PATIENCE_SECONDS = 60.0
+# A lease that is not released keeps a guard on the node until its deadline. Other nodes are down while one is told that
+# the window opens.
+_PATIENCE_SECONDS = {"held": 0.0, "opening": 30.0, "released": 60.0}
 
 
 class ActionModule(NodeAction):
-    """Takes or releases the permission to stop the service."""
+    """Takes or releases the permission to stop the service, or tells the node that the window opens."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/maintenance_lease.yml."""
         code = {"_code": _node_code.scripts()} if arguments["state"] == "held" else {}
-        patience = _PATIENCE_SECONDS if arguments["state"] == "released" else 0.0
-        result = self.call_node({**arguments, **code}, variables, patience)
+        result = self.call_node({**arguments, **code}, variables, _PATIENCE_SECONDS[arguments["state"]])
+        if followed := result.pop("followed", None):
+            result |= {"states": followed.get("states", []), "why": followed.get("why", "")}
+            result["events"] = [*followed["events"], *result.get("events", ())]
         for event in result.get("events", ()):
-            show_progress(variables["inventory_hostname"], f"{event['level']} {event['text']}", event["at"])
-        # Taken before this moment, so the node's own count is never ahead of what the gate
-        # thinks by more than the call.
-        return {**result, "clock": time.monotonic()} if arguments["state"] == "held" else result
+            level = "" if event["level"] == "INFO" else f"{event['level']} "
+            show_progress(variables["inventory_hostname"], f"{level}{event['text']}", event["at"])
+        return result

@@ -28,11 +28,8 @@ class ActionModule(NodeAction):
                 if not node.get("standby")
             }
 
-        leases = of_nodes(arguments["leases"])
-        age = time.monotonic() - min(
-            (lease["clock"] for lease in leases.values() if "clock" in lease), default=time.monotonic()
-        )
-        _gate.check(
-            plan["run_id"], plan["controller"], leases, of_nodes(arguments["stops"]), age, arguments["open_within"]
-        )
+        leases, stops = of_nodes(arguments["leases"]), of_nodes(arguments["stops"])
+        now = time.monotonic()
+        age = now - min((stop["clock"] for stop in stops.values() if "clock" in stop), default=now)
+        _gate.check(plan["run_id"], plan["controller"], leases, stops, age, arguments["open_within"])
         return {"changed": False, "open": True}

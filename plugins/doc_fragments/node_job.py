@@ -28,6 +28,10 @@ options:
     description: Set by the action plugin, refused in a task. Seconds to wait for the end of the job.
     type: float
     default: 0
+  _until:
+    description: Set by the action plugin, refused in a task. Phase of the job to wait for, empty for its end.
+    type: str
+    default: ''
   _log_offset:
     description: Set by the action plugin, refused in a task. Where the log of the job is read from.
     type: int

@@ -172,6 +172,30 @@ function Move-NodeFile {
     } -IsHopeless { [IO.File]::Exists($Target) -or [IO.Directory]::Exists($Target) }
 }
 
+function Set-NodeDecision {
+    <#
+    .SYNOPSIS
+    Writes a word into a file that is there only once, and returns the word that counts: of two who write at the same
+    moment, that of the first.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param(
+        [Parameter(Mandatory = $true)][string] $Path,
+        [Parameter(Mandatory = $true)][string] $Word
+    )
+    $new = '{0}.{1}.new' -f $Path, [Guid]::NewGuid().ToString('N')
+    try {
+        if (-not [IO.File]::Exists($Path)) {
+            [IO.File]::WriteAllText($new, $Word)
+            Move-NodeFile -Path $new -Target $Path -Seconds 5
+        }
+    }
+    catch { if (-not [IO.File]::Exists($Path)) { throw } }
+    finally { try { [IO.File]::Delete($new) } catch { Write-Verbose -Message "${new}: $_" } }
+    Invoke-Patiently -Seconds 5 -Action { Read-NodeText -Path $Path }
+}
+
 function Get-FileSha256 {
     <# .SYNOPSIS
     SHA-256 of a file as 64 lower-case hexadecimal digits. #>
@@ -271,6 +295,6 @@ function Format-Json {
 
 Export-ModuleMember -Function @(
     'Get-StateFolder', 'Get-CodeFolder', 'Test-PathBelow', 'New-ProtectedFolder', 'Read-NodeText', 'Write-NodeText',
-    'Add-NodeText', 'Invoke-Patiently', 'Remove-NodeFile', 'Move-NodeFile', 'Get-FileSha256', 'Get-TextSha256',
-    'ConvertTo-Hexadecimal', 'ConvertTo-NodeJson', 'ConvertTo-NodeDocument'
+    'Add-NodeText', 'Invoke-Patiently', 'Remove-NodeFile', 'Move-NodeFile', 'Set-NodeDecision', 'Get-FileSha256',
+    'Get-TextSha256', 'ConvertTo-Hexadecimal', 'ConvertTo-NodeJson', 'ConvertTo-NodeDocument'
 )

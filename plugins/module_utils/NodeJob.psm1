@@ -16,6 +16,7 @@
 #                                   phase_began (monotonic), done_bytes, total_bytes, collections, message, process_id,
 #                                   process_birth
 #                    \cancel        empty; its presence asks the job to end. The job checks for it regularly.
+#                    \decision      of a job that waits to be asked to go on: open or closed, whichever came first
 #                    \job.log       one line an event: UTC time, level, text
 #                    \result.json   what came out, written before the last status; until then the room for it
 
@@ -139,14 +140,15 @@ function Wait-JobBegin {
 function Get-NodeJobStatus {
     <#
     .SYNOPSIS
-    Waits until the job is over, at most WaitSeconds, and returns status, phase_seconds (the age of its phase, -1 where
-    that is not known), log (text from LogOffset on), log_offset (for the next call) and, once it is over, result (JSON
-    text).
+    Waits until the job is over or in the phase Until, at most WaitSeconds, and returns status, phase_seconds (the age
+    of its phase, -1 where that is not known), log (text from LogOffset on), log_offset (for the next call) and, once it
+    is over, result (JSON text).
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Id,
         [double] $WaitSeconds = 0,
-        [int] $LogOffset = 0
+        [int] $LogOffset = 0,
+        [string] $Until = ''
     )
     $folder = Get-JobFolder -Id $Id
     $watch = [Diagnostics.Stopwatch]::StartNew()
@@ -166,6 +168,7 @@ function Get-NodeJobStatus {
             }
         }
         if ($status.state -ne 'running' -or $watch.Elapsed.TotalSeconds -ge $WaitSeconds) { break }
+        if ($Until -and $status.phase -ceq $Until) { break }
         Start-Sleep -Milliseconds 200
     }
     $answer = @{ status = $status; phase_seconds = -1.0; log = ''; log_offset = $LogOffset; result = '' }
@@ -227,6 +230,25 @@ function Test-JobProcess {
     Test-NodeProcess -ProcessId ([int]$Status.process_id) -Birth ([long]$Status.process_birth)
 }
 
+function Open-NodeJob {
+    <#
+    .SYNOPSIS
+    Asks a job that waits for it to go on. Throws gate_closed when it has given up before, and job_lost when there is
+    none. Safe to call again.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Id)
+    $folder = Get-JobFolder -Id $Id
+    Assert-FolderTrust -Path $folder
+    if (-not [IO.Directory]::Exists($folder)) {
+        throw (New-NodeFailure -Reason 'job_lost' -Message "The job $Id is not on this node")
+    }
+    $decision = Join-Path -Path $folder -ChildPath 'decision'
+    if ((Set-NodeDecision -Path $decision -Word 'open') -cne 'open') {
+        throw (New-NodeFailure -Reason 'gate_closed' -Message (
+                "The job $Id has given the window up, because it did not open in time"))
+    }
+}
+
 function Stop-NodeJob {
     <#
     .SYNOPSIS
@@ -280,6 +302,7 @@ function Get-NodeJobOption {
             _spec = @{ type = 'str'; no_log = $true }
             _code = @{ type = 'str'; no_log = $true }
             _wait_seconds = @{ type = 'float'; default = 0 }
+            _until = @{ type = 'str'; default = '' }
             _log_offset = @{ type = 'int'; default = 0 }
         }
     }
@@ -288,7 +311,8 @@ function Get-NodeJobOption {
 function Invoke-NodeJobOperation {
     <#
     .SYNOPSIS
-    The hidden operations start, poll, cancel and discard of a module that has a job. Fills the result of the module.
+    The hidden operations start, open, poll, cancel and discard of a module that has a job. Fills the result of the
+    module.
     #>
     param(
         [Parameter(Mandatory = $true)] $Module,
@@ -304,9 +328,10 @@ function Invoke-NodeJobOperation {
         }
         'poll' {
             $answer = Get-NodeJobStatus -Id $parameters['_job_id'] -WaitSeconds $parameters['_wait_seconds'] `
-                -LogOffset $parameters['_log_offset']
+                -LogOffset $parameters['_log_offset'] -Until $parameters['_until']
             foreach ($name in @($answer.Keys)) { $Module.Result[$name] = $answer[$name] }
         }
+        'open' { Open-NodeJob -Id $parameters['_job_id'] }
         'cancel' { $Module.Result['changed'] = Stop-NodeJob -Id $parameters['_job_id'] }
         'discard' {
             $folder = Get-JobFolder -Id $parameters['_job_id']
@@ -381,6 +406,6 @@ function Remove-NodeJob {
 }
 
 Export-ModuleMember -Function @(
-    'Install-NodeCode', 'Start-NodeJob', 'Get-NodeJobStatus', 'Stop-NodeJob', 'Get-NodeJob', 'Save-NodeJobLog',
-    'Remove-NodeJob', 'Get-NodeJobOption', 'Invoke-NodeJobOperation'
+    'Install-NodeCode', 'Start-NodeJob', 'Get-NodeJobStatus', 'Open-NodeJob', 'Stop-NodeJob', 'Get-NodeJob',
+    'Save-NodeJobLog', 'Remove-NodeJob', 'Get-NodeJobOption', 'Invoke-NodeJobOperation'
 )

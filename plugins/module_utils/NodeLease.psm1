@@ -9,7 +9,8 @@
 # The lease: permission to stop the service, held only while the node itself is able to bring it back.
 #
 #   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic,
-#                             deadline (for people), heartbeat_stale, controller_host
+#                             deadline (for people), heartbeat_stale, controller_host, follower (id of the job that
+#                             follows the controller, empty where there is none)
 #   <state>\heartbeat.json      a record (NodeRecord.psm1), controller only, written by the taking and then by the
 #                             window job: monotonic, process_id, process_birth, tool_id, tool_birth, stop_requested,
 #                             finished
@@ -185,7 +186,7 @@ function New-NodeLease {
     window job). Returns the lease with the account that answered. On the other nodes of a fleet ControllerHost and
     ControllerPort, or ControllerUrl where it is given, are where the controller answers: the guard restores once it
     has seen the controller down and answering again, for StartDelay seconds. A guard that has not seen it down acts at
-    the deadline only.
+    the deadline only. Follower is the id of the job that starts the service before that.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -198,6 +199,7 @@ function New-NodeLease {
         [int] $ControllerPort = 0,
         [string] $ControllerUrl = '',
         [int] $StartDelay = 0,
+        [string] $Follower = '',
         [Parameter(Mandatory = $true)][string] $GuardScript,
         [Parameter(Mandatory = $true)][string] $Account
     )
@@ -227,6 +229,7 @@ function New-NodeLease {
         deadline = Get-PersonTime -Time ([DateTime]::UtcNow.AddSeconds($HoldSeconds))
         heartbeat_stale = $HeartbeatStale
         controller_host = $ControllerHost
+        follower = $Follower
         drilled = $false
     }
     try {
@@ -304,6 +307,30 @@ function Invoke-GuardDrill {
     [string]$answer.account
 }
 
+function Get-LeaseFollower {
+    <# .SYNOPSIS
+    The id of the job that follows the controller under this lease; empty where there is none. #>
+    param($Lease)
+    # A lease of an older version does not tell.
+    if ($null -eq $Lease -or $null -eq $Lease.PSObject.Properties['follower']) { return '' }
+    [string]$Lease.follower
+}
+
+function Test-LeaseLost {
+    <#
+    .SYNOPSIS
+    Was the lease, as this job has read it, released, or has the guard taken over? The guard says so by another
+    generation. A lease that another program holds says nothing. Seen is a hashtable of the caller: at, monotonic
+    seconds when the lease was there last.
+    #>
+    param([Parameter(Mandatory = $true)] $Lease, [Parameter(Mandatory = $true)][hashtable] $Seen)
+    $now = Read-LeaseFile -Seconds 0
+    if (@('read', 'busy') -contains $now.state) { $Seen.at = Get-MonotonicSecond }
+    if ($now.state -eq 'read') { return [int]$now.lease.generation -ne [int]$Lease.generation }
+    # Absent or damaged for longer than it takes to replace it.
+    (Get-MonotonicSecond) - $Seen.at -gt 3
+}
+
 function Set-LeaseRun {
     <# .SYNOPSIS
     Gives the lease of a dead run to this one. Everything else in it stays. #>
@@ -378,5 +405,5 @@ function Remove-NodeLease {
 Export-ModuleMember -Function @(
     'Read-LeaseFile', 'Read-NodeLease', 'Get-WindowJobProcess', 'Test-NodeHold', 'Test-LeaseRemains',
     'Get-GuardOrder', 'Write-LeaseHeartbeat', 'Write-NodeNotice', 'Remove-NodeNotice', 'New-NodeLease',
-    'Set-LeaseRun', 'Get-LeaseLack', 'Assert-NodeLease', 'Remove-NodeLease'
+    'Get-LeaseFollower', 'Test-LeaseLost', 'Set-LeaseRun', 'Get-LeaseLack', 'Assert-NodeLease', 'Remove-NodeLease'
 )

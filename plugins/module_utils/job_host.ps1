@@ -63,6 +63,7 @@ $jobStatusPath = Join-Path -Path $Folder -ChildPath 'status.json'
 $jobResultPath = Join-Path -Path $Folder -ChildPath 'result.json'
 $jobCancelPath = Join-Path -Path $Folder -ChildPath 'cancel'
 $jobLogPath = Join-Path -Path $Folder -ChildPath 'job.log'
+$jobDecisionPath = Join-Path -Path $Folder -ChildPath 'decision'
 $jobEvents = New-Object System.Collections.ArrayList
 $jobWatch = [Diagnostics.Stopwatch]::StartNew()
 $jobMemory = @{ status_at = -1.0; unlogged = ''; is_ending = $false }
@@ -161,6 +162,16 @@ function Assert-JobWanted {
     # For the ticks of a job; never for those of a start.
     if (-not (Test-JobCancelled)) { return }
     throw (New-NodeFailure -Reason 'job_died' -Message "The job was cancelled during $($jobStatus.phase)")
+}
+
+function Test-JobAsked {
+    # Has Open-NodeJob asked this job to go on, or has the job given up waiting for that?
+    [IO.File]::Exists($jobDecisionPath)
+}
+
+function Close-JobWait {
+    # Gives up waiting to be asked. Returns false when the job was asked a moment before.
+    (Set-NodeDecision -Path $jobDecisionPath -Word 'closed') -ceq 'closed'
 }
 
 function Write-JobEnd {

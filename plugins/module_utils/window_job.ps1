@@ -21,9 +21,9 @@ $watch = [Diagnostics.Stopwatch]::StartNew()
 $mark = @{}
 # Seconds of the watch, what the heartbeat says of the tool, and when the start was asked for until the log has it.
 $beat = @{
-    next = 0.0; look = 0.0; written = 0.0; lease_seen = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0
-    start_at = ''
+    next = 0.0; look = 0.0; written = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0; start_at = ''
 }
+$leaseSeen = @{ at = Get-MonotonicSecond }
 $states = New-Object System.Collections.ArrayList
 $dump = $null
 $failure = $null
@@ -44,6 +44,29 @@ function Assert-Verb {
     throw (New-NodeFailure -Reason 'verb_unusable' -Message (
             'AlteryxService.exe {0}, run by the account of the window job, {1}; nothing was stopped' -f
             $Spec.tried_verb, $problem))
+}
+
+function Wait-Opening {
+    # In a fleet the job is ready before the first node is stopped, and goes on when all others are. One that is not
+    # asked in time ends: nothing was stopped here, and whoever could ask is lost.
+    if ($Spec.open_within -eq 0) { return }
+    Write-JobStatus -Phase 'ready' -Message 'waiting until the other nodes are stopped'
+    while (-not (Test-JobAsked)) {
+        Assert-JobWanted
+        if (Test-LeaseLost -Lease $lease -Seen $leaseSeen) {
+            throw (New-NodeFailure -Reason 'no_lease' -Message 'The lease was released before the window opened')
+        }
+        if ($watch.Elapsed.TotalSeconds -gt $Spec.open_within) {
+            if (-not (Close-JobWait)) { break }
+            try { $null = Remove-NodeLease }
+            catch { Write-JobLog -Level 'WARNING' -Text "the lease stays: $(Get-InnerText -ErrorRecord $_)" }
+            throw (New-NodeFailure -Reason 'gate_closed' -Message (
+                    "The window was not opened within $($Spec.open_within) s, so the window job has ended"))
+        }
+        Start-Sleep -Milliseconds 100
+    }
+    # Much may have happened while it waited.
+    $null = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
 }
 
 function Wait-Leftover {
@@ -143,23 +166,6 @@ function Stop-DumpProcess {
     }
 }
 
-function Test-LeaseLost {
-    # Has the guard taken over? It says so by another generation of the lease. A lease that another program holds says
-    # nothing.
-    $seconds = $watch.Elapsed.TotalSeconds
-    $now = Read-LeaseFile -Seconds 0
-    if ($now.state -eq 'read') {
-        $beat.lease_seen = $seconds
-        return [int]$now.lease.generation -ne [int]$lease.generation
-    }
-    if ($now.state -eq 'busy') {
-        $beat.lease_seen = $seconds
-        return $false
-    }
-    # Absent or damaged for longer than it takes to replace it.
-    $seconds - $beat.lease_seen -gt 3
-}
-
 function Get-ReasonToEnd {
     # Looked at while the dump runs: name of the reason to end it, empty to go on. The service's state four times a
     # second, because a start that finds the database in use may fall back within one; the rest once a second.
@@ -176,7 +182,7 @@ function Get-ReasonToEnd {
         $messages.lease_lost = "the heartbeat could not be written for $($lease.heartbeat_stale) s, so the guard acts"
         return 'lease_lost'
     }
-    if (Test-LeaseLost) { return 'lease_lost' }
+    if (Test-LeaseLost -Lease $lease -Seen $leaseSeen) { return 'lease_lost' }
     if (Test-SpaceBelow -Path $Spec.dump_folder -Bytes $Spec.space_reserve) { return 'space_reserve' }
     if ($wasRunning -and $seconds - $mark.stop_requested -gt $Spec.max_downtime) { return 'downtime_limit' }
     Write-DumpProgress -Path $Spec.dump_folder -TotalBytes $Spec.expected_bytes
@@ -199,8 +205,14 @@ if ([IO.Directory]::Exists($Spec.dump_folder)) {
 Assert-Verb
 # By the account of this job, which is that of the archive job.
 if ($Spec.archive_folder) { Assert-FolderWritable -Path $Spec.archive_folder }
-$null = New-RunStaging -Root $Spec.staging_directory -RunId $Spec.run_id
+$staging = New-RunStaging -Root $Spec.staging_directory -RunId $Spec.run_id
 $null = [IO.Directory]::CreateDirectory($Spec.dump_folder)
+try { Wait-Opening }
+catch {
+    # Nothing is in it yet.
+    try { Remove-NodeFolder -Path $staging } catch { Write-JobLog -Text "${staging}: $(Get-InnerText -ErrorRecord $_)" }
+    throw
+}
 if ($wasRunning) { Write-NodeNotice -Lease $lease }
 
 try {
@@ -214,7 +226,7 @@ try {
         }
         Start-Sleep -Milliseconds 500
     }
-    $beat.lease_seen = $watch.Elapsed.TotalSeconds
+    $leaseSeen.at = Get-MonotonicSecond
     Assert-JobWanted
     if ($wasRunning) {
         Write-JobStatus -Phase 'stop'

@@ -17,7 +17,9 @@ $spec = @{
         # Written by `make docs` from database_window.yml.
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
-        state = @{ type = 'str'; choices = @('done', 'cancelled'); default = 'done' }
+        state = @{ type = 'str'; choices = @('done', 'armed', 'cancelled'); default = 'done' }
+        armed = @{ type = 'bool'; default = $false }
+        open_within = @{ type = 'int'; default = 0 }
         attach = @{ type = 'str'; default = '' }
         archive_folder = @{ type = 'str'; default = '' }
         tried_verb = @{ type = 'str'; default = 'getemongopassword' }
@@ -37,7 +39,7 @@ $spec = @{
         expected_bytes = @{ type = 'int'; default = 0 }
         last_run = @{ type = 'dict'; default = @{} }
         mongodb_connections = @{ type = 'dict'; default = @{} }
-        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'adopt') }
+        _operation = @{ type = 'str'; choices = @('start', 'open', 'poll', 'cancel', 'discard', 'adopt') }
     }
     required_if = @(, @('state', 'done', @('executable', 'staging_directory')))
     supports_check_mode = $true

@@ -15,7 +15,7 @@ $ErrorActionPreference = 'Stop'
 $spec = @{
     options = @{
         # Written by `make docs` from maintenance_lease.yml.
-        state = @{ type = 'str'; required = $true; choices = @('held', 'released') }
+        state = @{ type = 'str'; required = $true; choices = @('held', 'opening', 'released') }
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         hold_seconds = @{ type = 'int' }
@@ -25,12 +25,55 @@ $spec = @{
         controller_port = @{ type = 'int'; default = 80 }
         controller_url = @{ type = 'str'; default = '' }
         start_delay = @{ type = 'int'; default = 0 }
+        follow_delay = @{ type = 'int'; default = 0 }
+        stop_within = @{ type = 'int'; default = 3600 }
+        open_within = @{ type = 'int'; default = 0 }
+        start_timeout = @{ type = 'int'; default = 1800 }
         _code = @{ type = 'str'; no_log = $true }
     }
     required_if = @(, @('state', 'held', @(, 'hold_seconds')))
     supports_check_mode = $true
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+
+function Start-Follower {
+    # The job that starts the service when the controller is back. Without it only the guard would, up to a minute
+    # later. A lease that cannot have it is no lease.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([string] $Id)
+    $given = $module.Params
+    $spec = ConvertTo-NodeJson -InputObject @{
+        run_id = $given.run_id; service_name = $given.service_name; controller_host = $given.controller_host
+        controller_port = $given.controller_port; controller_url = $given.controller_url
+        start_delay = $given.follow_delay; start_timeout = $given.start_timeout
+        stop_within = $given.stop_within; open_within = $given.open_within
+    }
+    try { $null = Start-NodeJob -Id $Id -Job 'follow_job' -Spec $spec -Code $given._code -Priority 4 }
+    catch {
+        $failure = $_
+        try { $null = Remove-NodeLease } catch { Write-Verbose -Message "the lease could not be released: $_" }
+        throw $failure
+    }
+}
+
+function Stop-Follower {
+    # The service is back, by whomever. What the follower has seen and done goes into the result.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([string] $Id)
+    try {
+        $null = Stop-NodeJob -Id $Id
+        $answer = Get-NodeJobStatus -Id $Id -WaitSeconds 2
+        if ($answer.result) { $module.Result['followed'] = ConvertFrom-Json -InputObject $answer.result }
+        Remove-NodeJob -Id $Id
+    }
+    catch {
+        # The next run removes what is left of it.
+        $text = "the job $Id, which follows the controller: $($_.Exception.GetBaseException().Message)"
+        $module.Result['events'] = @(@{ at = Get-UtcText; level = 'WARNING'; text = $text })
+    }
+}
 
 function Assert-ServiceBack {
     # Only once the service is what it was: until then the guard is what brings it back. Where the lease cannot be
@@ -45,7 +88,24 @@ function Assert-ServiceBack {
     throw (New-NodeFailure -Reason $reason -Message ($message -f $order.service, $status))
 }
 
+function Open-Follower {
+    # From now on the window may be open: nobody starts the service before the controller is back, or the deadline of
+    # the lease. Refused when the follower has given up before.
+    $lease = Assert-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name
+    $status = Get-ServiceStatus -Name ([string]$lease.service)
+    if ($status -ne 'Stopped') {
+        throw (New-NodeFailure -Reason 'gate_closed' -Message "$($lease.service) is $status and not Stopped any more")
+    }
+    $id = Get-LeaseFollower -Lease $lease
+    if ($id) { Open-NodeJob -Id $id }
+}
+
 Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'released') -Body {
+    if ($module.Params.state -eq 'opening') {
+        $module.Result['changed'] = $true
+        if (-not $module.CheckMode) { Open-Follower }
+        return
+    }
     $lease = Read-NodeLease
     if ($module.Params.state -eq 'held') {
         if ($null -ne $lease -and [string]$lease.run_id -cne $module.Params.run_id) {
@@ -63,11 +123,17 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
         $module.Result['changed'] = $true
         if (-not $module.CheckMode) {
             $folder = Install-NodeCode -Code $module.Params._code
+            # A service that was stopped before stays so.
+            $isFollowed = $module.Params.controller_host -and $module.Params.open_within -gt 0 -and
+            (Get-ServiceStatus -Name $module.Params.service_name) -eq 'Running'
+            $follower = if ($isFollowed) { '{0}-follow' -f $module.Params.run_id } else { '' }
             $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name `
                 -HoldSeconds $module.Params.hold_seconds -HeartbeatStale $module.Params.heartbeat_stale `
                 -ControllerHost $module.Params.controller_host -ControllerPort $module.Params.controller_port `
                 -ControllerUrl $module.Params.controller_url -StartDelay $module.Params.start_delay `
+                -Follower $follower `
                 -GuardScript (Join-Path -Path $folder -ChildPath 'guard.ps1') -Account $module.Params.guard_account
+            if ($follower) { Start-Follower -Id $follower }
             $module.Result['lease'] = $taken
         }
     }
@@ -78,6 +144,8 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
     elseif ($module.CheckMode) { $module.Result['changed'] = Test-LeaseRemains }
     else {
         Assert-ServiceBack -Lease $lease
+        $follower = Get-LeaseFollower -Lease $lease
         $module.Result['changed'] = Remove-NodeLease
+        if ($follower) { Stop-Follower -Id $follower }
     }
 }

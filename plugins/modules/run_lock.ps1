@@ -24,6 +24,7 @@ $spec = @{
         staging_directory = @{ type = 'str' }
         try_folders = @{ type = 'list'; elements = 'str'; default = @() }
         window_over = @{ type = 'bool'; default = $false }
+        window_of = @{ type = 'str'; default = '' }
         judged = @{ type = 'str'; default = '' }
         log_directory = @{ type = 'str'; default = '' }
         wait_timeout = @{ type = 'int'; default = 1800 }
@@ -40,7 +41,8 @@ $leftBehind = New-Object System.Collections.ArrayList
 $logs = New-Object System.Collections.ArrayList
 
 function Get-ForeignJob {
-    @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId })
+    # A follower belongs to the lease and does nothing that could be disturbed.
+    @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId -and $_.job -ne 'follow_job' })
 }
 
 function Resolve-ForeignJob {
@@ -106,6 +108,12 @@ function Resolve-Lease {
     # do.
     $lease = Read-NodeLease
     if (-not (Test-LeaseRemains) -or ($null -ne $lease -and [string]$lease.run_id -ceq $runId)) { return $true }
+    if ($null -ne $lease -and $module.Params.window_of -and [string]$lease.run_id -ceq $module.Params.window_of) {
+        # This run goes on with the window for which the service of this node is down.
+        $null = $did.Add("took over the lease of the run $($lease.run_id)")
+        if (-not $predicts) { Set-LeaseRun -RunId $runId }
+        return $true
+    }
     if ($null -ne $lease) { Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service)) }
     $module.Result['changed'] = $true
     $dead = if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }
@@ -121,6 +129,8 @@ function Resolve-Lease {
     }
     # A lease that cannot be read is not forgotten: what was there before also stands in the task of its guard.
     $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
+    $follower = Get-LeaseFollower -Lease $lease
+    if ($follower) { $null = Stop-NodeJob -Id $follower }
     if (-not (Restore-DeadService -Order $order -Dead $dead)) { return $false }
     $null = Remove-NodeLease
     $null = $did.Add("released the lease of $dead")

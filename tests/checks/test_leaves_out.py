@@ -46,3 +46,13 @@ def test_each_part_that_is_left_out_is_one_that_the_plan_knows(where: str) -> No
     assert named
     assert named <= known
     assert [word for word in words - named if not (folder / f"{word}.yml").exists()] == []
+
+
+def test_the_window_job_is_told_the_same_when_it_is_made_ready_and_when_it_is_asked() -> None:
+    tasks = layout.ROOT / "roles" / "alteryx_window" / "tasks"
+    armed, done = (
+        next(sources.tasks(sources.load_yaml(tasks / name)))["alteryx_ops.server_backup.database_window"]
+        for name in ("arm.yml", "window.yml")
+    )
+    own = {"state", "open_within", "armed", "attach"}
+    assert {key: armed[key] for key in armed if key not in own} == {key: done[key] for key in done if key not in own}

@@ -48,10 +48,10 @@ def session_lab() -> Iterator[Lab]:
 def lab(session_lab: Lab) -> Iterator[Lab]:
     """The lab: its service runs, nothing of an earlier run is left. Whatever a test breaks is repaired
     after it, never in it."""
-    _repair(session_lab)
+    repair(session_lab)
     session_lab.minute(MINUTE)
     yield session_lab
-    _repair(session_lab)
+    repair(session_lab)
 
 
 @pytest.fixture
@@ -89,7 +89,8 @@ def watching(lab: Lab) -> Iterator[watch.Watch]:
         yield observer
 
 
-def _repair(lab: Lab) -> None:
+def repair(lab: Lab) -> None:
+    """Bring a node back to what a test may expect, whatever an earlier one has left."""
     watch.signal_processes(lab.node, "job_host.ps1", signal.SIGKILL)
     watch.signal_processes(lab.node, watch.DUMP, signal.SIGKILL)
     lab.end_engines()

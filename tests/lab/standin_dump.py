@@ -64,6 +64,7 @@ def database_window(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     job.log(f"starting {spec['service_name']}")
     states += standin_service.change(node, lease["prior_state"])
     mark("running")
+    standin_service.controller_is_back()
     job.log(f"{spec['service_name']} is {lease['prior_state']}")
     sizes = {path: file.stat().st_size for path, file in files_below(node.path(spec["dump_folder"])).items()}
     detail = {

@@ -33,18 +33,32 @@ JobCode = Callable[[Job, dict[str, Any]], dict[str, Any]]
 _done: dict[tuple[str, str], dict[str, Any]] = {}
 """Name of a node and id of a job -> what a poll answers."""
 
+_waiting: dict[tuple[str, str], dict[str, Any]] = {}
+"""The same -> spec of a job that waits to be asked to go on."""
+
+_READY = {
+    "status": {"state": "running", "phase": "ready", "done_bytes": 0, "total_bytes": 0, "message": ""},
+    "log": "",
+    "log_offset": 0,
+}
+
 
 def double(code: JobCode) -> ModuleDouble:
-    """The double of a module that has a job: its hidden operations start, poll and discard; cancel finds it over."""
+    """The double of a module that has a job: its hidden operations start, open, poll, discard; cancel finds it over."""
 
     def called(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
         key = (node.name, arguments["_job_id"])
         match arguments["_operation"]:
             case "start":
-                _done[key] = _run(Job(node), code, json.loads(arguments["_spec"]))
+                _waiting[key] = json.loads(arguments["_spec"])
+                if not _waiting[key].get("open_within"):
+                    _done[key] = _run(Job(node), code, _waiting.pop(key))
+            case "open":
+                _done[key] = _run(Job(node), code, _waiting.pop(key))
             case "poll":
-                return _done[key]
+                return _READY if key in _waiting else _done[key]
             case _:
+                _waiting.pop(key, None)
                 _done.pop(key, None)
         return {}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import threading
 import time
 from typing import Any
 
@@ -67,6 +68,14 @@ def facts(node: Node, name: str) -> dict[str, Any]:
             "executable": rf"{BIN}\AlteryxService.exe",
         }
     return fact
+
+
+def controller_is_back() -> None:
+    """What the followers of the fleet are waiting for: each starts its service after its delay."""
+    for node, delay, states in list(standin_state.followers.values()):
+        timer = threading.Timer(delay, lambda node=node, states=states: states.extend(change(node, "Running")))
+        timer.daemon = True
+        timer.start()
 
 
 def alteryx_service(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:

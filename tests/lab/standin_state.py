@@ -19,6 +19,10 @@ _LEASE = rf"{STATE_FOLDER}\lease.json"
 _SCHEDULES = rf"{STATE_FOLDER}\schedules.json"
 
 
+followers: dict[str, tuple[Node, float, list[dict[str, str]]]] = {}
+"""Name of a node that follows the controller -> it, its delay, and the states that its follower has seen."""
+
+
 def _read(node: Node, path: str) -> dict[str, Any] | None:
     file = node.path(path)
     content: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
@@ -108,16 +112,24 @@ def maintenance_lease(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
             message = f"The run {found['run_id']} holds the lease of this node until {found['deadline']}"
             raise NodeFailure("lease_taken", message)
         return {"changed": True, **({"lease": _take(node, arguments, state)} if acts else {})}
+    if arguments["state"] == "opening":
+        own_lease(node, arguments["run_id"])
+        return {"changed": True}
     if found and found["prior_state"] != state:
         message = f"The service is {state} and was {found['prior_state']} before, so the lease is kept"
         raise NodeFailure("service_not_restored", message)
-    if acts:
-        node.path(_LEASE).unlink(missing_ok=True)
-    return {"changed": found is not None}
+    if not acts:
+        return {"changed": found is not None}
+    node.path(_LEASE).unlink(missing_ok=True)
+    follower = followers.pop(node.name, None)
+    followed = {"followed": {"states": follower[2], "why": "SIMULATED", "events": []}} if follower else {}
+    return {"changed": found is not None, **followed}
 
 
 def _take(node: Node, arguments: dict[str, Any], prior_state: str) -> dict[str, Any]:
     seconds = arguments["hold_seconds"]
+    if arguments["controller_host"] and arguments["open_within"] and prior_state == "Running":
+        followers[node.name] = (node, arguments["follow_delay"], [])
     taken = {
         "run_id": arguments["run_id"],
         "generation": 1,

@@ -79,10 +79,7 @@ function Assert-NodeLease {
         run_id = $RunId; service = $Service; prior_state = 'Running'; generation = 1; heartbeat_stale = 180
     }
 }
-function Read-LeaseFile {
-    param([double] $Seconds)
-    @{ state = 'read'; lease = Assert-NodeLease -RunId 'r' -Service 's' }
-}
+function Test-LeaseLost { param($Lease, $Seen) $false }
 function Write-LeaseHeartbeat { param($Beat) if ($Beat.Finished) { Write-Fact -Text 'finished' } }
 function Write-NodeNotice { param($Lease) }
 function Remove-NodeNotice { }

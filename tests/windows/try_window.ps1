@@ -145,6 +145,8 @@ $defaults = @{
     # Written by `make docs` from database_window.yml.
     service_name = 'AlteryxService'
     state = 'done'
+    armed = $false
+    open_within = 0
     attach = ''
     archive_folder = ''
     tried_verb = 'getemongopassword'

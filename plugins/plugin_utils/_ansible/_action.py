@@ -174,8 +174,9 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         variables: dict[str, t.Any],
         attach: bool = False,
         last: _node_job.LastRun | None = None,
+        until: str = "",
     ) -> Result:
-        """Runs the node job of this module to its end; see _node_job."""
+        """Runs the node job of this module to its end, or until it is in a phase; see _node_job."""
         node = variables.get("inventory_hostname", "")
         # Names of jobs are names of folders and tasks; the node takes only these characters.
         job_id = _names.replace_odd_characters(job_id)
@@ -205,7 +206,17 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         operator = _node_job.Operator(say, warn_of)
         try:
             return _node_job.run(
-                call, job_id, spec, _node_code.scripts(), limits, operator, time.monotonic, time.sleep, attach, last
+                call,
+                job_id,
+                spec,
+                _node_code.scripts(),
+                limits,
+                operator,
+                time.monotonic,
+                time.sleep,
+                attach,
+                last,
+                until,
             )
         except _node_job.JobFailed as failure:
             raise StepFailed(failure.reason, failure.message, failure.detail) from failure

@@ -22,7 +22,7 @@ _TLS = {
     "tls_certificate_key_password": "tlsCertificateKeyFilePassword",
 }
 
-_NOT_FOR_THE_JOB = ("dump", "mongodb_connections", "plan", "mongodb", "last_run")
+_NOT_FOR_THE_JOB = ("dump", "mongodb_connections", "plan", "mongodb", "last_run", "armed")
 
 Entries = t.Mapping[str, t.Mapping[str, t.Any] | None]
 """Part (service, web, search) -> what the operator says of its MongoDB: connection, user, password, auth_source, tls

@@ -12,12 +12,12 @@ from .._core.reasons import StepFailed
 Results = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
-SPARE_SECONDS = 60.0
-"""What the window job may need from here to its stop."""
+SPARE_SECONDS = 10.0
+"""What telling the other nodes, that the window opens, may need."""
 
 
 def check(
-    run_id: str, controller: str, leases: Results, stops: Results, age: float = 0.0, open_within: float = 3600.0
+    run_id: str, controller: str, leases: Results, stops: Results, age: float = 0.0, open_within: float = 900.0
 ) -> None:
     """Lets the window open, or says why not.
 
@@ -26,9 +26,9 @@ def check(
         controller: the node whose database is dumped; its window job stops it itself.
         leases: node -> result of maintenance_lease, of every node of the fleet.
         stops: node -> result of alteryx_service, of every node but the controller.
-        age: seconds since the first lease was taken.
-        open_within: seconds after the first lease within which the controller has to be stopped; the deadlines of the
-            other guards count on it.
+        age: seconds since the first stop of a node was asked for.
+        open_within: seconds after its stop within which a node has to be told that the window opens; after that it
+            starts its service again.
 
     Raises:
         StepFailed: gate_closed, naming the first node that is not ready.
@@ -46,5 +46,5 @@ def check(
         if stopped.get("failed") or stopped.get("unreachable") or state != "Stopped":
             raise StepFailed("gate_closed", f"the service of the node is not Stopped ({state})", {"node": node})
     if len(leases) > 1 and age > open_within - SPARE_SECONDS:
-        message = f"the first lease was taken {age:.0f} s ago, and the window has to open within {open_within:.0f} s"
+        message = f"the first node was stopped {age:.0f} s ago, and the window has to open within {open_within:.0f} s"
         raise StepFailed("gate_closed", message, {"node": controller})

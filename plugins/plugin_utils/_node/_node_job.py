@@ -92,8 +92,9 @@ def run(
     sleep: t.Callable[[float], None],
     attach: bool = False,
     last: LastRun | None = None,
+    until: str = "",
 ) -> dict[str, t.Any]:
-    """Runs a job to its end and returns its result.
+    """Runs a job to its end, or until it is in a phase, and returns its result.
 
     Args:
         call: does one operation (start, poll, cancel, discard) on the node; raises ConnectionTrouble or JobFailed.
@@ -101,6 +102,7 @@ def run(
         clock: monotonic seconds.
         attach: the job runs already; poll it.
         last: what the job needed last time.
+        until: phase in which the job waits to be asked to go on; the result is empty then. "" for its end.
 
     Raises:
         JobFailed: with the reason the job gave, job_timeout, or connection_lost.
@@ -112,7 +114,8 @@ def run(
     wait = _FIRST_POLL_SECONDS
     while True:
         try:
-            answer = call("poll", {"_job_id": job_id, "_wait_seconds": wait, "_log_offset": offset})
+            asked = {"_job_id": job_id, "_wait_seconds": wait, "_log_offset": offset, "_until": until}
+            answer = call("poll", asked)
             wait = min(wait * 2, POLL_SECONDS)
         except JobFailed as failure:
             if start_trouble and failure.reason == "job_lost":
@@ -144,6 +147,8 @@ def run(
         status = answer["status"]
         if status["state"] != "running":
             return _finish(call, job_id, answer["result"], operator)
+        if until and status["phase"] == until:
+            return {}
         screen.show_status(status, float(answer.get("phase_seconds", -1)))
         if clock() - begun > limits.total:
             call("cancel", {"_job_id": job_id})

@@ -34,11 +34,17 @@ def is_ok(result: StepResult | None) -> bool:
     return result is not None and not any(result.get(word) for word in ("failed", "unreachable"))
 
 
-def describe_downtime(down: t.Mapping[str, float]) -> str:
-    """The downtime of a node and its parts in one sentence."""
-    return f"downtime {down['total']:.1f} s = " + " + ".join(
-        f"{part} {down[part]:.1f}" for part in ("stop", "dump", "start", "rest")
-    )
+def describe_downtime(down: t.Mapping[str, float], dumps: bool = True) -> str:
+    """The downtime of a node and its parts in one sentence.
+
+    Args:
+        down: seconds: total, stop, dump, start, rest.
+        dumps: whether the dump is made on this node. Another waits for it in the rest.
+    """
+    parts = {"stop": "stop", "dump": "dump", "start": "start", "rest": "rest"}
+    if not dumps:
+        parts = {"stop": "stop", "wait for others": "rest", "start": "start"}
+    return f"downtime {down['total']:.1f} s = " + " + ".join(f"{name} {down[key]:.1f}" for name, key in parts.items())
 
 
 def read_events(result: StepResult) -> list[t.Mapping[str, t.Any]]:
@@ -220,6 +226,11 @@ def _restore(result: StepResult) -> Words:
         )
 
 
+def _release(result: StepResult) -> Words:
+    if result.get("why"):
+        yield "INFO", f"its own job has started the service: {result['why']}"
+
+
 def _configuration(result: StepResult) -> Words:
     for entry in result.get("files") or []:
         if entry["present"]:
@@ -369,15 +380,17 @@ STEPS: dict[str, Step] = {
         Step("pause", "alteryx_window_pause", _pause),
         Step("drain", "alteryx_window_drain", _drain),
         Step("hook", "alteryx_window_hook", goes_on=True),
-        Step("drain_again", "alteryx_window_drain_again", _drain),
         Step("lease", "alteryx_window_lease", _lease),
+        Step("arm", "alteryx_window_armed"),
+        Step("drain_again", "alteryx_window_drain_again", _drain),
         Step("stop", "alteryx_window_stop", _stop, _lacks_stop),
         Step("gate", "alteryx_window_gate", _gate, of_the_run=True),
+        Step("opening", "alteryx_window_opening"),
         Step("window", "alteryx_window_dump", _window, _lacks_window, has_detail=True),
         Step("cancel", "alteryx_window_cancel"),
         Step("restore", "alteryx_window_restore", _restore, _lacks_restore),
-        Step("release", "alteryx_window_release"),
         Step("health", "alteryx_window_health", _health, goes_on=True),
+        Step("release", "alteryx_window_release", _release),
         Step("resume", "alteryx_window_resume", _resume, _lacks_resume, goes_on=True),
         Step("configuration", "alteryx_configuration_export", _configuration, _lacks_configuration),
         Step("archive", "alteryx_archive_written", _archive, _lacks_archive),

@@ -87,7 +87,7 @@ def test_the_job_is_told_every_option_by_its_name() -> None:
     # A number that does not fit into 32 bits is no option of the module on the node.
     assert "space_reserve" not in controller.calls[0]
     documented = {name: option.get("default") for name, option in argument_spec("database_window").items()}
-    for name in ("dump", "mongodb_connections", "plan", "mongodb", "last_run"):
+    for name in ("dump", "mongodb_connections", "plan", "mongodb", "last_run", "armed"):
         del documented[name]
     spec = json.loads(controller.calls[0]["_spec"])
     assert json.loads(spec.pop("memo"))["judging"]["required"] == {}
@@ -115,6 +115,49 @@ def test_the_screen_compares_a_dump_with_that_of_the_last_run(capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "2026-09-01T02:00:04.000Z node1: stopping AlteryxService" in out
     assert "node1: dump, 21 s (last time 30 s), 500.0 kB of about 1.0 MB (50 %), about 21 s left, 7 collections" in out
+
+
+def test_an_armed_job_is_left_when_it_is_ready_and_then_asked_to_stop_the_service() -> None:
+    controller = Controller(report())
+    states = [{"state": "running", "phase": phase, "done_bytes": 0, "message": ""} for phase in ("ready", "begin")]
+    asked: list[tuple[str, str]] = []
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        asked.append((arguments["_operation"], arguments.get("_until", "")))
+        if arguments["_operation"] == "open":
+            return {}
+        if arguments["_operation"] == "poll" and states:
+            return {"status": {"total_bytes": 0, **states.pop()}, "log": "", "log_offset": 0, "result": ""}
+        return controller(arguments)
+
+    armed = harness.run(ActionModule, {**ARGUMENTS, "state": "armed", "open_within": 60}, node)
+    assert (armed["changed"], armed.get("failed")) == (True, None)
+    assert asked == [("start", ""), ("poll", "ready"), ("poll", "ready")]
+    asked.clear()
+    result = harness.run(ActionModule, {**ARGUMENTS, "armed": True}, node)
+    assert not result.get("failed")
+    assert result["dump_bytes"] == 170
+    assert asked == [("open", ""), ("poll", ""), ("discard", "")]
+
+
+def test_an_armed_job_that_has_given_up_is_a_closed_gate() -> None:
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        assert arguments["_operation"] == "open"
+        return {"failed": True, "reason": "gate_closed", "msg": "it has given the window up"}
+
+    result = harness.run(ActionModule, {**ARGUMENTS, "armed": True}, node)
+    assert (result["failed"], result["reason"]) == (True, "gate_closed")
+
+
+def test_a_job_that_was_armed_in_vain_leaves_nothing() -> None:
+    operations = []
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        operations.append(arguments["_operation"])
+        return {"changed": True}
+
+    harness.run(ActionModule, {**ARGUMENTS, "state": "cancelled", "armed": True}, node)
+    assert operations == ["cancel", "discard"]
 
 
 def test_check_mode_touches_no_node() -> None:

@@ -1,0 +1,122 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The follower: on a worker or UI node, starts the service as soon as the controller is back, so that nobody waits for
+# the control node. It begins with the lease, before anything is stopped. While the window has not opened it also gives
+# the window up after a time: then the control node is lost, and the window cannot open any more. What it does not
+# manage is left to the guard, which knows nothing of it.
+
+param([Parameter(Mandatory = $true)] $Spec)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$serverError = 500
+$lease = Read-NodeLease
+if ($null -eq $lease -or [string]$lease.run_id -cne $Spec.run_id) {
+    throw (New-NodeFailure -Reason 'no_lease' -Message 'There is no lease of this run to follow the controller for')
+}
+$leaseSeen = @{ at = Get-MonotonicSecond }
+# Monotonic seconds; -1 until it was seen.
+$seen = @{ stopped = -1.0; silent = 0; was_down = $false; back = -1.0; gave_up = $false }
+$states = @()
+$problem = ''
+
+function Test-Controller {
+    # Does the controller answer? Once it is on its way down, another program at its port may be taken for it; the
+    # guard has the same rules.
+    if (-not $Spec.controller_url) {
+        return Test-TcpPort -HostName @($Spec.controller_host) -Port $Spec.controller_port
+    }
+    $said = Get-UrlAnswer -Url $Spec.controller_url
+    $said -match '^\d{3}$' -and [int]$said -lt $serverError
+}
+
+function Get-ReasonToStart {
+    # Why the service has to be started now; empty while it has not.
+    $now = Get-MonotonicSecond
+    if ($now - $seen.stopped -gt $Spec.open_within -and -not (Test-JobAsked)) {
+        # On a drive that takes no file nobody can open the window either.
+        $seen.gave_up = $true
+        try { $seen.gave_up = Close-JobWait }
+        catch { Write-JobLog -Level 'WARNING' -Text "the decision: $($_.Exception.GetBaseException().Message)" }
+        if ($seen.gave_up) { return "the window did not open within $($Spec.open_within) s" }
+    }
+    if (Test-Controller) {
+        $seen.silent = 0
+        if (-not $seen.was_down) { return '' }
+        if ($seen.back -lt 0) { $seen.back = $now }
+        if ($now - $seen.back -ge $Spec.start_delay) { return 'the controller has been down and answers again' }
+        return ''
+    }
+    # One question without an answer proves nothing.
+    $seen.silent++
+    if ($seen.silent -ge 2) {
+        if (-not $seen.was_down) { Write-JobLog -Text 'the controller does not answer any more' }
+        $seen.was_down = $true
+        $seen.back = -1.0
+    }
+    ''
+}
+
+function Remove-OwnLease {
+    # Nobody else is left to release it. The guard, which goes with it, has nothing to bring back.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param()
+    try { $null = Remove-NodeLease }
+    catch { Write-JobLog -Level 'WARNING' -Text "the lease stays: $($_.Exception.GetBaseException().Message)" }
+}
+
+$why = ''
+$isOver = $false
+$began = Get-MonotonicSecond
+Write-JobStatus -Phase 'wait' -Message 'waiting for the stop of the service'
+while (-not $why -and -not $isOver) {
+    Assert-JobWanted
+    $status = Get-ServiceStatus -Name $Spec.service_name
+    if ($seen.stopped -lt 0) {
+        if (@('Stopped', 'StopPending') -contains $status) {
+            $seen.stopped = Get-MonotonicSecond
+            Write-JobStatus -Phase 'follow' -Message 'waiting for the controller'
+        }
+        elseif ((Get-MonotonicSecond) - $began -gt $Spec.stop_within) {
+            # Nobody stops it any more: without a lease that is refused.
+            Write-JobLog -Text "$($Spec.service_name) was not stopped within $($Spec.stop_within) s"
+            Remove-OwnLease
+            $isOver = $true
+        }
+    }
+    elseif ($status -eq 'Running') {
+        $states = @(@{ state = 'Running'; at = Get-UtcText })
+        $isOver = $true
+    }
+    # A person wants it down. restore-service.cmd ends that, and starts it.
+    elseif (-not (Test-NodeHold)) { $why = Get-ReasonToStart }
+    if (-not $why) {
+        # The guard has taken over, or the lease was released.
+        if ((Test-LeaseLost -Lease $lease -Seen $leaseSeen) -or
+            (Get-MonotonicSecond) -ge [double]$lease.deadline_monotonic) { $isOver = $true }
+        if (-not $isOver) { Start-Sleep -Milliseconds 500 }
+    }
+}
+
+$restored = $states.Count -gt 0
+if ($why) {
+    $begun = Get-UtcText
+    $start = Start-ServiceSurely -Name $Spec.service_name -TimeoutSeconds $Spec.start_timeout -OnTick {
+        Write-JobStatus -Phase 'start' -Message 'waiting for Running'
+    }
+    Write-JobLog -Text "starting $($Spec.service_name): $why" -At $begun
+    $states = @($start.states)
+    $restored = $start.reached
+    $problem = $start.problem
+    if ($problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $problem" }
+    if ($restored) {
+        Write-JobLog -Text "$($Spec.service_name) is Running" -At $states[-1].at
+        Remove-NodeNotice
+    }
+    if ($restored -and $seen.gave_up) { Remove-OwnLease }
+}
+@{ restored = $restored; states = $states; why = $why; problem = $problem }
