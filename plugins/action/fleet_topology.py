@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _reports
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
     direct_child_groups,
@@ -14,6 +16,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _fleet_topology
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files, _prediction
 
 
 class ActionModule(NodeAction):
@@ -33,7 +36,9 @@ class ActionModule(NodeAction):
                 surveys[fleet] = _fleet_topology.describe_fleet(
                     fleet, facts, addresses, arguments["controller_names"], left
                 )
-        show("\n" + "\n\n".join(found.text for found in surveys.values()))
+        reports = _reports.resolve_directory(arguments["report_directory"])
+        said = {fleet: "\n".join([found.text, *_expect_downtime(reports, fleet)]) for fleet, found in surveys.items()}
+        show("\n" + "\n\n".join(said.values()))
         fleets = {
             fleet: {
                 "controller": found.controller,
@@ -54,3 +59,16 @@ class ActionModule(NodeAction):
                     {**({"node": node} if node else {}), "fleets": fleets},
                 )
         return {"changed": False, "fleets": fleets}
+
+
+def _expect_downtime(reports: Path, fleet: str) -> list[str]:
+    """How long users were without the UI in earlier runs, a sentence for each mode that stops services and has run."""
+    found = []
+    for mode in ("full", "database"):
+        totals = [
+            float(outcome.get("users_downtime", outcome["downtime"])["total"])
+            for outcome in _files.read_outcomes(reports, fleet, mode)
+        ]
+        if totals:
+            found.append(f"note: {_prediction.describe_earlier(f'mode {mode}: the downtime of the UI', totals)}")
+    return found

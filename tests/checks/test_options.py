@@ -131,6 +131,7 @@ def test_a_default_in_megabytes_is_the_same_in_bytes(variable: str, module: str,
 # On the control node, or told by the node itself.
 NOT_OF_THE_OPERATOR = {
     ("backup_plan", "report_directory"),
+    ("fleet_topology", "report_directory"),
     ("backup_report", "directory"),
     ("backup_request", "report_directory"),
     ("run_lock", "log_directory"),

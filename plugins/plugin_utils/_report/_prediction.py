@@ -28,7 +28,7 @@ def describe_run(plan: Plan, results: Results, earlier: t.Sequence[Outcome]) -> 
     for host, node in plan["nodes"].items():
         lines += _describe_node(host, node, plan, results, earlier)
     if plan["stops_services"]:
-        lines.append(_describe_downtime(earlier))
+        lines += _describe_downtime(plan, earlier)
         lines.append(
             "Only a run can try whether files can be written in the staging and archive directory, whether the guard"
             " answers as SYSTEM, and whether the services stop and start."
@@ -78,11 +78,28 @@ def _describe_amount(what: str, last: int, known: list[str], free: t.Mapping[str
     return f"{what} ({', '.join(said)})"
 
 
-def _describe_downtime(earlier: t.Sequence[Outcome]) -> str:
-    seen = [float(outcome["downtime"]["total"]) for outcome in earlier if outcome["downtime"]["total"]][:_LAST]
+def _describe_downtime(plan: Plan, earlier: t.Sequence[Outcome]) -> list[str]:
+    if len(plan["nodes"]) == 1:
+        return [describe_earlier("The downtime", [float(each["downtime"]["total"]) for each in earlier])]
+    users = [float(each.get("users_downtime", {}).get("total", 0.0)) for each in earlier]
+    controller = [float(each["downtime"]["total"]) for each in earlier]
+    return [
+        describe_earlier("The downtime of the UI", users),
+        describe_earlier(f"The downtime of {plan['controller']}", controller),
+    ]
+
+
+def describe_earlier(what: str, totals: t.Sequence[float]) -> str:
+    """How long something was down in earlier runs of a fleet and mode that ended well.
+
+    Args:
+        what: begins the sentence.
+        totals: seconds, the newest first; 0 for a run that does not tell.
+    """
+    seen = [total for total in totals if total][:_LAST]
     if not seen:
-        return "The downtime is not known: the report folder has no earlier run of this fleet and mode that ended well."
+        return f"{what} is not known: the report folder has no earlier run of this fleet and mode that ended well."
     if len(seen) == 1:
-        return f"The downtime was {seen[0]:.1f} s in the last run of this fleet and mode that ended well."
+        return f"{what} was {seen[0]:.1f} s in the last run of this fleet and mode that ended well."
     span = f"{min(seen):.1f} to {max(seen):.1f} s"
-    return f"The downtime was {span} in the last {len(seen)} runs of this fleet and mode that ended well."
+    return f"{what} was {span} in the last {len(seen)} runs of this fleet and mode that ended well."

@@ -213,6 +213,7 @@ def compose(
         **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
         "failures": failures,
         "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
+        "users_downtime": _users_downtime(nodes),
         "schedules": _schedules(results, check_mode),
         "warnings": _warnings(plan, request, results),
         "prediction": describe_run(plan, results, earlier) if plan and check_mode and not code else [],
@@ -301,18 +302,27 @@ _DUMP_WORDS = {
 }
 
 
+def _users_downtime(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """node and total (seconds): the downtime of the UI, which is what users see; of several UI nodes the longest."""
+    totals = {host: float(node["downtime"]["total"]) for host, node in nodes.items() if "ui" in node["roles"]}
+    longest = max(totals, key=lambda host: totals[host], default="")
+    return {"node": longest, "total": totals.get(longest, 0.0)}
+
+
 def _downtime_of(window: StepResult, steps: t.Mapping[str, StepResult]) -> dict[str, float]:
     """The downtime of a node. That of a dump that was adopted belongs to the run that has made it."""
     own = None if window.get("dump_of_run") else window.get("downtime")
-    return own or _downtime(steps.get("stop", {}), steps.get("restore", {}))
+    return own or _downtime(steps.get("stop", {}), steps.get("restore", {}), steps.get("release", {}))
 
 
-def _downtime(stop: StepResult, restore: StepResult) -> dict[str, float]:
+def _downtime(stop: StepResult, restore: StepResult, release: StepResult) -> dict[str, float]:
     """Seconds of a node that is stopped and started by steps of their own, from the states seen there; rest is
-    the wait for the others."""
-    down, up = (
-        list(result.get("states") or (result.get("detail") or {}).get("states") or []) for result in (stop, restore)
+    the wait for the others. Its follower, which starts it as a rule, is heard at the release."""
+    down, late, early = (
+        list(result.get("states") or (result.get("detail") or {}).get("states") or [])
+        for result in (stop, restore, release)
     )
+    up = early if early and (not late or early[0]["at"] < late[0]["at"]) else late
     parts = dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0)
     service = restore.get("service") or {}
     if not up and service.get("state") == "Running" and service.get("started"):
@@ -419,13 +429,12 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
         lines.append(f" next     {outcome['hint']}")
     else:
         lines.append(head)
-    down = outcome["downtime"]
-    if down["total"]:
-        longest = max(outcome["nodes"], key=lambda host: float(outcome["nodes"][host]["downtime"]["total"]))
-        longer = outcome["nodes"][longest]["downtime"]["total"]
-        lines.append(
-            f" {describe_downtime(down)}" + (f"; {longer:.1f} s on {longest}" if longer > down["total"] else "")
-        )
+    down, users = outcome["downtime"], outcome["users_downtime"]
+    is_fleet = len(outcome["nodes"]) > 1
+    if is_fleet and users["total"]:
+        lines.append(f" users    were without the UI for {users['total']:.1f} s ({users['node']})")
+    elif down["total"]:
+        lines.append(f" {describe_downtime(down)}")
     schedules = outcome["schedules"]
     said = (
         [f"{schedules['paused']} {'would be ' if outcome['verdict'] == 'PREDICTED' else ''}paused"]
@@ -436,11 +445,8 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     said += [f"still paused: {', '.join(schedules['left'])}"] if schedules["left"] else []
     lines += [f" schedules {', '.join(said)}"] if said else []
     for host, node in outcome["nodes"].items():
-        lasted = (
-            f"  down for {node['downtime']['total']:.1f} s"
-            if node["downtime"]["total"] and len(outcome["nodes"]) > 1
-            else ""
-        )
+        down = node["downtime"]
+        lasted = f"  {describe_downtime(down, 'controller' in node['roles'])}" if down["total"] and is_fleet else ""
         lines.append(
             f" node     {host}  {', '.join(node['roles']) or 'roles unknown'}  "
             f"service {node['service_before']} -> {node['service_after']}{lasted}"

@@ -55,6 +55,15 @@ def test_the_downtime_is_the_range_of_the_last_runs(seconds: list[float], words:
     assert words in described(earlier=[outcome(each) for each in seconds])
 
 
+def test_in_a_fleet_the_downtime_of_the_ui_is_told_before_that_of_the_controller() -> None:
+    plan = samples.plan("full")
+    plan["nodes"]["ui1"] = {**plan["nodes"]["node1"], "name": "ui1", "dumps": False, "files": [], "secrets": []}
+    earlier = [outcome(8.2, users_downtime={"node": "ui1", "total": 21.5}), outcome(9.0)]
+    lines = _prediction.describe_run(plan, {"node1": samples.steps("full")}, earlier)
+    first = next(index for index, line in enumerate(lines) if line.startswith("The downtime of the UI was 21.5 s"))
+    assert lines[first + 1].startswith("The downtime of node1 was 8.2 to 9.0 s")
+
+
 def test_without_a_stop_there_is_no_downtime() -> None:
     text = described("config")
     assert "No service would be stopped." in text

@@ -412,12 +412,17 @@ def test_processes_before_and_after_are_told() -> None:
     assert outcome(samples.steps("config"), "config")["nodes"]["node1"]["service_after"] == "not touched"
 
 
-def test_the_longest_downtime_of_a_fleet_is_told_beside_that_of_its_controller() -> None:
+def test_the_summary_of_a_fleet_begins_with_the_downtime_of_the_ui_and_has_that_of_each_node() -> None:
     composed = outcome(samples.steps())
     assert f"downtime {composed['downtime']['total']:.1f} s = " in _report.summary(composed, "x")
-    assert " on node2" not in _report.summary(composed, "x")
-    composed["nodes"]["node2"] = {**composed["nodes"]["node1"], "downtime": {**composed["downtime"], "total": 99.25}}
-    assert "; 99.2 s on node2\n" in _report.summary(composed, "x")
+    assert composed["users_downtime"] == {"node": "node1", "total": composed["downtime"]["total"]}
+    down = {**composed["downtime"], "total": 99.25, "rest": 58.0}
+    composed["nodes"]["node2"] = {**composed["nodes"]["node1"], "roles": ["ui"], "downtime": down}
+    composed["users_downtime"] = {"node": "node2", "total": 99.25}
+    lines = _report.summary(composed, "x").splitlines()
+    assert lines[1] == " users    were without the UI for 99.2 s (node2)"
+    assert any("node1" in line and "+ dump 30.0 +" in line for line in lines)
+    assert any("node2" in line and "+ wait for others 58.0 +" in line for line in lines)
 
 
 def test_the_downtime_of_a_failed_window_is_told() -> None:
@@ -663,6 +668,21 @@ def test_the_downtime_of_a_node_that_others_have_started_ends_with_the_birth_of_
     service = {"state": "Running", "started": "2026-09-01T02:00:40.000Z", "process_id": 7}
     made = composed(fleet(restore={"changed": False, "goal": "Running", "states": [], "service": service}))
     assert made["nodes"]["worker1"]["downtime"]["total"] == 40.0
+
+
+def test_the_downtime_of_a_node_that_its_follower_has_started_ends_when_that_saw_it_running() -> None:
+    service = {"state": "Running", "started": "2026-09-01T02:00:40.000Z", "process_id": 7}
+    states = [
+        {"state": "Stopped", "at": "2026-09-01T02:00:38.000Z"},
+        {"state": "Running", "at": "2026-09-01T02:00:45.000Z"},
+    ]
+    made = composed(
+        fleet(
+            restore={"changed": False, "goal": "Running", "states": [], "service": service},
+            release={"changed": True, "states": states, "why": "the controller has been down and answers again"},
+        )
+    )
+    assert (made["nodes"]["worker1"]["downtime"]["total"], made["nodes"]["worker1"]["downtime"]["start"]) == (45.0, 7.0)
 
 
 def test_a_node_that_was_to_be_stopped_and_shows_no_stop_is_missed() -> None:
