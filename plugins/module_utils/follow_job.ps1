@@ -114,7 +114,9 @@ if ($why) {
     $problem = $start.problem
     if ($problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $problem" }
     if ($restored) {
-        Write-JobLog -Text "$($Spec.service_name) is Running" -At $states[-1].at
+        $runsSince = Get-UtcText
+        foreach ($one in $states) { $runsSince = $one.at }
+        Write-JobLog -Text "$($Spec.service_name) is Running" -At $runsSince
         Remove-NodeNotice
     }
     if ($restored -and $seen.gave_up) { Remove-OwnLease }

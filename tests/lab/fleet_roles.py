@@ -19,7 +19,8 @@ def role(name: str, count: int) -> Role:
         return "single"
     if number == 1:
         return "controller"
-    return "ui" if number == count and count > 2 else "worker"
+    # Of three nodes the last is a UI node, of ten the last three.
+    return "ui" if count > 2 and number > count - (count + 2) // 4 else "worker"
 
 
 def settings(role: Role) -> dict[str, dict[str, str]]:
