@@ -50,12 +50,13 @@ class ActionModule(NodeAction):
         if arguments["state"] == "armed":
             self.run_job(job_id, spec, _ARM_SECONDS, of_module, variables, last=last, until=_READY)
             return {"changed": True, "dump_folder": spec["dump_folder"]}
+        if arguments["state"] == "opened":
+            opening = {**of_module, "_operation": "open", "_job_id": job_id}
+            self.call_node(opening, variables, patience=_OPEN_PATIENCE_SECONDS)
+            return {"changed": True, "dump_folder": spec["dump_folder"]}
         # Leftovers are waited for twice, before the dump and before the start.
         limits = ("stop_timeout", "dump_timeout", "start_timeout", "leftover_timeout", "leftover_timeout")
         total = sum(arguments[name] for name in limits) + 300
-        if arguments["armed"]:
-            opening = {**of_module, "_operation": "open", "_job_id": job_id}
-            self.call_node(opening, variables, patience=_OPEN_PATIENCE_SECONDS)
         try:
             report = self.run_job(
                 job_id,

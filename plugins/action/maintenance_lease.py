@@ -10,13 +10,12 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node import _node_code
 
-# A lease that is not released keeps a guard on the node until its deadline. Other nodes are down while one is told that
-# the window opens.
-_PATIENCE_SECONDS = {"held": 0.0, "opening": 30.0, "released": 60.0}
+# A lease that is not released keeps a guard on the node until its deadline.
+_PATIENCE_SECONDS = {"held": 0.0, "opened": 30.0, "released": 60.0}
 
 
 class ActionModule(NodeAction):
-    """Takes or releases the permission to stop the service, or tells the node that the window opens."""
+    """Takes or releases the permission to stop the service, or tells the node that the window is open."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/maintenance_lease.yml."""

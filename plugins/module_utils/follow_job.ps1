@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # The follower: on a worker or UI node, starts the service as soon as the controller is back, so that nobody waits for
-# the control node. It begins with the lease, before anything is stopped. While the window has not opened it also gives
-# the window up after a time: then the control node is lost, and the window cannot open any more. What it does not
-# manage is left to the guard, which knows nothing of it.
+# the control node. It begins with the lease, before anything is stopped. It gives up a window that does not open in
+# time: then the control node is lost, and the window cannot open any more. What the follower does not manage is left to
+# the guard, which knows nothing of it.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -36,28 +36,29 @@ function Test-Controller {
 function Get-ReasonToStart {
     # Why the service has to be started now; empty while it has not.
     $now = Get-MonotonicSecond
-    if ($now - $seen.stopped -gt $Spec.open_within -and -not (Test-JobAsked)) {
-        # On a drive that takes no file nobody can open the window either.
-        $seen.gave_up = $true
-        try { $seen.gave_up = Close-JobWait }
-        catch { Write-JobLog -Level 'WARNING' -Text "the decision: $($_.Exception.GetBaseException().Message)" }
-        if ($seen.gave_up) { return "the window did not open within $($Spec.open_within) s" }
+    if (-not (Test-Controller)) {
+        # One question without an answer proves nothing.
+        $seen.silent++
+        if ($seen.silent -ge 2) {
+            if (-not $seen.was_down) { Write-JobLog -Text 'the controller does not answer any more' }
+            $seen.was_down = $true
+            $seen.back = -1.0
+        }
+        return ''
     }
-    if (Test-Controller) {
-        $seen.silent = 0
-        if (-not $seen.was_down) { return '' }
+    $seen.silent = 0
+    if ($seen.was_down) {
         if ($seen.back -lt 0) { $seen.back = $now }
         if ($now - $seen.back -ge $Spec.start_delay) { return 'the controller has been down and answers again' }
         return ''
     }
-    # One question without an answer proves nothing.
-    $seen.silent++
-    if ($seen.silent -ge 2) {
-        if (-not $seen.was_down) { Write-JobLog -Text 'the controller does not answer any more' }
-        $seen.was_down = $true
-        $seen.back = -1.0
-    }
-    ''
+    # It has not gone down, and nobody has told that the window is open.
+    if ($now - $seen.stopped -le $Spec.open_within -or (Test-JobAsked)) { return '' }
+    # On a drive that takes no file nobody can tell either.
+    $seen.gave_up = $true
+    try { $seen.gave_up = Close-JobWait }
+    catch { Write-JobLog -Level 'WARNING' -Text "the decision: $($_.Exception.GetBaseException().Message)" }
+    if ($seen.gave_up) { "the window did not open within $($Spec.open_within) s" } else { '' }
 }
 
 function Remove-OwnLease {

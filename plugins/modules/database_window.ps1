@@ -17,7 +17,7 @@ $spec = @{
         # Written by `make docs` from database_window.yml.
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
-        state = @{ type = 'str'; choices = @('done', 'armed', 'cancelled'); default = 'done' }
+        state = @{ type = 'str'; choices = @('done', 'armed', 'opened', 'cancelled'); default = 'done' }
         armed = @{ type = 'bool'; default = $false }
         open_within = @{ type = 'int'; default = 0 }
         attach = @{ type = 'str'; default = '' }

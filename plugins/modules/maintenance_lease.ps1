@@ -15,7 +15,7 @@ $ErrorActionPreference = 'Stop'
 $spec = @{
     options = @{
         # Written by `make docs` from maintenance_lease.yml.
-        state = @{ type = 'str'; required = $true; choices = @('held', 'opening', 'released') }
+        state = @{ type = 'str'; required = $true; choices = @('held', 'opened', 'released') }
         run_id = @{ type = 'str'; required = $true }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         hold_seconds = @{ type = 'int' }
@@ -89,19 +89,18 @@ function Assert-ServiceBack {
 }
 
 function Open-Follower {
-    # From now on the window may be open: nobody starts the service before the controller is back, or the deadline of
-    # the lease. Refused when the follower has given up before.
-    $lease = Assert-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name
-    $status = Get-ServiceStatus -Name ([string]$lease.service)
-    if ($status -ne 'Stopped') {
-        throw (New-NodeFailure -Reason 'gate_closed' -Message "$($lease.service) is $status and not Stopped any more")
+    # The window is open: nobody starts the service before the controller is back, or the deadline of the lease. After a
+    # short dump the controller may be back already. Refused when the follower has given up before.
+    $lease = Read-NodeLease
+    if ($null -eq $lease -or [string]$lease.run_id -cne $module.Params.run_id) {
+        throw (New-NodeFailure -Reason 'no_lease' -Message 'There is no lease of this run on this node')
     }
     $id = Get-LeaseFollower -Lease $lease
     if ($id) { Open-NodeJob -Id $id }
 }
 
 Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'released') -Body {
-    if ($module.Params.state -eq 'opening') {
+    if ($module.Params.state -eq 'opened') {
         $module.Result['changed'] = $true
         if (-not $module.CheckMode) { Open-Follower }
         return

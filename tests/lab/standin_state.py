@@ -112,7 +112,7 @@ def maintenance_lease(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
             message = f"The run {found['run_id']} holds the lease of this node until {found['deadline']}"
             raise NodeFailure("lease_taken", message)
         return {"changed": True, **({"lease": _take(node, arguments, state)} if acts else {})}
-    if arguments["state"] == "opening":
+    if arguments["state"] == "opened":
         own_lease(node, arguments["run_id"])
         return {"changed": True}
     if found and found["prior_state"] != state:

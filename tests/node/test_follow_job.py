@@ -97,6 +97,12 @@ def test_a_window_that_does_not_open_in_time_is_given_up_and_the_lease_with_it(e
     assert engine.path(rf"{JOBS}\follow-lost\decision").read_text(encoding="ascii") == "closed"
 
 
+def test_who_has_seen_the_controller_go_down_waits_for_it(engine: Engine) -> None:
+    end = follow(engine, "follow-seen", "@($false)", open_within=2, lasts=8)
+    assert (end.result["restored"], end.result["why"]) == (False, "")
+    assert done(engine) == []
+
+
 def test_who_was_told_that_the_window_opens_waits_for_the_controller(engine: Engine) -> None:
     decision = engine.path(rf"{JOBS}\follow-told\decision")
 

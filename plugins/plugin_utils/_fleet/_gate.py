@@ -13,7 +13,7 @@ Results = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 SPARE_SECONDS = 10.0
-"""What telling the other nodes, that the window opens, may need."""
+"""What asking the window job to stop the controller may need."""
 
 
 def check(
@@ -27,8 +27,8 @@ def check(
         leases: node -> result of maintenance_lease, of every node of the fleet.
         stops: node -> result of alteryx_service, of every node but the controller.
         age: seconds since the first stop of a node was asked for.
-        open_within: seconds after its stop within which a node has to be told that the window opens; after that it
-            starts its service again.
+        open_within: seconds after its stop within which a node has to see that the window is open; after that it starts
+            its service again.
 
     Raises:
         StepFailed: gate_closed, naming the first node that is not ready.

@@ -134,6 +134,8 @@ def test_an_armed_job_is_left_when_it_is_ready_and_then_asked_to_stop_the_servic
     assert (armed["changed"], armed.get("failed")) == (True, None)
     assert asked == [("start", ""), ("poll", "ready"), ("poll", "ready")]
     asked.clear()
+    opened = harness.run(ActionModule, {**ARGUMENTS, "state": "opened"}, node)
+    assert (opened["changed"], opened.get("failed")) == (True, None)
     result = harness.run(ActionModule, {**ARGUMENTS, "armed": True}, node)
     assert not result.get("failed")
     assert result["dump_bytes"] == 170
@@ -145,7 +147,7 @@ def test_an_armed_job_that_has_given_up_is_a_closed_gate() -> None:
         assert arguments["_operation"] == "open"
         return {"failed": True, "reason": "gate_closed", "msg": "it has given the window up"}
 
-    result = harness.run(ActionModule, {**ARGUMENTS, "armed": True}, node)
+    result = harness.run(ActionModule, {**ARGUMENTS, "state": "opened"}, node)
     assert (result["failed"], result["reason"]) == (True, "gate_closed")
 
 
