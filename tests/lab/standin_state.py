@@ -141,6 +141,7 @@ def _take(node: Node, arguments: dict[str, Any], prior_state: str) -> dict[str, 
         "deadline": _after(seconds),
         "heartbeat_stale": arguments["heartbeat_stale"],
         "controller_host": arguments["controller_host"],
+        "follower": f"{arguments['run_id']}-follow" if node.name in followers else "",
         "guard_account": "SIMULATED",
         "drilled": True,
     }
