@@ -15,8 +15,6 @@ $ErrorActionPreference = 'Stop'
 
 # Files of a backup by their ending. Any of them counts: the others may have been deleted.
 $script:BackupFile = '\.(zip|manifest\.json|sha256|set\.json)$'
-# What is in the folder of a job or of a run is not a backup yet.
-$script:UnfinishedFile = '^jobs\\|(^|\\)(Full|DB|Config)_\d{8}_\d{6}_[0-9a-f]{4}\\'
 $script:PatienceSeconds = 5
 # These two keep other runs away while the rest of the state folder is removed.
 $script:LockFiles = @('run.json', 'run.json.gate')
@@ -137,10 +135,21 @@ function Get-BackupObstacle {
     if (-not [IO.Directory]::Exists($Folder)) { return }
     foreach ($entry in [AlteryxOps.NodeDisk]::List($Folder).Entries) {
         if ($entry.IsFolder -or $entry.Path -notmatch $script:BackupFile) { continue }
-        if ($entry.Path -match $script:UnfinishedFile) { continue }
+        if (Test-UnfinishedFile -Path $entry.Path) { continue }
         @{ reason = 'backup_inside'; message = "A backup is in $Folder, for example $($entry.Path)" }
         return
     }
+}
+
+function Test-UnfinishedFile {
+    # Is a file in the folder of a job or of a run? Such a file is not a backup yet. Path: relative.
+    param([string] $Path)
+    $names = $Path.Split('\')
+    # The last one is the name of the file.
+    for ($index = 0; $index -lt $names.Length - 1; $index++) {
+        if (($index -eq 0 -and $names[0] -eq 'jobs') -or (Test-RunId -Text $names[$index])) { return $true }
+    }
+    $false
 }
 
 function Get-RemovalPlan {

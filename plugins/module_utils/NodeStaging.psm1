@@ -17,7 +17,13 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $script:RecordName = 'dump.json'
-$script:RunIdPattern = '^(Full|DB|Config)_\d{8}_\d{6}_[0-9a-f]{4}$'
+
+function Test-RunId {
+    <# .SYNOPSIS
+    Does a text have the form of a run ID, such as Full_20260901_020000_7f3a? #>
+    param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Text)
+    $Text -cmatch '^(Full|DB|Config)_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}\z'
+}
 
 function Test-DumpRecord {
     <# .SYNOPSIS
@@ -99,8 +105,8 @@ function Remove-DumpRecord {
 function Get-StaleStaging {
     <#
     .SYNOPSIS
-    Paths below Root that runs other than those named have left. Only names of the form of a run id: anything else in
-    the root is not ours.
+    The folders below Root that runs other than those named have left. A folder whose name is not a run ID does not
+    belong to this collection and is not listed.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Root,
@@ -109,7 +115,7 @@ function Get-StaleStaging {
     if (-not [IO.Directory]::Exists($Root)) { return }
     foreach ($folder in [IO.Directory]::GetDirectories($Root)) {
         $name = [IO.Path]::GetFileName($folder)
-        if ($name -match $script:RunIdPattern -and $RunId -cnotcontains $name) { $folder }
+        if ((Test-RunId -Text $name) -and $RunId -cnotcontains $name) { $folder }
     }
 }
 
@@ -151,6 +157,6 @@ function New-RunStaging {
 }
 
 Export-ModuleMember -Function @(
-    'Get-StagingPath', 'Get-StaleStaging', 'New-RunStaging', 'Test-DumpRecord', 'Write-DumpRecord', 'Read-DumpRecord',
-    'Move-RunDump', 'Remove-DumpRecord'
+    'Test-RunId', 'Get-StagingPath', 'Get-StaleStaging', 'New-RunStaging', 'Test-DumpRecord', 'Write-DumpRecord',
+    'Read-DumpRecord', 'Move-RunDump', 'Remove-DumpRecord'
 )

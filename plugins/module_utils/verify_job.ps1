@@ -93,8 +93,8 @@ if ([IO.File]::Exists($beside) -and $verifier.ManifestSha256 -and
 }
 
 $good = $problems.Total -eq 0
-# What anybody may have written into an archive is not told on as it is.
-$isRun = $verifier.RunId -cmatch '^(Full|DB|Config)_\d{8}_\d{6}_[0-9a-f]{4}\z'
+# The run ID comes from the archive, where it may be any text. Only a valid one goes into the verdict.
+$isRun = Test-RunId -Text ([string]$verifier.RunId)
 $verdict = [ordered]@{
     schema = 1
     archive = "$($Spec.base_name).zip"
