@@ -20,11 +20,19 @@ function Get-FolderSize {
     @{ bytes = $size.Bytes; skipped = $size.Skipped.ToArray(); skipped_count = $size.SkippedCount }
 }
 
-function Get-FolderByteCount {
-    <# .SYNOPSIS
-    The bytes of Get-FolderSize. #>
+function Get-DumpSize {
+    <#
+    .SYNOPSIS
+    What a dump folder holds, counted in one pass: a hashtable with bytes and collections (files with the ending .bson
+    or .bson.gz).
+    #>
     param([Parameter(Mandatory = $true)][string] $Path)
-    [AlteryxOps.NodeDisk]::Measure($Path).Bytes
+    $size = @{ bytes = [long]0; collections = 0 }
+    foreach ($entry in [AlteryxOps.NodeDisk]::List($Path).Entries) {
+        $size.bytes += $entry.Bytes
+        if (-not $entry.IsFolder -and $entry.Path -match '\.bson(\.gz)?$') { $size.collections++ }
+    }
+    $size
 }
 
 function Get-FolderFile {
@@ -122,6 +130,6 @@ function Remove-NodeFolder {
 }
 
 Export-ModuleMember -Function @(
-    'Get-FolderSize', 'Get-FolderByteCount', 'Get-FolderFile', 'Get-FreeByte', 'Get-FolderVolume', 'Open-SharedFile',
+    'Get-FolderSize', 'Get-DumpSize', 'Get-FolderFile', 'Get-FreeByte', 'Get-FolderVolume', 'Open-SharedFile',
     'Remove-NodeFolder', 'Assert-FolderWritable'
 )

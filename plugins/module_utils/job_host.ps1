@@ -94,14 +94,12 @@ function Publish-JobStatus {
 }
 
 function Write-DumpProgress {
-    # The size of a folder that a dump fills and the number of collections in it, as the progress of the job. Looks at
-    # the folder only. Never throws either.
+    # Reports as progress how many bytes and collections the dump folder holds. It reads the folder, not the dump tool.
+    # Never throws: a dump goes on when its progress is not known.
     param([Parameter(Mandatory = $true)][string] $Path, [long] $TotalBytes = 0)
-    $collections = 0
-    try { $collections = [IO.Directory]::GetFiles($Path, '*.bson*', [IO.SearchOption]::AllDirectories).Length }
-    catch { Write-Verbose -Message "collections in $($Path): $_" }
     try {
-        Write-JobStatus -DoneBytes (Get-FolderByteCount -Path $Path) -TotalBytes $TotalBytes -Collections $collections
+        $size = Get-DumpSize -Path $Path
+        Write-JobStatus -DoneBytes $size.bytes -TotalBytes $TotalBytes -Collections $size.collections
     }
     catch { Write-Verbose -Message "size of $($Path): $_" }
 }

@@ -106,7 +106,6 @@ def test_a_database_is_counted_around_what_is_denied_or_leads_elsewhere(engine: 
         denied.chmod(0o000)
     with denying(engine):
         size = ask(engine, rf"Get-FolderSize -Path '{ROOT}\MongoDB'")
-        assert ask(engine, rf"Get-FolderByteCount -Path '{ROOT}\MongoDB'") == 1020
     assert (size["bytes"], size["skipped_count"], len(size["skipped"])) == (1020, 8, 5)
     said = "\n".join(size["skipped"])
     assert rf"{ROOT}\MongoDB\journal is a link to another folder" in said
@@ -116,6 +115,15 @@ def test_a_database_is_counted_around_what_is_denied_or_leads_elsewhere(engine: 
 
 def test_a_folder_that_is_not_there_has_no_size(engine: Engine) -> None:
     assert ask(engine, r"Get-FolderSize -Path 'C:\Never\There'") == {"bytes": 0, "skipped": [], "skipped_count": 0}
+    assert ask(engine, r"Get-DumpSize -Path 'C:\Never\There'") == {"bytes": 0, "collections": 0}
+
+
+def test_a_dump_is_counted_by_its_bytes_and_collections(engine: Engine, folder: Path) -> None:
+    database = folder / "AlteryxService"
+    database.mkdir(parents=True)
+    for name, size in (("users.bson", 100), ("jobs.bson.gz", 20), ("users.metadata.json", 3)):
+        (database / name).write_bytes(bytes(size))
+    assert ask(engine, rf"Get-DumpSize -Path '{ROOT}'") == {"bytes": 123, "collections": 2}
 
 
 def test_free_space_is_that_of_the_volume_a_folder_is_on(engine: Engine, folder: Path) -> None:
