@@ -5,13 +5,13 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 
-# The staging folder of a run: what is in it, protected before the first byte, and what dead runs left is swept. The
-# paths are those of plugin_utils/_core/paths.py, which tells the jobs theirs.
+# The staging folder of a run: its paths, its permissions, the record of its dump, and the folders that dead runs have
+# left. The paths are the same as in plugin_utils/_core/paths.py.
 #
-#   <staging>\<run>\files       what goes into the archive; the dump in files\database
-#                  \dump.json   the record of a dump that has ended: what its job reports and what an archive of it
-#                               needs (memo: JSON text of the control node). It is deleted when the archive was
-#                               verified, so a record means a dump that is in no archive yet.
+#   <staging>\<run>\files       everything that goes into the archive; the dump is in files\database
+#                  \dump.json   the record of a dump that has ended: the result of its job, and what the archive needs
+#                               from the control node (memo, a JSON text). It is deleted when the archive has been
+#                               verified. So where it exists, the dump is not in a verified archive yet.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -27,7 +27,7 @@ function Test-RunId {
 
 function Test-DumpRecord {
     <# .SYNOPSIS
-    Does this staging folder of a run hold a dump that is in no archive yet? #>
+    Does the staging folder of a run hold a dump that is not in a verified archive yet? #>
     param([Parameter(Mandatory = $true)][string] $Staging)
     [IO.File]::Exists((Join-Path -Path $Staging -ChildPath $script:RecordName))
 }
@@ -35,8 +35,8 @@ function Test-DumpRecord {
 function Write-DumpRecord {
     <#
     .SYNOPSIS
-    Records a dump that has ended, so that somebody else can archive it if the control node dies. Reason says why the
-    job fails; it is empty when it does not.
+    Records a dump that has ended, so that recover.yml or another run can archive it if this run dies. Reason says why
+    the job fails; it is empty if the job succeeds.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Staging,
@@ -62,7 +62,7 @@ function Read-DumpRecord {
 
 function Move-DumpRecord {
     <# .SYNOPSIS
-    Takes the record of a dump to the staging folder that the dump has been moved to. #>
+    Moves the record of a dump to the staging folder that the dump was moved to. #>
     param([Parameter(Mandatory = $true)][string] $Staging, [Parameter(Mandatory = $true)][string] $Target)
     $from, $to = @($Staging, $Target) | ForEach-Object { Join-Path -Path $_ -ChildPath $script:RecordName }
     Move-NodeFile -Path $from -Target $to -Seconds 60
@@ -71,7 +71,8 @@ function Move-DumpRecord {
 function Move-RunDump {
     <#
     .SYNOPSIS
-    The dump of a dead run and its record become those of this run. On one drive that is a rename.
+    Moves the dump of a dead run and its record to the staging folder of this run. Both folders are on the same drive,
+    so nothing is copied.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Root,
@@ -82,20 +83,20 @@ function Move-RunDump {
     $target = @{ Root = $Root; RunId = $RunId }
     $null = New-RunStaging @target
     $null = [IO.Directory]::CreateDirectory((Get-StagingPath @target -Part 'files'))
-    # A scanner that holds a file of it for a moment is no reason to lose it.
+    # A virus scanner may keep a file open for a moment, so this is tried for a minute.
     $dump = Get-StagingPath @source -Part 'dump'
     Move-NodeFile -Path $dump -Target (Get-StagingPath @target -Part 'dump') -Seconds 60
     if (Test-DumpRecord -Staging (Get-StagingPath @source)) {
         Move-DumpRecord -Staging (Get-StagingPath @source) -Target (Get-StagingPath @target)
     }
-    # What stays here is swept by the next run.
+    # If this fails, the next run deletes the folder.
     try { Remove-NodeFolder -Path (Get-StagingPath @source) }
-    catch { Write-Verbose -Message "the staging folder of $From is left behind: $_" }
+    catch { Write-Verbose -Message "the staging folder of $From could not be deleted: $_" }
 }
 
 function Remove-DumpRecord {
     <# .SYNOPSIS
-    Forgets the record of a dump, because its archive was verified. #>
+    Deletes the record of a dump, because its archive has been verified. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Staging)

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Writes one archive: every file below the source folder is read once, hashed, walked if it is BSON, and compressed; the
-# manifest goes in last and lies beside it too. Nothing has a final name before it is complete, and the .sha256 file,
-# written last, means that all of it is there. README.txt in the same folder says to people what the files are.
+# Writes one archive. Every file below the source folder is read once, hashed and compressed; the documents of a BSON
+# file are also checked. The manifest is the last entry of the archive, and a copy of it is written beside the archive.
+# A file gets its final name when it is complete. The .sha256 file is written last, so where it exists, the backup is
+# complete. README.txt in the same folder explains the files to a person.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -15,19 +16,19 @@ Import-NodeType -Name 'SourceFolder', 'ZipWriter', 'BsonWalker'
 
 $base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name
 $archive = "$base.zip"
-# What to delete when this fails: only what this job has made.
+# The files that this job has created. They are deleted if the job fails.
 $made = New-Object System.Collections.ArrayList
 $walked = New-Object System.Collections.ArrayList
-# Namespace -> documents, as the dump tool has said; what has been walked is taken out. Names of
-# collections differ by case.
+# Namespace -> number of documents that the dump tool reported. A collection is removed from it when its file has been
+# checked, so what remains has no file. The comparison is ordinal, because names of collections differ by case.
 $reported = New-Object 'System.Collections.Generic.Dictionary[string,long]' ([StringComparer]::Ordinal)
 foreach ($said in $Spec.reported) { $reported[$said.namespace] = $said.documents }
 $watch = [Diagnostics.Stopwatch]::StartNew()
-# A virus scanner may look at a large archive for minutes before it lets go of it.
+# A virus scanner may keep a large archive open for minutes, and Windows does not rename a file that is open.
 $publishSeconds = 600
 
 function Open-NewFile {
-    # A file of ours; fails if there is one of that name.
+    # Creates a file and returns its stream. Fails if a file of that name exists.
     param([string] $Path)
     $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write),
     ([IO.FileShare]::Read), 65536
@@ -47,28 +48,29 @@ function Write-NewText {
 }
 
 function Publish-File {
-    # From the temporary name to the final one. Windows refuses to replace a file this way.
+    # Renames a file from its temporary to its final name. Windows does not replace an existing file in a rename.
     param([string] $Path)
     if ([IO.File]::Exists($Path)) {
-        throw (New-NodeFailure -Reason 'archive_exists' -Message "$Path exists already; nothing is overwritten")
+        throw (New-NodeFailure -Reason 'archive_exists' -Message "$Path exists already and is not overwritten")
     }
     Move-NodeFile -Path "$Path.partial" -Target $Path -Seconds $publishSeconds -OnTick { Assert-JobWanted }
     $null = $made.Add($Path)
 }
 
 function Get-Namespace {
-    # The collection whose documents are in this file, as mongodump names it; '' when there are none in it.
+    # The namespace (database.collection) whose documents are in this file; '' if the file holds none.
     param([string] $Path)
     if (-not $Path.StartsWith($Spec.dump_prefix, [StringComparison]::Ordinal)) { return '' }
     $match = [regex]::Match($Path.Substring($Spec.dump_prefix.Length), '^(?:([^/]+)/)?([^/]+)\.bson(\.gz)?$')
     if (-not $match.Success) { return '' }
-    # A file beside the databases (oplog.bson) has no database.
+    # oplog.bson is beside the folders of the databases, so its namespace has no database.
     $parts = @($match.Groups[1].Value, $match.Groups[2].Value) | Where-Object { $_ }
     ($parts | ForEach-Object { [Uri]::UnescapeDataString($_) }) -join '.'
 }
 
 function Read-Document {
-    # Walks the documents of an entry; one that is broken, or another number than reported, is no dump.
+    # Checks every document of an entry. Throws dump_incomplete if a document is damaged, or if the dump tool reported
+    # another number of documents.
     param($Entry, [string] $Path, [string] $Namespace)
     $documents = $Entry
     if ($Path.EndsWith('.gz', [StringComparison]::Ordinal)) {
@@ -78,16 +80,16 @@ function Read-Document {
     try { $result = [AlteryxOps.BsonWalker]::Walk($documents) }
     catch [IO.InvalidDataException] {
         $why = $_.Exception.GetBaseException().Message
-        throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is no sound gzip file: $why")
+        throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is not a valid gzip file: $why")
     }
     if ($result.Problem) {
-        throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is broken, $($result.Problem)")
+        throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is damaged: $($result.Problem)")
     }
     $said = $null
     if ($reported.ContainsKey($Namespace)) { $said = $reported[$Namespace] }
     if ($null -ne $said -and $said -ne $result.Documents) {
         throw (New-NodeFailure -Reason 'dump_incomplete' -Message (
-                '{0}: the dump tool reported {1} documents, {2} holds {3}' -f
+                '{0}: the dump tool reported {1} documents, but {2} holds {3}' -f
                 $Namespace, $said, $Path, $result.Documents))
     }
     $null = $walked.Add(@{ namespace = $Namespace; documents = $result.Documents; bytes = [long]0; reported = $said })
@@ -95,7 +97,7 @@ function Read-Document {
 }
 
 function Add-File {
-    # Puts the file that the list has come to into the archive; returns its line of the manifest.
+    # Adds the current file of the list to the archive. Returns the line for the manifest.
     $path = $list.Path
     $isDump = $path.StartsWith($Spec.dump_prefix, [StringComparison]::Ordinal)
     $file = $list.Open($Spec.on_change -eq 'reread' -and -not $isDump)
@@ -114,7 +116,7 @@ function Add-File {
 }
 
 function Get-ProgramVersion {
-    # What a program of MongoDB says of its version; empty when it does not, and when it is not there.
+    # The version that a program of MongoDB reports; '' if the program is missing or does not report one.
     param([string] $Name, [string] $Pattern)
     try {
         $program = Join-Path -Path $Spec.mongodb_folder -ChildPath $Name
@@ -128,8 +130,8 @@ function Get-ProgramVersion {
 }
 
 function Get-MongodbVersion {
-    # The versions of the embedded MongoDB and of the tool that has dumped it, as texts; empty where they are not known.
-    # Newer tools write them into the dump. Otherwise the programs beside AlteryxService.exe are asked.
+    # The versions of the embedded MongoDB and of the dump tool, as texts; '' if a version is not known. Newer tools
+    # write both versions into the dump. For older ones, the programs beside AlteryxService.exe are asked.
     $found = @{ mongodb = ''; tool = '' }
     if (-not $Spec.mongodb_folder) { return $found }
     $prelude = Join-Path -Path $Spec.source -ChildPath ($Spec.dump_prefix.Replace('/', '\') + 'prelude.json')
@@ -153,8 +155,8 @@ function Get-MongodbVersion {
 }
 
 function Write-Manifest {
-    # The manifest as a file of its own, in which the lines of all files stand; they are copied, because a million of
-    # them would not fit into memory.
+    # Writes the manifest. The lines of the files are copied from a temporary file, because a million of them do not fit
+    # into memory.
     param([IO.Stream] $Line)
     $version = Get-MongodbVersion
     $text = $Spec.manifest.Replace('"@@file_count@@"', [string]$list.Files)
@@ -178,7 +180,7 @@ function Write-Manifest {
 }
 
 function Get-ReadmeVersion {
-    # The version of a text of ours (plugin_utils/_archive/_readme.py); -1 of any other text.
+    # The version of a README.txt that this collection wrote (plugin_utils/_archive/_readme.py); -1 for any other text.
     param([string] $Text)
     if ($Text -cmatch '^Backups of Alteryx Server \(alteryx_ops\.server_backup, text version (\d{1,6})\)\r?\n') {
         [int]$Matches[1]
@@ -187,8 +189,8 @@ function Get-ReadmeVersion {
 }
 
 function Write-Readme {
-    # For a person who finds this folder. Replaces only an older text of ours. Never throws: the backup is good without
-    # it.
+    # Writes README.txt, for a person who finds this folder. Replaces only an older version of the same text. Never
+    # throws: the backup is good without it.
     $path = Join-Path -Path $Spec.folder -ChildPath 'README.txt'
     try {
         if ([IO.File]::Exists($path)) {
@@ -202,8 +204,7 @@ function Write-Readme {
 }
 
 function Remove-OtherFile {
-    # What was copied beside the dump when the run failed.
-    # Copies without a result of their step are no part of a backup.
+    # Deletes everything but the dump. When a run has failed, it is not known whether the other files are complete.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the job has no check mode')]
     param()
@@ -214,7 +215,7 @@ function Remove-OtherFile {
 }
 
 function New-Spool {
-    # A temporary file that is gone when it is closed, even by the end of this process.
+    # Opens a temporary file. Windows deletes it when it is closed, also if this process ends unexpectedly.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the job has no check mode')]
     param([string] $Name)
@@ -226,11 +227,12 @@ function New-Spool {
 
 $endings = @('zip', 'manifest.json', 'secrets.pem', 'sha256')
 if ($Spec.again -and [IO.Directory]::Exists($Spec.folder)) {
-    # What an earlier attempt of the same run has begun, and an archive of it that was found to be bad.
+    # An earlier attempt of the same run may have left partial files, or an archive that did not verify.
     foreach ($ending in $endings) {
         Remove-NodeFile -Path "$base.$ending.partial"
         if ($Spec.set_aside -and [IO.File]::Exists("$base.$ending")) {
-            Write-JobLog -Level 'WARNING' -Text "$base.$ending is bad and gets the ending .bad"
+            Write-JobLog -Level 'WARNING' -Text (
+                "$base.$ending did not verify; it is renamed to $($Spec.base_name).$ending.bad")
             Remove-NodeFile -Path "$base.$ending.bad"
             Move-NodeFile -Path "$base.$ending" -Target "$base.$ending.bad" -Seconds $publishSeconds -OnTick {
                 Assert-JobWanted
@@ -241,7 +243,7 @@ if ($Spec.again -and [IO.Directory]::Exists($Spec.folder)) {
 if ($Spec.only_dump) { Remove-OtherFile }
 foreach ($ending in $endings) {
     if ([IO.File]::Exists("$base.$ending")) {
-        throw (New-NodeFailure -Reason 'archive_exists' -Message "$base.$ending exists already; nothing is overwritten")
+        throw (New-NodeFailure -Reason 'archive_exists' -Message "$base.$ending exists already and is not overwritten")
     }
 }
 
@@ -273,7 +275,7 @@ try {
             foreach ($name in $reported.Keys) {
                 if ($reported[$name] -eq 0) { continue }
                 throw (New-NodeFailure -Reason 'dump_incomplete' -Message (
-                        '{0}: the dump tool reported {1} documents, and there is no file of it' -f
+                        '{0}: the dump tool reported {1} documents, but the dump has no file for it' -f
                         $name, $reported[$name]))
             }
             $fileBytes = $zip.BytesRead
@@ -313,8 +315,11 @@ catch {
     $failed = $_
     foreach ($path in $made) {
         try { [IO.File]::Delete($path) }
-        # What went wrong first is what the operator must hear of.
-        catch { Write-JobLog -Level 'WARNING' -Text "$path is left behind: $($_.Exception.GetBaseException().Message)" }
+        # This failure is a warning: the job fails for the first one.
+        catch {
+            $why = $_.Exception.GetBaseException().Message
+            Write-JobLog -Level 'WARNING' -Text "$path could not be deleted: $why"
+        }
     }
     $cause = $failed.Exception.GetBaseException()
     $isStorage = $cause -is [IO.IOException] -or $cause -is [UnauthorizedAccessException]

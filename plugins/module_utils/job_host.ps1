@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Runs one job on a node, without Ansible: loads the shared scripts, shows life, runs the job's script, writes its
-# result and last status.
+# Runs one job on a node, without Ansible: loads the shared scripts, publishes the first status, runs the script of the
+# job, writes its result and the last status.
 
 param(
     [Parameter(Mandatory = $true)][string] $Folder,
@@ -14,9 +14,10 @@ param(
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-# Windows PowerShell names no version of .NET that it was made for, so .NET behaves like 4.0: it inflates without the
-# native library and knows no long paths. .NET before 4.6 has no switches. It reads a switch once, those of paths maybe
-# before this script begins: long paths go through NodeDisk.cs and SourceFolder.cs.
+# Windows PowerShell does not say for which version of .NET it was built, so .NET behaves like version 4.0: it
+# decompresses without its native library and does not support long paths. These switches turn that off. They exist
+# since .NET 4.6. .NET reads a switch only once, and may have read the switches of paths before this script begins, so
+# code that needs long paths uses NodeDisk.cs and SourceFolder.cs.
 if ($null -ne ('System.AppContext' -as [type])) {
     foreach ($name in 'Switch.System.IO.Compression.DoNotUseNativeZipLibraryForDecompression',
         'Switch.System.IO.UseLegacyPathHandling', 'Switch.System.IO.BlockLongPaths') {
@@ -30,11 +31,11 @@ foreach ($file in [IO.Directory]::GetFiles($CodeFolder, '*.psm1')) {
     New-Module -Name $name -ScriptBlock $script -ArgumentList $CodeFolder | Import-Module -Global
 }
 
-# The spec may hold passwords.
+# The specification of a job may hold passwords, which the logging of commands would record.
 Disable-CommandLogging
 
-# Whoever renames the spec does the job. No spec: whoever started this has given up, or started another process that was
-# faster. It holds secrets, so it does not stay.
+# The process that renames spec.json does the job. If the file is missing, the module that started this process has
+# given up, or another process has the job already. The file may hold secrets, so it is deleted when it has been read.
 $specPath = Join-Path -Path $Folder -ChildPath 'spec.json'
 $claimedPath = Join-Path -Path $Folder -ChildPath 'claimed.json'
 try {
@@ -48,7 +49,7 @@ catch {
 $spec = ConvertFrom-Json -InputObject (Read-NodeText -Path $claimedPath)
 try { Remove-NodeFile -Path $claimedPath } catch { Write-Verbose -Message "claimed.json: $_" }
 
-# Whatever this job starts ends with it, however it ends.
+# Windows ends every process that this job has started when the job ends, also if it ends unexpectedly.
 Import-NodeType -Name 'ProcessTable', 'NodeDisk'
 $holdProblem = 0
 $holdsChildren = [AlteryxOps.ProcessTable]::HoldChildren([ref]$holdProblem)
@@ -69,8 +70,8 @@ $jobWatch = [Diagnostics.Stopwatch]::StartNew()
 $jobMemory = @{ status_at = -1.0; unlogged = ''; is_ending = $false }
 
 function Write-JobStatus {
-    # Publishes where the job is. Within one phase at most twice a second, because every one is flushed to disk. Never
-    # throws: no work ends because nobody could be told of it.
+    # Publishes phase and progress of the job. Within one phase at most twice a second, because each status is flushed
+    # to disk. Never throws: the job continues if its status cannot be written.
     param(
         [string] $Phase = $jobStatus.phase, [long] $DoneBytes = 0, [long] $TotalBytes = 0, [int] $Collections = 0,
         [string] $Message = ''
@@ -88,7 +89,7 @@ function Write-JobStatus {
 }
 
 function Publish-JobStatus {
-    # Never throws either.
+    # Never throws, for the same reason.
     try { Write-NodeRecord -Path $jobStatusPath -Data $jobStatus }
     catch { Write-Verbose -Message "status.json: $_" }
 }
@@ -105,7 +106,8 @@ function Write-DumpProgress {
 }
 
 function Test-SpaceBelow {
-    # Are fewer bytes free on the volume of a folder? No where Windows does not tell. Never throws.
+    # Has the volume of a folder less free space than Bytes? The answer is no if Windows does not report the free space.
+    # Never throws.
     param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][long] $Bytes)
     try {
         $free = Get-FreeByte -Path $Path
@@ -118,8 +120,8 @@ function Test-SpaceBelow {
 }
 
 function Write-JobLog {
-    # Never throws either. What cannot be written now is written with the next line, and it is in the result. At: when
-    # it happened, if that is not now.
+    # Writes a line to the log of the job. Never throws: a line that cannot be written now is written with the next one,
+    # and every line is in the result. At: the time of the event, if that is not now.
     param([string] $Text, [string] $Level = 'INFO', [string] $At = (Get-UtcText))
     $null = $jobEvents.Add(@{ at = $At; level = $Level; text = $Text })
     $jobMemory.unlogged += "{0} {1} {2}`r`n" -f $At, $Level, $Text
@@ -131,7 +133,8 @@ function Write-JobLog {
 }
 
 function Save-DumpRecord {
-    # For whoever comes later, if this run dies. Never throws either.
+    # Records a dump, so that recover.yml or the next run can archive it if this run dies. Never throws: this run can
+    # archive the dump without the record.
     param([string] $Memo, [string] $Reason, [hashtable] $Detail)
     try {
         $staging = Get-StagingPath -Root $spec.staging_directory -RunId $spec.run_id
@@ -144,20 +147,20 @@ function Save-DumpRecord {
 }
 
 function Test-JobCancelled {
-    # Has Stop-NodeJob created the file that asks this job to end? A file, because a hardened node does not let an
-    # administrator end a process of SYSTEM. That the job has seen it is told at once: on a busy node it takes a while
-    # to end what it has started and to bring its service back.
+    # Has Stop-NodeJob created the file that asks this job to end? It is a file because a hardened node does not let an
+    # administrator end a process of SYSTEM. The job confirms the request in its status at once: on a busy node it needs
+    # some time to end its processes and to start the service.
     if (-not [IO.File]::Exists($jobCancelPath)) { return $false }
     if (-not $jobMemory.is_ending) {
         $jobMemory.is_ending = $true
-        $jobStatus.message = 'ending, as it was asked to'
+        $jobStatus.message = 'ending, because it was cancelled'
         Publish-JobStatus
     }
     $true
 }
 
 function Assert-JobWanted {
-    # For the ticks of a job; never for those of a start.
+    # Throws if the job was cancelled. Not called while the service is being started, which must not be cancelled.
     if (-not (Test-JobCancelled)) { return }
     throw (New-NodeFailure -Reason 'job_died' -Message "The job was cancelled during $($jobStatus.phase)")
 }
@@ -173,8 +176,9 @@ function Close-JobWait {
 }
 
 function Write-JobEnd {
-    # The result, in the room that was made for it before the job began, and after it the last status. Tried for a
-    # quarter of an hour: without them the work of the job is lost, and a file may be held by another program.
+    # Writes the result, and after it the last status. The file of the result was created before the job began, with
+    # enough space. Retries for 15 minutes, because another program may lock a file: without the result, the work of the
+    # job is lost.
     param([string] $Text, [string] $State)
     $jobStatus.state = $State
     $jobStatus.phase = 'end'
@@ -200,14 +204,14 @@ function Write-JobResult {
     $mode = [IO.FileMode]::OpenOrCreate
     $stream = New-Object System.IO.FileStream $jobResultPath, $mode, ([IO.FileAccess]::Write), $share
     try {
-        # Blanks behind a JSON text say nothing.
+        # The rest of the file holds spaces, which JSON allows after the value.
         $stream.Write($bytes, 0, $bytes.Length)
         $stream.Flush($true)
     }
     finally { $stream.Dispose() }
 }
 
-# The first status is what whoever started the job waits for.
+# The module that has started the job waits for this first status.
 New-NodeRecord -Path $jobStatusPath -Length $jobStatusBytes -Data $jobStatus
 if (-not $holdsChildren) {
     $text = "Windows refused a job object (error $holdProblem), " +

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Reads an archive back in one pass: every byte of it, every entry against the manifest inside, every document of the
-# dump; then the files beside it against the .sha256 file. Everything wrong is listed, not only the first. The verdict
-# lies beside the archive.
+# dump; then the files beside it against the .sha256 file. Every problem is listed, not only the first. The verdict is
+# written beside the archive.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -13,7 +13,7 @@ $ErrorActionPreference = 'Stop'
 
 Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier'
 
-# A .sha256 file of ours has three lines.
+# The archive job writes three lines, so a longer file is not its .sha256 file.
 $longestSidecar = 65536
 
 $base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name
@@ -21,20 +21,20 @@ $problems = New-Object AlteryxOps.ProblemList
 $watch = [Diagnostics.Stopwatch]::StartNew()
 
 function Read-Sidecar {
-    # File name -> SHA-256, as the .sha256 file says.
+    # The content of the .sha256 file as a dictionary: file name -> SHA-256.
     $said = New-Object 'System.Collections.Generic.Dictionary[string,string]' ([StringComparer]::Ordinal)
     if ((New-Object System.IO.FileInfo "$base.sha256").Length -gt $longestSidecar) {
-        $problems.Add('the .sha256 file is too long to be one')
+        $problems.Add("the .sha256 file has more than $longestSidecar bytes, so it was not read")
         return $said
     }
     $endings = @('zip', 'manifest.json', 'secrets.pem')
     $text = Read-NodeText -Path "$base.sha256"
     foreach ($line in $text.Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)) {
         $known = $line.TrimEnd() -cmatch '^([0-9a-f]{64}) \*(.+)$'
-        # Any other name might lead anywhere.
+        # Only names of this backup are accepted: another name could point to any file on the node.
         if (-not $known -or @($endings | ForEach-Object { "$($Spec.base_name).$_" }) -cnotcontains $Matches[2]) {
             $start = $line.Substring(0, [Math]::Min($line.Length, 200))
-            $problems.Add("the .sha256 file has a line that is none: $start")
+            $problems.Add("the .sha256 file has a line that is not the SHA-256 of a file of this backup: $start")
             continue
         }
         if ($said.ContainsKey($Matches[2])) { $problems.Add("the .sha256 file names $($Matches[2]) twice") }
@@ -53,9 +53,9 @@ function Compare-Sidecar {
     foreach ($name in $Said.Keys) {
         $path = Join-Path -Path $Spec.folder -ChildPath $name
         $isArchive = $name -ceq "$($Spec.base_name).zip"
-        if (-not [IO.File]::Exists($path)) { $problems.Add("$name is absent") }
+        if (-not [IO.File]::Exists($path)) { $problems.Add("$name is missing") }
         elseif ($(if ($isArchive) { $ArchiveSha256 } else { Get-FileSha256 -Path $path }) -cne $Said[$name]) {
-            $problems.Add("$name does not have the SHA-256 of the .sha256 file")
+            $problems.Add("$name does not match its SHA-256 in the .sha256 file")
         }
     }
 }
@@ -65,10 +65,10 @@ if (-not [IO.File]::Exists("$base.sha256") -and -not [IO.File]::Exists("$base.zi
 }
 if (-not [IO.File]::Exists("$base.sha256")) {
     throw (New-NodeFailure -Reason 'archive_incomplete' -Message (
-            "$base.sha256 is absent, so this archive is not complete"))
+            "$base.sha256 is missing, so the archive is not complete"))
 }
 Write-JobStatus -Phase 'read back'
-# An archive that another program keeps from being read is neither good nor bad.
+# If another program locks the archive, there is no verdict, and the verification fails with file_locked.
 try { (Open-SharedFile -Path "$base.zip" -Seconds 60).Dispose() }
 catch { if ((Get-NodeFailure -ErrorRecord $_).reason -eq 'file_locked') { throw } }
 $said = Read-Sidecar
@@ -80,16 +80,16 @@ $verifier.Progress = {
 }
 try { $verifier.Run() }
 catch {
-    # Whoever cancels it wants no verdict.
+    # A cancelled verification has no verdict.
     if (Test-JobCancelled) { throw }
-    # The disk, a share or its rights: what could be read is judged, and it is not good.
+    # The disk, the share or the permissions prevent reading. The archive is then bad; what was read is in the verdict.
     $problems.Add("it cannot be read: $($_.Exception.GetBaseException().Message)")
 }
 Compare-Sidecar -Said $said -ArchiveSha256 $verifier.ArchiveSha256
 $beside = "$base.manifest.json"
 if ([IO.File]::Exists($beside) -and $verifier.ManifestSha256 -and
     (Get-FileSha256 -Path $beside) -cne $verifier.ManifestSha256) {
-    $problems.Add('the manifest beside the archive is not the one inside')
+    $problems.Add('the manifest beside the archive differs from the manifest in the archive')
 }
 
 $good = $problems.Total -eq 0
@@ -100,7 +100,7 @@ $verdict = [ordered]@{
     archive = "$($Spec.base_name).zip"
     archive_sha256 = $verifier.ArchiveSha256
     run_id = $(if ($isRun) { $verifier.RunId } else { '' })
-    # The stamp is in the name of the file, so the two say the same.
+    # The file name contains the same time.
     started = $Spec.stamp -replace '^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)$', '$1-$2-$3T$4:$5:$6.000Z'
     verified = Get-UtcText
     method = 'every byte against the .sha256 file, every entry against the manifest inside, ' +
@@ -128,14 +128,14 @@ if (-not $good) {
 $text = '{0}.zip read back: {1} entries, {2} bytes, {3} documents, all as the manifest says'
 Write-JobLog -Text ($text -f $Spec.base_name, $verifier.Entries, $verifier.Bytes, $verifier.Documents)
 if ($Spec.staging) {
-    # Only now nobody needs the files that the archive was made of. What stays here is swept by the next run.
+    # The archive is verified, so the files that it was made of are deleted. If that fails, the next run deletes them.
     try {
         Remove-DumpRecord -Staging $Spec.staging
         if (-not $Spec.keep_staging) { Remove-NodeFolder -Path $Spec.staging }
     }
     catch {
         $cause = $_.Exception.GetBaseException()
-        Write-JobLog -Level 'WARNING' -Text "$($Spec.staging) is left behind: $($cause.Message)"
+        Write-JobLog -Level 'WARNING' -Text "$($Spec.staging) could not be deleted: $($cause.Message)"
     }
 }
 $verdict

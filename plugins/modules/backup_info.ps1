@@ -8,7 +8,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeManifest
 
-# Looks at a destination folder and reports small facts; what they mean is decided on the control node.
+# Reads the files of backups in a folder of the node. The control node decides what they mean.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -24,7 +24,7 @@ $spec = @{
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
-# Of files beside an archive only those of a sane size are read.
+# A larger file beside an archive is not one of this collection and is not read.
 $maximumText = 4MB
 $known = New-Object System.Text.RegularExpressions.Regex (
     '^(?<base>.+?)\.(zip|zip\.partial|manifest\.json|secrets\.pem|sha256|set\.json|' +
@@ -33,7 +33,7 @@ $known = New-Object System.Text.RegularExpressions.Regex (
 function Read-SmallText {
     param([string] $Path)
     $length = (New-Object System.IO.FileInfo $Path).Length
-    if ($length -gt $maximumText) { throw "it has $length bytes, more than the $maximumText that are read" }
+    if ($length -gt $maximumText) { throw "it has $length bytes; the limit is $maximumText" }
     Read-NodeText -Path $Path
 }
 
@@ -94,7 +94,9 @@ function Get-SidecarFact {
     try {
         $lines = (Read-SmallText -Path $Path).Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)
         $fact.names = @(foreach ($line in $lines) {
-                if ($line.TrimEnd() -notmatch '^([0-9a-f]{64}) \*(.+)$') { throw "it has a line that is none: $line" }
+                if ($line.TrimEnd() -notmatch '^([0-9a-f]{64}) \*(.+)$') {
+                    throw "it has a line that is not '<SHA-256> *<file name>': $line"
+                }
                 if ($Matches[2].EndsWith('.zip', [StringComparison]::OrdinalIgnoreCase)) {
                     $fact.archive_sha256 = $Matches[1]
                 }
@@ -194,9 +196,9 @@ Invoke-NodeModule -Module $module -Body {
             Get-FolderFact -Path $folder -Name ''
             foreach ($child in (New-Object System.IO.DirectoryInfo $folder).EnumerateDirectories()) {
                 if (@($module.Params.nodes).Count -and @($module.Params.nodes) -notcontains $child.Name) { continue }
-                # E:\ holds System Volume Information, and others may have folders there that are closed to us.
+                # A drive has System Volume Information, and other programs may have folders that we may not read.
                 try { Get-FolderFact -Path $child.FullName -Name $child.Name }
-                catch { $module.Warn("$($child.FullName) is left out: $($_.Exception.GetBaseException().Message)") }
+                catch { $module.Warn("$($child.FullName) was not read: $($_.Exception.GetBaseException().Message)") }
             }
         })
 }

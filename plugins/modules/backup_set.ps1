@@ -29,7 +29,7 @@ Invoke-NodeModule -Module $module -Body {
         if ([IO.File]::Exists($path)) {
             if ((Read-NodeText -Path $path) -ceq $text) { continue }
             throw (New-NodeFailure -Reason 'archive_exists' -Message (
-                    "$path exists already with other content; nothing is overwritten"))
+                    "$path exists already with other content and is not overwritten"))
         }
         $null = $written.Add($path)
         $module.Result['changed'] = $true

@@ -79,11 +79,11 @@ def backup_verify(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     if not sidecar.exists() and not archive.exists():
         raise NodeFailure("backup_unknown", f"{spec['folder']} has no backup {name}")
     if not sidecar.exists():
-        message = rf"{spec['folder']}\{sidecar.name} is absent, so this archive is not complete"
+        message = rf"{spec['folder']}\{sidecar.name} is missing, so the archive is not complete"
         raise NodeFailure("archive_incomplete", message)
     said = dict(reversed(line.split(" *", 1)) for line in sidecar.read_text(encoding="utf-8").splitlines())
     problems = [
-        f"{file} is absent or does not have the SHA-256 of the .sha256 file"
+        f"{file} is missing or does not match its SHA-256 in the .sha256 file"
         for file, digest in said.items()
         if not (folder / file).exists() or sha256(folder / file) != digest
     ]

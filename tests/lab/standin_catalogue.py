@@ -24,7 +24,7 @@ def backup_set(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
         path = rf"{arguments['folder']}\{name}"
         file = node.path(path)
         if file.exists() and file.read_bytes() != text.encode():
-            raise NodeFailure("archive_exists", f"{path} exists already with other content; nothing is overwritten")
+            raise NodeFailure("archive_exists", f"{path} exists already with other content and is not overwritten")
         if not file.exists():
             written.append(path)
             if not arguments.get("_ansible_check_mode"):

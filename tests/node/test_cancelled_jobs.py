@@ -19,7 +19,7 @@ from tests.node.window import RUN, WINDOW_CODE, dump_spec, facts, running_servic
 
 pytestmark = pytest.mark.wine
 
-ENDING = "ending, as it was asked to"
+ENDING = "ending, because it was cancelled"
 
 
 @contextlib.contextmanager

@@ -180,10 +180,10 @@ def point_elsewhere(case: Staged) -> None:
         (truncate, "SHA-256 of the .sha256 file"),
         (splice, "SHA-256 of the .sha256 file"),
         (prepend, "SHA-256 of the .sha256 file"),
-        (edit_manifest_beside, "Backup.manifest.json does not have the SHA-256"),
-        (lose_manifest_beside, "Backup.manifest.json is absent"),
+        (edit_manifest_beside, "Backup.manifest.json does not match its SHA-256"),
+        (lose_manifest_beside, "Backup.manifest.json is missing"),
         (lose_archive, "it cannot be read"),
-        (point_elsewhere, "a line that is none"),
+        (point_elsewhere, "a line that is not the SHA-256 of a file"),
     ],
 )
 def test_damage_is_found(copy: Staged, damage: Callable[[Staged], None], said: str) -> None:

@@ -117,8 +117,8 @@ def test_a_complete_backup_says_everything_that_is_known_of_it() -> None:
         ({"without": ["manifest.json"], "manifest": None}, f"{BASE}.manifest.json is missing"),
         ({"without": ["secrets.pem"]}, f"{BASE}.secrets.pem is missing"),
         (
-            {"sidecar": sidecar(BASE, error="it has a line that is none: x", names=[])},
-            "its .sha256 cannot be used: it has a line that is none: x",
+            {"sidecar": sidecar(BASE, error="it has a line that is not '<SHA-256> *<file name>': x", names=[])},
+            "its .sha256 cannot be used: it has a line that is not '<SHA-256> *<file name>': x",
         ),
         (
             {"sidecar": sidecar(BASE, names=[f"{BASE}.manifest.json", f"{BASE}.secrets.pem"])},
