@@ -18,6 +18,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _catalogue
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
+_NOT_FOUND = ("backup_unknown", "no_good_backup", "invalid_variable")
+
 
 class ActionModule(NodeAction):
     """Prints what backup_info has found on every node of the play; writes it as JSON when asked."""
@@ -28,18 +30,33 @@ class ActionModule(NodeAction):
         listed = _catalogue.listing(
             {host: raw_variables(variables, host).get(arguments["catalogues"]) or {} for host in hosts}, utc_text()
         )
-        show(_catalogue.listing_text(listed))
+        # A table of other backups would look like an answer to what was asked.
+        unfound = self._unfound(hosts, arguments["verified"], variables) if arguments["verified"] else {}
+        if shown := {host: node for host, node in listed["nodes"].items() if host not in unfound}:
+            show(_catalogue.listing_text({**listed, "nodes": shown}))
         mode = arguments["mode"]
         # Only the controller of a fleet has backups of the database alone.
         fleets = _fleets(hosts, variables) if mode == "database" else None
         problems = _catalogue.problems(listed, datetime.now(UTC), mode, arguments["max_age"], fleets)
         listed["problems"] = [{"node": node, "text": text} for node, text in problems]
-        if problems:
-            show("\n" + "\n".join(f"problem: {node}: {text}" for node, text in problems))
+        told = [f"problem: {node}: {text}" for node, text in problems if node not in unfound]
+        told += [f"VERIFICATION FAILED  {host}: {text}" for host, text in unfound.items()]
+        if told:
+            show("\n" + "\n".join(told))
         changed = self._write(arguments["file"], listed)
         if problems and arguments["alarm"]:
             raise StepFailed("no_good_backup", _alarm_text(problems), {"node": problems[0][0], "listing": listed})
         return {"changed": changed, "listing": listed}
+
+    @staticmethod
+    def _unfound(hosts: list[str], name: str, variables: dict[str, t.Any]) -> dict[str, str]:
+        """Host -> what failed and what to do, of hosts that do not have the backup that was to be verified."""
+        results = {host: raw_variables(variables, host).get(name) or {} for host in hosts}
+        return {
+            host: f"{result['message']}. {result['hint']}"
+            for host, result in results.items()
+            if result.get("failed") and result.get("reason") in _NOT_FOUND
+        }
 
     def _write(self, name: str, listed: dict[str, t.Any]) -> bool:
         if not name:

@@ -192,7 +192,7 @@ def chosen(
 def unknown_text(catalogue: t.Sequence[t.Mapping[str, t.Any]], wanted: str) -> str:
     """What is said of a name that no backup has: the nearest names, by name or by id of the run, else the newest."""
     if not catalogue:
-        return f"there is no backup {wanted}, nor any other"
+        return f"there is no backup {wanted}; the folder has no backups"
     names = {one[key].casefold(): one["id"] for one in catalogue for key in ("run_id", "id") if one[key]}
     near = dict.fromkeys(names[name] for name in difflib.get_close_matches(wanted.casefold(), names, n=6, cutoff=0.75))
     if near:

@@ -23,7 +23,11 @@ GOOD = samples.result(samples.backup())
 def printed(
     file: Path | str, hosts: dict[str, dict[str, t.Any]], check_mode: bool = False, **changes: t.Any
 ) -> dict[str, t.Any]:
-    hostvars = harness.HostVariables({host: {"found": result} if result else {} for host, result in hosts.items()})
+    verified: dict[str, dict[str, t.Any]] = changes.pop("results", {})
+    hostvars = harness.HostVariables({
+        host: {**({"found": result} if result else {}), "read": verified.get(host, {})}
+        for host, result in hosts.items()
+    })  # fmt: skip
     variables = {"ansible_play_hosts_all": list(hosts), "hostvars": hostvars}
     return harness.run(
         List, {"catalogues": "found", "file": str(file), **changes}, variables=variables, check_mode=check_mode
@@ -97,3 +101,18 @@ def test_the_catalogue_of_a_node_is_made_of_what_it_saw(check_mode: bool) -> Non
     assert (result["changed"], result["exists"], result["foreign_files"]) == (False, True, 1)
     assert [entry["id"] for entry in result["catalogue"]] == [samples.BASE]
     assert samples.BASE in result["table"]
+
+
+def test_a_node_without_the_backup_to_verify_is_a_failure_and_shows_no_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = {
+        "node1": {"failed": True, "reason": "backup_unknown", "message": "no backup X", "hint": "Correct it."},
+        "node2": {"failed": True, "reason": "archive_bad", "message": "bad", "hint": "Make a new one."},
+    }
+    printed("", {"node1": GOOD, "node2": GOOD}, results=results, verified="read")
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("VERIFICATION FAILED  node1: no backup X. Correct it.")
+    assert (out.count(samples.BASE), out.count("VERIFICATION FAILED")) == (1, 1)
+    printed("", {"node1": GOOD}, results=results, verified="read")
+    assert samples.BASE not in capsys.readouterr().out

@@ -165,4 +165,4 @@ def test_a_mistyped_name_blames_no_archive_and_gets_the_nearest(wanted: str, wor
 
 
 def test_a_name_where_there_is_no_backup_is_said_to_be_no_other() -> None:
-    assert "there is no backup monday, nor any other" in verify(backup="monday", found=answer())["message"]
+    assert "there is no backup monday; the folder has no backups" in verify(backup="monday", found=answer())["message"]
