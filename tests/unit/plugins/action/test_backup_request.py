@@ -266,3 +266,11 @@ def test_a_value_that_is_refused_is_named_by_the_variable_it_comes_from(tmp_path
     assert result["message"] == "value of alteryx_configuration_secrets must be one of: encrypt, skip, got: maybe"
     # Whoever calls the module in tasks of their own knows the option.
     assert asked(tmp_path, secrets="maybe")["message"].startswith("module backup_request: value of secrets must be")
+
+
+@pytest.mark.reaches("run_incomplete")
+def test_a_run_that_would_skip_its_report_is_refused_before_it_begins(tmp_path: Path) -> None:
+    result = asked(tmp_path, variables={"ansible_skip_tags": ["always"]})
+    assert (result["reason"], result["exit_code"]) == ("run_incomplete", 1)
+    assert "--skip-tags always leaves out the report" in result["message"]
+    assert "request" in asked(tmp_path, variables={"ansible_skip_tags": ["mine"]})
