@@ -69,6 +69,7 @@ def describe_fleet(
     topology = _topology.derive(nodes, controller_names)
     problems = [*((name, message) for name, (_unused, message) in unread.items()), *topology.problems]
     warnings = list(topology.warnings)
+    alarms: list[tuple[str, str]] = []
     if topology.rivals:
         problems.append(("", f"not exactly one active controller: {', '.join(topology.rivals)}"))
     elif not topology.controller and not unread:
@@ -82,6 +83,7 @@ def describe_fleet(
         problems += [(name, text) for text in _runtime_settings.problems(own)]
         warnings += [(name, text) for text in _runtime_settings.warnings(own)]
         warnings += [(name, text) for text in _describe_runs(facts, (left or {}).get(name, {}))]
+        alarms += [(name, text) for text in _describe_service(facts)]
         database = ""
         if name == topology.controller:
             others = [other.settings for node, other in read.items() if node != name and "ui" in other.roles]
@@ -94,19 +96,30 @@ def describe_fleet(
         shown[name] = {
             "computer": facts.system.computer,
             "version": facts.alteryx.version,
-            "service": facts.service.state,
+            "service": facts.service.state if facts.service.state == "Running" else f"{facts.service.state} (!)",
             "database": database,
         }
     table = _topology.describe(topology, shown, list(unread))
     lines = [
         f"{kind}: {f'{node}: ' if node else ''}{text}"
-        for kind, found in (("problem", problems), ("note", warnings))
+        for kind, found in (("problem", problems), ("warning", alarms), ("note", warnings))
         for node, text in found
     ]
     roles = {node.name: node.roles for node in nodes}
     return FleetTopology(
         "\n".join([f"fleet {fleet}", table, *lines]), topology.controller, roles, tuple(problems), unread
     )
+
+
+def _describe_service(facts: _node_facts.NodeFacts) -> list[str]:
+    """A sentence about a service that is not Running, and what to do."""
+    service = facts.service
+    if not service.exists or service.state == "Running":
+        return []
+    text = f"the service {service.name} is {service.state}"
+    if facts.lease:
+        return [f"{text}; the run {facts.lease.run_id} holds its lease and restores {facts.lease.prior_state}"]
+    return [f"{text}; start it (Start-Service {service.name}), unless it is stopped on purpose"]
 
 
 def _describe_runs(facts: _node_facts.NodeFacts, left: t.Mapping[str, t.Any]) -> list[str]:

@@ -115,3 +115,14 @@ def test_what_runs_hold_and_have_left_is_a_note_and_no_problem() -> None:
         "note: node1: recover.yml would do nothing: a job lives"
         in _fleet_topology.describe_fleet("prod", nodes, left=alive).text
     )
+
+
+def test_a_service_that_does_not_run_stands_out() -> None:
+    stopped = {"ctl": named("b", "A")}
+    stopped["ctl"]["service"] = {**stopped["ctl"]["service"], "state": "Stopped"}
+    text = _fleet_topology.describe_fleet("prod", stopped).text
+    assert "Stopped (!)" in text
+    assert "warning: ctl: the service AlteryxService is Stopped; start it (Start-Service AlteryxService)" in text
+    stopped["ctl"]["lease"] = samples.lease()
+    text = _fleet_topology.describe_fleet("prod", stopped).text
+    assert f"is Stopped; the run {samples.RUN_ID} holds its lease and restores Running" in text
