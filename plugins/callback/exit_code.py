@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives the caller of ansible-playbook the exit code of the run (0 to 8) instead of Ansible's own."""
+"""Gives the caller of ansible-playbook the exit code of the run (0 to 9) instead of Ansible's own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ description:
     table of exit codes says.
   - A play that matched no host ends with 3 instead of 0.
   - Runs without a failure of this collection keep Ansible's own exit code.
-  - A backup that is interrupted before its report (Ctrl-C, SIGTERM) ends with 9. What goes on on the nodes, until when,
-    and what to do next is printed, and C(outcome.json) is written.
+  - A backup that is interrupted before its report (Ctrl-C, SIGTERM) ends with 9. It prints, for each node, what
+    continues there and until when, and what to do next. It also writes C(outcome.json).
   - A backup that ends without its report for another reason, such as C(--step), ends with 1. So does a playbook of this
     collection of which no task ran, for example because of C(--start-at-task) with a name that is not found.
 requirements:
@@ -68,8 +68,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._codes: list[tuple[str, int]] = []  # node, code; in the order they happened
+        self._codes: list[tuple[str, int, str]] = []  # node, code, reason; in the order they happened
         self._reported: int | None = None
+        self._reason = ""  # of the report
         self._results: dict[str, dict[str, t.Any]] = {}  # host -> registered variable -> result
         self._process = os.getpid()
         self._is_interrupted = False
@@ -115,31 +116,40 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return
         fields = self._fields(result)
         if "argument_errors" in fields:
-            self._codes.append(("", REASONS["invalid_variable"].exit_code))
+            self._add_reason("invalid_variable")
             self._name_the_nearest(" ".join(map(str, fields["argument_errors"])))
         else:
-            self._codes.append((str(fields.get("node", "")), int(fields.get("exit_code", 1))))
+            self._codes.append(
+                (
+                    str(fields.get("node", "")),
+                    int(fields.get("exit_code", 1)),
+                    str(fields.get("reason", "")),
+                )
+            )
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
         """A node that cannot be reached; the report says whether it was touched before."""
-        self._codes.append(("", REASONS["unreachable"].exit_code))
+        self._add_reason("unreachable")
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """The report knows the whole run and is therefore right."""
         self._keep(result)
         outcome = self._fields(result).get("outcome")
         if isinstance(outcome, t.Mapping) and "exit_code" in outcome:
-            self._reported = int(outcome["exit_code"])
+            self._reported, self._reason = int(outcome["exit_code"]), str(outcome.get("reason", ""))
             late = REASONS["service_restored_late"]
             back = {failure["node"] for failure in outcome.get("failures", []) if failure["reason"] == late.name}
             # What the window said before the service came back after all; a service that was lost again
             # stands in the report itself.
-            self._codes = [(node, late.exit_code if code == 7 and node in back else code) for node, code in self._codes]
+            self._codes = [
+                (node, late.exit_code, late.name) if code == 7 and node in back else (node, code, reason)
+                for node, code, reason in self._codes
+            ]
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         """A limit that leaves a play without hosts must not end green. A localhost play is left without hosts too, so
         only a callback can see it."""
-        self._codes.append(("", REASONS["no_hosts"].exit_code))
+        self._add_reason("no_hosts")
         self._display.error(f"no host of the inventory matches this play and --limit. {REASONS['no_hosts'].hint}")
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
@@ -151,16 +161,20 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 "the backup ended without its report" if self._request() else "" if self._has_begun else "no task ran"
             )
             if what:
-                self._codes.append(("", incomplete.exit_code))
+                self._add_reason(incomplete.name)
                 self._display.error(f"{what}. {incomplete.hint}")
         # A failure that came after the report, or that the report could not see, still counts.
-        code = overall_exit_code(([self._reported] if self._reported else []) + [code for _unused, code in self._codes])
+        failures = [(self._reported, self._reason)] if self._reported else []
+        failures += [(code, reason) for _unused, code, reason in self._codes]
+        code = overall_exit_code([code for code, _unused in failures])
         if code:
             sys.stdout.flush()
-            self._display.display(
-                f"exit code {code}: {EXIT_CODES[code].meaning if code in EXIT_CODES else 'failure'}", stderr=True
-            )
+            reason = next((reason for each, reason in failures if each == code and reason), "")
+            self._display.display(_describe_end(code, reason), stderr=True)
             raise SystemExit(code)
+
+    def _add_reason(self, name: str) -> None:
+        self._codes.append(("", REASONS[name].exit_code, name))
 
     def _keep(self, result: t.Any) -> None:
         """Stores the result of a step, in case the run ends before its report."""
@@ -192,15 +206,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             utc_text(),
             time.monotonic(),
             f"{_collection.NAME} {_collection.version()}",
-            interruption=f"the run was interrupted after the step {step}. {' '.join(lines)}",
+            interruption=f"the run was interrupted after the step {step}",
+            continues=lines,
         )
         sys.stdout.flush()
         sys.stderr.write(f"\n{_report.summary(outcome, self._write(request, outcome, results))}\n")
-        code = REASONS["run_interrupted"].exit_code
-        sys.stderr.write(f"exit code {code}: {EXIT_CODES[code].meaning}\n")
+        reason = REASONS["run_interrupted"]
+        sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
         sys.stderr.flush()
         # The one way to give an exit code that is left here.
-        os._exit(code)
+        os._exit(reason.exit_code)
 
     @staticmethod
     def _write(request: t.Mapping[str, t.Any], outcome: dict[str, t.Any], results: _steps.Results) -> str:
@@ -222,3 +237,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         # ansible-core 2.20 renames _result and deprecates the old name.
         fields = getattr(result, "result", None)
         return fields if isinstance(fields, t.Mapping) else result._result
+
+
+def _describe_end(code: int, reason: str) -> str:
+    """The last line on the screen, e.g. exit code 3 (space_short): validation."""
+    named = f" ({reason})" if reason else ""
+    return f"exit code {code}{named}: {EXIT_CODES[code].meaning if code in EXIT_CODES else 'failure'}"

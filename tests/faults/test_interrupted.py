@@ -54,7 +54,10 @@ def test_a_run_that_is_interrupted_in_its_dump_loses_no_dump(lab: Lab, start: St
     in_dump(lab, run)
     run.interrupt()
     finished = run.finish()
-    finished.assert_failed(9, "run_interrupted", message="its window job goes on")
+    finished.assert_failed(9, "run_interrupted")
+    (line,) = finished.outcome["continues"]
+    assert line.startswith(f"{lab.node.name}: Its window job continues")
+    assert f" now      {line}\n" in finished.output
     wait_for_stale_lock(lab, 2)
     assert watching.state == "Running"
     recovered = start("recover.yml").finish()

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator hears of an interrupted run: what goes on without it, until when, and what to do."""
+"""What is said of an interrupted run: what continues on the nodes without it, until when, and what to do."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def last_step(results: Results) -> str:
 
 
 def describe_nodes(results: Results) -> list[str]:
-    """A sentence for each node on which something goes on or is held; one sentence when there is none.
+    """One line for each node on which something continues or is held; one sentence when there is none.
 
     Args:
         results: of the steps that have ended.
     """
-    lines = [f"{host}: {text}" for host, steps in results.items() for text in _describe_node(steps)]
+    told = {host: " ".join(_describe_node(steps)) for host, steps in results.items()}
+    lines = [f"{host}: {text}" for host, text in told.items() if text]
     return lines or ["The run has changed nothing on any node."]
 
 
@@ -33,15 +34,15 @@ def _describe_node(steps: HostResults) -> t.Iterator[str]:
         # The lease of a worker or UI node says where its controller is.
         if lease.get("controller_host"):
             yield (
-                f"its guard starts {service} once the controller has been down and answers again, at the latest at"
+                f"Its guard starts {service} as soon as the stopped controller answers again, at the latest at"
                 f" {deadline}."
             )
         else:
             yield (
-                f"its window job goes on: it lets the dump end and starts {service}. If the job dies, the guard of the"
-                f" node starts {service}, at the latest at {deadline}."
+                f"Its window job continues: it completes the dump and then starts {service}. If the job dies, the guard"
+                f" of the node starts {service}, at the latest at {deadline}."
             )
     if is_ok(steps.get("lock")) and not is_ok(steps.get("unlock")):
-        yield "the lock of this run stays until recover.yml or the next run removes it."
+        yield "The lock of this run stays until recover.yml or the next run removes it."
     if (steps.get("pause") or {}).get("schedules"):
-        yield "schedules stay paused until recover.yml or the next run enables them."
+        yield "Its schedules stay paused until recover.yml or the next run enables them."

@@ -111,6 +111,7 @@ def _closing(
         for failure in outcome["failures"]
         if (failure["node"], failure["step"]) not in told
     ]
+    lines += [Line(now, "WARNING", RUN, "report", words) for words in outcome["continues"]]
     for host, node in outcome["nodes"].items():
         words = f"service {node['service_before']} -> {node['service_after']}"
         if node["archive"]:

@@ -158,6 +158,7 @@ def compose(
     clock: float,
     tool: str = "",
     interruption: str = "",
+    continues: t.Sequence[str] = (),
     earlier: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> dict[str, t.Any]:
     """The outcome of a run, JSON-able: schema, verdict (OK, FAILED, PREDICTED), exit_code, reason, message, hint, node,
@@ -170,10 +171,11 @@ def compose(
             clock may jump in between.
         tool: name and version of this collection.
         earlier: see _prediction.describe_run.
-        interruption: what somebody interrupted and what goes on, "" for a run that came to its report.
+        interruption: where the run was interrupted, "" for a run that reached its report.
+        continues: what continues on the nodes after an interruption, a line for each node.
     """
     plan = plan_of(results)
-    # Of what was interrupted nobody knows whether it fails.
+    # It is not known whether an interrupted step would have failed.
     failures = _failures(results) if not interruption else [_entry("", "report", "run_interrupted", interruption)]
     if not check_mode and not interruption:
         failures += _left_down(plan, results, failures)
@@ -217,6 +219,7 @@ def compose(
         "schedules": _schedules(results, check_mode),
         "warnings": _warnings(plan, request, results),
         "prediction": describe_run(plan, results, earlier) if plan and check_mode and not code else [],
+        "continues": list(continues),
         "nodes": nodes,
     }
 
@@ -383,7 +386,10 @@ def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _warnings(plan: Plan | None, request: t.Mapping[str, t.Any], results: Results) -> list[str]:
-    warnings = [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
+    # Only a stand-in node of the lab says so.
+    simulated = [host for host, steps in results.items() if steps.get("facts", {}).get("simulated")]
+    warnings = [f"{host}: SIMULATED: this is a stand-in node of the lab, not a server" for host in simulated]
+    warnings += [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
     if plan:
         warnings += plan["warnings"]
         warnings += [f"{host}: {text}" for host, node in plan["nodes"].items() for text in node["warnings"]]
@@ -426,6 +432,7 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
                 f" {failure['node'] or 'control node'}, step {failure['step']}: "
                 f"{failure['message']} [{failure['reason']}]"
             )
+        lines += [f" now      {line}" for line in outcome["continues"]]
         lines.append(f" next     {outcome['hint']}")
     else:
         lines.append(head)

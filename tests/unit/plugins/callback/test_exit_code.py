@@ -79,6 +79,17 @@ def test_a_failed_task_of_ours_carries_its_code_also_without_a_report(code: int)
     assert ended(callback) == code
 
 
+def test_the_last_line_names_the_reason_of_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(task_result(exit_code=8, reason="run_locked"))
+    callback.v2_runner_on_failed(task_result(exit_code=3, reason="space_short"))
+    assert ended(callback) == 8
+    assert "exit code 8 (run_locked): another run" in capsys.readouterr().err
+    callback.v2_runner_on_ok(task_result(outcome={"exit_code": 7, "reason": "service_not_restored"}))
+    assert ended(callback) == 7
+    assert "exit code 7 (service_not_restored): " in capsys.readouterr().err
+
+
 def test_a_failed_task_of_others_is_general() -> None:
     callback = CallbackModule()
     callback.v2_runner_on_failed(task_result(msg="no"))

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES, REASONS
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _log, _report
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _interruption, _log, _report
 from tests.unit.plugins import samples
 
 NOW = "2026-09-01T02:05:00.000Z"
@@ -789,3 +789,25 @@ def test_what_a_dead_run_has_left_paused_and_nobody_could_enable_is_told() -> No
         outcome({name: result for name, result in steps.items() if name != "resume"}, "config")["schedules"]["left"]
         == []
     )
+
+
+def test_an_interrupted_run_says_what_continues_on_each_node_in_a_line_of_its_own() -> None:
+    lease = {"lease": samples.steps("full")["lease"], "lock": samples.steps("full")["lock"]}
+    results = {"node1": lease, "node2": {"lock": lease["lock"]}, "node3": {}}
+    lines = _interruption.describe_nodes(results)
+    composed = _report.compose("full", results, False, NOW, CLOCK, interruption="interrupted", continues=lines)
+    told = [line for line in _report.summary(composed, "runs/x").splitlines() if line.startswith(" now ")]
+    assert [line.split()[1] for line in told] == ["node1:", "node2:"]
+    assert "Its window job continues" in told[0]
+    assert "The lock of this run stays" in told[0]
+    assert told[1].endswith("node2: The lock of this run stays until recover.yml or the next run removes it.")
+    for line in lines:
+        assert f"WARNING - report: {line}\n" in _log.text(composed, results)
+
+
+def test_a_backup_of_a_stand_in_says_that_it_is_simulated() -> None:
+    steps = samples.steps("full")
+    steps["facts"] = {**steps["facts"], "simulated": True}
+    composed = outcome(steps)
+    assert composed["verdict"] == "OK"
+    assert " warning  node1: SIMULATED: this is a stand-in node" in _report.summary(composed, "runs/x")
