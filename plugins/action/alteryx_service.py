@@ -96,7 +96,7 @@ def silence(answer: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Any]) -> 
     if answer["service"]["state"] != "Running":
         return f"{arguments['service_name']} is {answer['service']['state']}"
     if not answer["port_answers"]:
-        return f"nobody answers on port {arguments['port']}"
+        return f"the controller does not answer on port {arguments['port']}"
     said = answer["url_answers"]
     if arguments["url"] and not _health.answers(said):
         return f"{arguments['url']} answers {said}"

@@ -63,18 +63,21 @@ class ActionModule(NodeAction):
             warn(words)
         mode = arguments["mode"]
         if mode not in _names.MODES:
-            raise StepFailed("invalid_mode", f"there is no mode {mode!r}; there are {', '.join(_names.MODES)}")
+            raise StepFailed(
+                "invalid_mode", f"the mode {mode!r} does not exist; the modes are {', '.join(_names.MODES)}"
+            )
         refuse_invalid_values(variables, of_hosts, self._loader)
         try:
             name = _names.base_name(mode, "20260901_020000", arguments["name_pattern"])
         except (KeyError, IndexError, ValueError) as error:
             raise StepFailed(
-                "invalid_variable", f"the name pattern {arguments['name_pattern']!r} knows only {{mode}} and {{stamp}}"
+                "invalid_variable",
+                f"the name pattern {arguments['name_pattern']!r} has a field other than {{mode}} and {{stamp}}",
             ) from error
         if (problem := _names.windows_name_problem(name)) or "{stamp}" not in arguments["name_pattern"]:
             raise StepFailed(
                 "invalid_variable",
-                f"the name pattern {arguments['name_pattern']!r} makes no good name: {problem or 'it lacks {stamp}'}",
+                f"the name pattern {arguments['name_pattern']!r} is not usable: {problem or '{stamp} is missing'}",
             )
         if arguments["space_factor"] <= 0:
             raise StepFailed(
@@ -85,7 +88,7 @@ class ActionModule(NodeAction):
             if Path(file).is_absolute() and not Path(file).is_file():
                 raise StepFailed(
                     "invalid_variable",
-                    f"there is no file {file} on the control node, which is to be included around the window",
+                    f"the file {file} with your tasks for the window does not exist on the control node",
                 )
         reports = _reports.resolve_directory(arguments["report_directory"]) if arguments["report_directory"] else None
         if reports:
@@ -124,7 +127,7 @@ class ActionModule(NodeAction):
             if self.check_mode:
                 there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
                 if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-                    raise PermissionError(f"{there} is no folder that can be written to")
+                    raise PermissionError(f"{there} is not a folder that can be written to")
             else:
                 _files.make_private_folder(folder)
                 with tempfile.TemporaryFile(dir=folder) as probe:
@@ -155,7 +158,7 @@ class ActionModule(NodeAction):
         if mode == "database" or arguments["secrets"] == "skip":
             return []
         if not arguments["recipients"]:
-            raise StepFailed("no_recipient", "the secrets of the backup have no recipient")
+            raise StepFailed("no_recipient", "no certificate is configured for which the secrets can be encrypted")
         found = []
         for recipient in arguments["recipients"]:
             label, content = "given as text", recipient.encode()

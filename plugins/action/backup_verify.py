@@ -25,7 +25,7 @@ class ActionModule(NodeAction):
         if arguments["catalogue"]:
             return self._read_chosen(arguments, variables)
         if problem := _names.windows_name_problem(arguments["base_name"]):
-            raise StepFailed("invalid_variable", f"{arguments['base_name']!r} is no name of a backup: {problem}")
+            raise StepFailed("invalid_variable", f"{arguments['base_name']!r} is not the name of a backup: {problem}")
         if self.check_mode:
             return {"changed": True}
         return {"changed": True, **self._read_back(arguments, variables)}
@@ -85,7 +85,7 @@ def _choose(arguments: Result, variables: dict[str, t.Any]) -> list[str]:
     """Returns the names of the backups that are verified on this node. Raises StepFailed if there are none."""
     wanted, mode = arguments["backup"], arguments["mode"]
     if wanted and (problem := _names.windows_name_problem(wanted)):
-        raise StepFailed("invalid_variable", f"{wanted!r} is no name of a backup: {problem}")
+        raise StepFailed("invalid_variable", f"{wanted!r} is not the name of a backup: {problem}")
 
     def backups_of(host: str, folder: str) -> list[t.Mapping[str, t.Any]]:
         answer = raw_variables(variables, host).get(arguments["catalogue"]) or {}

@@ -99,7 +99,7 @@ class ActionModule(NodeAction):
             return False
         why = record.why_not_adopted(arguments["plan"], node, now, arguments["adopt_within"])
         if why:
-            show_progress(host, f"does not go on with the dump of the run {record.run['run_id']}: {why}")
+            show_progress(host, f"does not use the dump of the run {record.run['run_id']}: {why}")
         return not why
 
     def _archive(

@@ -168,11 +168,11 @@ def _api(given: t.Mapping[str, t.Any], node: _Record) -> _schedules.Api:
     _schedules.check_base(given["base"])
     ca_file = str(Path(given["ca_file"]).expanduser()) if given["ca_file"] else ""
     if ca_file and not Path(ca_file).is_file():
-        raise StepFailed("invalid_variable", f"there is no file {ca_file} with certificates of authorities for the API")
+        raise StepFailed("invalid_variable", f"the file {ca_file} with CA certificates for the API does not exist")
     if given["base"].lower().startswith("http:"):
         warn("the API is not reached by HTTPS: its secret can be read on the way")
     elif not given["validate_certs"]:
-        warn("the certificate of the API is not verified: whoever answers in its place gets its secret")
+        warn("the certificate of the API is not verified, so another computer could receive the secret")
 
     def send(request: Request) -> Response:
         node.sign_of_life()

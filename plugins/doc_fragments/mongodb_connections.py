@@ -33,7 +33,7 @@ options:
             default: ''
           password:
             description: >-
-              Its password. Comes from a vault; it travels encrypted and lives in a protected file while mongodump runs.
+              Its password, from a vault. It is sent encrypted, and is in a protected file while mongodump runs.
             type: str
             default: ''
           auth_source:

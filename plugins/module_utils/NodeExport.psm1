@@ -57,7 +57,7 @@ function Get-CriticalSource {
     switch (Get-DiskKind -Path $Item.source) {
         'absent' {
             if ($Item.required) {
-                $message = "The critical file $($Item.source) is absent"
+                $message = "The critical file $($Item.source) does not exist"
                 throw (New-NodeFailure -Reason 'critical_file_missing' -Message $message)
             }
         }

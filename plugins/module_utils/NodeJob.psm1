@@ -31,7 +31,7 @@ $script:BusySeconds = 10
 $script:LogCharacters = 200000
 $script:CancelSeconds = 10
 $script:CancelHeardSeconds = 60
-$script:EndingMessage = 'ending, as it was asked to'  # as in job_host.ps1
+$script:EndingMessage = 'ending, because it was cancelled'  # as in job_host.ps1
 
 function Get-JobFolder {
     param([Parameter(Mandatory = $true)][string] $Id)

@@ -243,7 +243,7 @@ function New-NodeLease {
         else { New-NodeRecord -Path $heartbeat -Length $script:HeartbeatBytes -Data (Get-HeartbeatData) }
         Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
         Register-NodeTask -Name $script:GuardTask `
-            -Description 'alteryx_ops.server_backup: brings the Alteryx service back if a backup cannot' `
+            -Description 'alteryx_ops.server_backup: starts the Alteryx service again if a backup cannot' `
             -Path $GuardScript -Priority 4 -TimeLimit 'PT5M' -AtBootAndEveryMinute -ArgumentList @(
             $Service, $found.state, [IO.Path]::GetDirectoryName($found.executable),
             (ConvertTo-InvariantText -Number $now), (ConvertTo-InvariantText -Number $lease.deadline_monotonic), $boot,

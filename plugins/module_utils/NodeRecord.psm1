@@ -96,7 +96,7 @@ function Read-RecordOnce {
     }
     try {
         $text = $text.TrimEnd()
-        if ($text -notmatch '(?s)^\{"checksum":"([0-9a-f]{64})",(.*)$') { throw 'it is no record' }
+        if ($text -notmatch '(?s)^\{"checksum":"([0-9a-f]{64})",(.*)$') { throw 'it does not begin with a checksum' }
         if ((Get-TextSha256 -Text $Matches[2]) -cne $Matches[1]) { throw 'its checksum is wrong' }
         @{ state = 'read'; data = (ConvertFrom-Json -InputObject $text); problem = '' }
     }

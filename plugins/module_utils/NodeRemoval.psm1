@@ -48,15 +48,15 @@ function Get-RemovalObstacle {
     }
     if (Test-NodeHold) {
         $file = Join-Path -Path (Get-StateFolder) -ChildPath 'HOLD'
-        @{ reason = 'hold_present'; message = "The file $file is there" }
+        @{ reason = 'hold_present'; message = "The file $file exists" }
     }
     if (Read-ScheduleRecord) {
         $file = Join-Path -Path (Get-StateFolder) -ChildPath 'schedules.json'
-        @{ reason = 'schedules_left'; message = "A run has left schedules paused, and only $file says which" }
+        @{ reason = 'schedules_left'; message = "A run has left schedules paused; only $file names them" }
     }
     foreach ($folder in $folders) {
         if (Test-DumpRecord -Staging $folder) {
-            @{ reason = 'dump_left'; message = "$folder holds a dump that is in no archive" }
+            @{ reason = 'dump_left'; message = "$folder holds a dump that is not in a verified archive" }
         }
     }
     foreach ($folder in @((Get-StateFolder), (Get-CodeFolder))) { Get-BackupObstacle -Folder $folder }
@@ -106,14 +106,14 @@ function Get-JobObstacle {
     $tasks = @(Get-OwnTask)
     foreach ($job in @(Get-NodeJob)) {
         if ($job.alive) {
-            $message = 'The {0} of the run {1} lives on this node ({2}, process {3})'
+            $message = 'The job {0} of the run {1} is active on this node ({2}, process {3})'
             @{
                 reason = 'foreign_job_alive'
                 message = $message -f $job.job, $job.run_id, $job.phase, $job.process_id
             }
         }
         elseif (-not $job.job -and $tasks -contains "\AlteryxOps\$($job.id)") {
-            @{ reason = 'foreign_job_alive'; message = "The job $($job.id) is about to begin on this node" }
+            @{ reason = 'foreign_job_alive'; message = "The job $($job.id) is registered and has not begun" }
         }
     }
 }
@@ -121,7 +121,7 @@ function Get-JobObstacle {
 function Get-LeaseObstacle {
     if (-not (Test-LeaseRemains)) { return }
     $lease = Read-NodeLease
-    $message = if ($null -eq $lease) { 'A guard is registered, or a lease is there that cannot be read' }
+    $message = if ($null -eq $lease) { 'A guard is registered on this node, or its lease cannot be read' }
     else {
         'The run {0} has left its lease: {1} was {2} before, and the guard restores that until {3}' -f
         $lease.run_id, $lease.service, $lease.prior_state, $lease.deadline

@@ -191,7 +191,7 @@ function Get-ReasonToEnd {
 
 $messages = @{
     job_died = 'The job was cancelled during the dump'
-    service_started_during_dump = "$($Spec.service_name) did not stay Stopped during the dump: somebody else started it"
+    service_started_during_dump = "$($Spec.service_name) was started during the dump by another program or a person"
     lease_lost = 'the lease changed during the dump: the guard has taken over'
     space_reserve = "less than $($Spec.space_reserve) bytes are free on the drive of $($Spec.dump_folder), " +
     'so the dump was ended'

@@ -77,11 +77,11 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
             # A start into a dump would spoil it; the window job itself brings the service back.
             $job = Get-WindowJobProcess
             if ($job -ne 0) {
-                $message = "The window job of this node lives (process $job); it restores $name itself"
+                $message = "The window job of this node is active (process $job) and restores $name itself"
                 throw (New-NodeFailure -Reason 'window_job_alive' -Message $message)
             }
             if (Test-NodeHold) {
-                $message = "$name is $($before.state) and is left so, because the file HOLD is in the state folder"
+                $message = "$name is $($before.state) and was not started, because the file HOLD is in the state folder"
                 throw (New-NodeFailure -Reason 'held_by_operator' -Message $message)
             }
             $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds

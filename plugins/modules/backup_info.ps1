@@ -185,7 +185,7 @@ Invoke-NodeModule -Module $module -Body {
     $folder = $module.Params.folder
     # Case counts: to ignore it, Turkish makes another letter of I.
     if ($folder -cnotmatch '^([A-Za-z]:\\|\\\\)') {
-        throw (New-NodeFailure -Reason 'folder_invalid' -Message "$folder is no absolute path on this node")
+        throw (New-NodeFailure -Reason 'folder_invalid' -Message "$folder is not an absolute path on this node")
     }
     if ([IO.File]::Exists($folder)) {
         throw (New-NodeFailure -Reason 'folder_invalid' -Message "$folder is a file, not a folder")

@@ -84,7 +84,7 @@ function Assert-ServiceBack {
     $status = Get-ServiceStatus -Name $order.service
     if ($status -eq 'Running') { return }
     $reason = if (Test-NodeHold) { 'held_by_operator' } else { 'service_not_restored' }
-    $message = '{0} is {1} and was Running before, so the lease is kept and the guard goes on trying'
+    $message = '{0} is {1} and was Running before, so the lease remains and the guard tries to start it'
     throw (New-NodeFailure -Reason $reason -Message ($message -f $order.service, $status))
 }
 
@@ -116,7 +116,7 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
         if ($null -ne $order -and $order.prior_state -eq 'Running' -and
             (Get-ServiceStatus -Name $order.service) -ne 'Running') {
             $message = "$($order.service) was Running when a lease of this node was taken and is not now; " +
-            'it has to be brought back first'
+            'it must be started first'
             throw (New-NodeFailure -Reason 'lease_taken' -Message $message)
         }
         $module.Result['changed'] = $true

@@ -34,7 +34,7 @@ function Get-StagingDirectory {
     $given = $module.Params.staging_directory
     # Case counts: to ignore it, Turkish makes another letter of I.
     if ($given -cnotmatch '^[A-Za-z]:\\') {
-        throw (New-NodeFailure -Reason 'folder_invalid' -Message "$given is no absolute path on a local drive")
+        throw (New-NodeFailure -Reason 'folder_invalid' -Message "$given is not an absolute path on a local drive")
     }
     $full = [IO.Path]::GetFullPath($given)
     if ([IO.Path]::GetPathRoot($full) -eq $full) { $full } else { $full.TrimEnd('\') }

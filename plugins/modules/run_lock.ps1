@@ -69,7 +69,7 @@ function Resolve-ForeignJob {
             }
             default {
                 throw (New-NodeFailure -Reason 'foreign_job_alive' -Detail $job -Message (
-                        "A job of a dead run lives on this node: $what"))
+                        "A job of a dead run is active on this node: $what"))
             }
         }
     }
@@ -146,13 +146,13 @@ function Restore-DeadService {
     $status = Get-ServiceStatus -Name $name
     if ($status -ne 'Running') {
         if (Test-NodeHold) {
-            $message = "$name is $status since $Dead and is left so, because the file HOLD is in the state folder"
+            $message = "$name is $status since $Dead and was not started, because the file HOLD is in the state folder"
             throw (New-NodeFailure -Reason 'held_by_operator' -Message $message)
         }
         # A start into a dump would spoil it; the window job itself brings the service back.
         $job = Get-WindowJobProcess
         if ($job -ne 0) {
-            $message = "The window job of this node lives (process $job); it restores $name itself"
+            $message = "The window job of this node is active (process $job) and restores $name itself"
             throw (New-NodeFailure -Reason 'foreign_job_alive' -Message $message)
         }
         $wait = Start-ServiceSurely -Name $name -TimeoutSeconds $module.Params._wait_seconds

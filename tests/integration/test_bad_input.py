@@ -235,7 +235,7 @@ def test_a_file_where_a_folder_is_to_be(
         pytest.param("nowhere.pem", "cannot be read", id="no file", marks=pytest.mark.long),
         pytest.param(
             "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----",
-            "is no certificate",
+            "is not a certificate",
             id="a text that is none",
             marks=pytest.mark.long,
         ),

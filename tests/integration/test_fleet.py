@@ -172,7 +172,7 @@ def test_nobody_starts_a_worker_of_a_run_that_dumps(fleet: Lab, run_fleet: Playb
         assert states(fleet) == dict.fromkeys((CONTROLLER, WORKER, UI), "Stopped")
         run = living.result()
     assert everybody.rc == alone.rc == 8, everybody.output + alone.output
-    assert f"{CONTROLLER}: A job of a dead run lives on this node" in everybody.text
+    assert f"{CONTROLLER}: A job of a dead run is active on this node" in everybody.text
     assert "whether that run lives is known there" in alone.text
     run.assert_ok()
     assert states(fleet) == ALL_RUNNING

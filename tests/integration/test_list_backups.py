@@ -293,7 +293,7 @@ def test_a_folder_that_is_not_there_is_said_and_no_failure(lab: Lab, run_playboo
 def test_a_node_that_cannot_be_asked_is_said_and_fails_the_play(lab: Lab, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("list_backups.yml", extra_vars={"alteryx_archive_directory": "relative"})
     assert run.rc == 3, run.output
-    assert f"{lab.node.name}: could not be asked: relative is no absolute path on this node" in run.text
+    assert f"{lab.node.name}: could not be asked: relative is not an absolute path on this node" in run.text
 
 
 @pytest.mark.long

@@ -174,7 +174,7 @@ def obstacle(name: str, path: str, text: str, reason: str, said: str, *, long: b
     return pytest.param(path, text, reason, said, id=name, marks=[pytest.mark.long] if long else [])
 
 
-UNARCHIVED = "holds a dump that is in no archive"
+UNARCHIVED = "holds a dump that is not in a verified archive"
 
 
 @pytest.mark.usefixtures("used")
@@ -196,7 +196,7 @@ UNARCHIVED = "holds a dump that is in no archive"
             rf"{STATE_FOLDER}\schedules.json",
             "{}",
             "schedules_left",
-            rf"only {STATE_FOLDER}\schedules.json says which",
+            rf"only {STATE_FOLDER}\schedules.json names them",
         ),
         obstacle(
             "dump", rf"{STAGING}\{DEAD}\dump.json", "{}", "dump_left", rf"{STAGING}\{DEAD} {UNARCHIVED}", long=False
@@ -286,7 +286,7 @@ def test_a_job_of_a_run_without_a_lock_is_named(lab: Lab, run_playbook: Playbook
         run = run_playbook(PLAYBOOK)
     finally:
         folder.rmdir()
-    assert_refused(run, 8, "The job Some-verify-0000 is about to begin on this node", '"reason": "foreign_job_alive"')
+    assert_refused(run, 8, "The job Some-verify-0000 is registered and has not begun", '"reason": "foreign_job_alive"')
 
 
 @pytest.mark.usefixtures("used")

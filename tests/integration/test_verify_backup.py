@@ -77,4 +77,4 @@ def test_a_backup_that_was_never_made_is_not_called_bad(lab: Lab, run_playbook: 
 def test_a_name_that_leads_elsewhere_is_refused(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("verify_backup.yml", extra_vars={"alteryx_catalogue_verify_id": r"..\other"})
     assert run.rc == 3, run.output
-    assert "is no name of a backup" in run.text
+    assert "is not the name of a backup" in run.text

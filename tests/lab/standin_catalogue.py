@@ -36,7 +36,7 @@ def backup_info(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     """The module backup_info: small facts about everything in a destination folder."""
     folder, wanted = arguments["folder"], {name.casefold() for name in arguments["nodes"]}
     if not re.match(r"[A-Za-z]:\\", folder):
-        raise NodeFailure("folder_invalid", f"{folder} is no absolute path on this node")
+        raise NodeFailure("folder_invalid", f"{folder} is not an absolute path on this node")
     top = node.path(folder)
     if not top.is_dir():
         return {"exists": False, "folders": []}

@@ -60,7 +60,7 @@ def _take(node: Node, item: dict[str, Any], target: str) -> dict[str, Any]:
     """Copy one file or folder, or only count it where there is no target; returns its entry of the result."""
     source = node.path(item["source"])
     if item["required"] and not source.exists():
-        raise NodeFailure("critical_file_missing", f"The critical file {item['source']} is absent")
+        raise NodeFailure("critical_file_missing", f"The critical file {item['source']} does not exist")
     files = {f"{item['archive_path']}/{path}": file for path, file in files_below(source).items()}
     if source.is_file():
         files = {item["archive_path"]: source}

@@ -178,6 +178,6 @@ def test_a_copy_of_a_read_only_file_is_not_read_only(engine: Engine, folder: Pat
 
 def test_a_required_file_that_is_absent_is_named(engine: Engine, folder: Path) -> None:
     answer = export(engine, rf"{ROOT}\Never.xml", required=True)
-    assert (answer["reason"], "Never.xml is absent" in answer["message"]) == ("critical_file_missing", True)
+    assert (answer["reason"], "Never.xml does not exist" in answer["message"]) == ("critical_file_missing", True)
     absent = export(engine, rf"{ROOT}\Never.xml")
     assert (absent["present"], absent["files"], absent["left_out"]) == (False, 0, [])

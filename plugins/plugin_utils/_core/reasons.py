@@ -67,7 +67,7 @@ class StepFailed(Exception):
 def overall_exit_code(codes: t.Sequence[int]) -> int:
     """The exit code of a run from the codes of its failures in the order they happened.
 
-    7 (a service was not brought back) outranks all; otherwise the first failure is the cause and what
+    7 (a service was not started again) outranks all; otherwise the first failure is the cause and what
     follows is its consequence.
     """
     failures = [code for code in codes if code != 0]

@@ -100,7 +100,7 @@ def read_record(text: str, node_name: str, staging: paths.Staging) -> DumpRecord
         node = run["nodes"][node_name]
         judging = memo["judging"]
         if not isinstance(detail, dict):
-            raise TypeError("its detail is no object")
+            raise TypeError("its field detail is not an object")
         if memo["schema"] != 1 or record["schema"] != 1:
             raise ValueError("it was written by another version of this collection")
         for part, keys in ((run, _OF_THE_RUN), (node, _OF_THE_NODE)):

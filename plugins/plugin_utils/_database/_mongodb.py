@@ -241,12 +241,12 @@ def _host(text: str, srv: bool, where: str) -> tuple[str, int]:
         text,
     )
     if not found:
-        raise _refuse(f"{where} has a host that is none: expected host, host:port or [IPv6]:port, separated by commas")
+        raise _refuse(f"{where} has an invalid host. Write host, host:port or [IPv6]:port, separated by commas")
     if srv and (found["port"] or found["six"]):
         raise _refuse(f"{where}: mongodb+srv takes one name without port")
     port = int(found["port"]) if found["port"] else DEFAULT_PORT
     if not 0 < port < 65536:
-        raise _refuse(f"{where} has a port that is none")
+        raise _refuse(f"{where} has an invalid port. A port is a number from 1 to 65535")
     return (found["six"] or found["name"]).lower(), 0 if srv else port
 
 
@@ -268,9 +268,7 @@ def _options(query: str, where: str) -> tuple[dict[str, str], str]:
             key_password = value
             continue
         if canonical == "authMechanismProperties" and "token" in value.lower():
-            raise _refuse(
-                f"{where}: a session token in authMechanismProperties lives too short for a backup and is not supported"
-            )
+            raise _refuse(f"{where}: a session token in authMechanismProperties expires too early for a backup")
         if canonical in _BOOLEANS:
             value = value.lower()
             if value not in ("true", "false"):

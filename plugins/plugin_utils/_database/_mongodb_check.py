@@ -85,7 +85,7 @@ def judge_answers(
             where = ", ".join(servers)
             raise StepFailed(
                 "mongodb_lacks_database",
-                f"there is no collection of the database {name} on {where} that the user of the backup can see",
+                f"the backup user sees no collection of the database {name} on {where}",
             )
     remarks += [
         f"the database {question.database} is empty or absent on {question.shown}"
@@ -107,7 +107,9 @@ def _refusal(question: Question, answer: t.Mapping[str, t.Any]) -> StepFailed:
             f"{question.shown} does not let the user of the backup in, or not to all it has to read: {said}",
         )
     if question.oplog and "does not exist" in said:
-        return StepFailed("oplog_impossible", f"{question.shown} has no oplog: it is no member of a replica set")
+        return StepFailed(
+            "oplog_impossible", f"{question.shown} has no oplog, because it is not a member of a replica set"
+        )
     if answer["timed_out"]:
         return StepFailed(
             "mongodb_unreachable", f"{question.shown} has not answered in time{': ' if said else ''}{said}"

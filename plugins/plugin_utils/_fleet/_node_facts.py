@@ -188,7 +188,7 @@ class NodeFacts:
             return self.readable_settings
         file = self.settings_files.overrides
         if not file.exists:
-            raise StepFailed("settings_missing", f"{file.path} is absent")
+            raise StepFailed("settings_missing", f"{file.path} does not exist")
         raise StepFailed("settings_malformed", f"{file.path} cannot be read: {file.error}")
 
     @functools.cached_property

@@ -131,7 +131,7 @@ def _misplaced(node: FleetNode, controller: FleetNode | None, aliases: t.Sequenc
     if not node.controller_address:
         return "Worker/UseLocalServer is True, but Controller/ControllerEnabled is False: the node has no controller"
     if _is_local(address) or is_called(address, (node.name, *node.names)):
-        return f"Worker/ServerName is {node.controller_address}, the node itself, which is no controller"
+        return f"Worker/ServerName is {node.controller_address}, but this node is not a controller"
     if controller is None:
         return ""
     if is_called(address, (controller.name, *controller.names, *aliases)):

@@ -132,9 +132,10 @@ def run(
             silent = clock() - last_answer
             if silent > limits.lost:
                 raise JobFailed(
-                    "connection_lost", f"no answer from the node for {silent:.0f} s ({trouble}); its job goes on there"
+                    "connection_lost",
+                    f"no answer from the node for {silent:.0f} s ({trouble}); its job continues there",
                 ) from trouble
-            operator.say(f"no answer ({trouble}); the job goes on there, asking again in {pause:.0f} s", "")
+            operator.say(f"no answer ({trouble}); the job continues there; next attempt in {pause:.0f} s", "")
             is_cut = True
             sleep(pause)
             pause = min(pause * 2, 30.0)

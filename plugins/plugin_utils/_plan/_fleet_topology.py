@@ -131,7 +131,7 @@ def _describe_runs(facts: _node_facts.NodeFacts, left: t.Mapping[str, t.Any]) ->
         found.append(f"{text}alive{when}" if lock.fresh else f"{text}stale")
     if lease := facts.lease:
         found.append(
-            f"the run {lease.run_id} holds a lease until {lease.deadline}; its guard brings the service back to"
+            f"the run {lease.run_id} holds a lease until {lease.deadline}; its guard restores the service to"
             f" {lease.prior_state}"
         )
     if facts.hold:

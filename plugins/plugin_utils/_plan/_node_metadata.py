@@ -64,7 +64,7 @@ def to_collect(node: str, run_id: str, facts: NodeFacts, database_kind: str, lic
     licence = _REGISTRY_VALUE.fullmatch(licence_value)
     if licence is None:
         items["licence"] = absent(
-            f"{licence_value} is no registry value of the form HKLM\\KEY\\NAME" if licence_value else _NO_LICENCE
+            f"{licence_value} is not a registry value of the form HKLM\\KEY\\NAME" if licence_value else _NO_LICENCE
         )
     return {
         "archive_path": ARCHIVE_PATH,

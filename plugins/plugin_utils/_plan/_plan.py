@@ -121,18 +121,20 @@ def plan_node(name: str, facts: NodeFacts, request: Request, database: Database 
             order an operator would fix them.
     """
     if problem := _names.windows_name_problem(name):
-        raise StepFailed("node_name_invalid", f"the host name {name!r} is no folder name on Windows: {problem}")
+        raise StepFailed(
+            "node_name_invalid", f"the host name {name!r} is not a valid folder name on Windows: {problem}"
+        )
     system, service, alteryx = facts.system, facts.service, facts.alteryx
     if not system.is_administrator:
-        raise StepFailed("not_administrator", f"the account {system.user} has no administrator rights on the node")
+        raise StepFailed("not_administrator", f"the account {system.user} is not an administrator of the node")
     _check_free(facts)
     if not service.exists:
         raise StepFailed("service_absent", f"there is no Windows service {service.name}")
     if not alteryx.executable_exists:
-        raise StepFailed("installation_incomplete", f"{alteryx.executable or 'AlteryxService.exe'} is absent")
+        raise StepFailed("installation_incomplete", f"{alteryx.executable or 'AlteryxService.exe'} does not exist")
     settings, roles = facts.settings, facts.roles
     if not roles:
-        raise StepFailed("no_role", "by its settings the node is neither controller nor worker nor UI node")
+        raise StepFailed("no_role", "the settings of the node name none of the roles controller, worker and UI")
     kind, kind_warning = (
         _persistence.resolve_kind(settings, (database or Database()).kind) if "controller" in roles else ("", "")
     )
@@ -168,7 +170,7 @@ def plan_node(name: str, facts: NodeFacts, request: Request, database: Database 
     if request.takes_database and kind == "embedded" and not facts.database.exists:
         raise StepFailed(
             "database_missing",
-            f"the folder of the embedded MongoDB, {facts.database.folder or '(not set)'}, is absent",
+            f"the folder of the embedded MongoDB, {facts.database.folder or '(not set)'}, does not exist",
         )
     _check_folders(node_plan, facts, request)
     if request.exports_configuration:
@@ -254,7 +256,7 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
     for path, word in purpose.items():
         folder = by_path[path]
         if not folder.absolute:
-            raise StepFailed("folder_invalid", f"the {word} {path} is no absolute path on a local drive")
+            raise StepFailed("folder_invalid", f"the {word} {path} is not an absolute path on a local drive")
         if not folder.drive_exists:
             raise StepFailed(
                 "drive_missing", f"the {word} {path} is on the drive {path[:2]}, which the node does not have"

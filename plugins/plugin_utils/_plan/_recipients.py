@@ -87,7 +87,7 @@ def read(name: str, content: bytes, now: datetime, warning_days: int) -> Recipie
             certificate.not_valid_after_utc,
         )
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise RecipientError(f"the recipient {name} is no certificate: {error}") from error
+        raise RecipientError(f"the recipient {name} is not a certificate: {error}") from error
     if not isinstance(key, rsa.RSAPublicKey):
         raise RecipientError(f"the recipient {name} has no RSA key")
     _check_usage(name, extensions)

@@ -26,7 +26,7 @@ def make_private_folder(folder: Path) -> None:
         if not part.exists():
             part.mkdir(mode=0o700, exist_ok=True)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder")
+        raise NotADirectoryError(f"{folder} is not a folder")
 
 
 def write_private_text(file: Path, text: str) -> None:

@@ -118,7 +118,10 @@ def _left_down(
         for host, steps in results.items()
         if _was_stopped(plan, steps) and not _seen_back(steps) and host not in said
     ]
-    return [_entry(host, "restore", name, "nothing shows that the service is as it was before") for host in down]
+    return [
+        _entry(host, "restore", name, "no step has seen the service in the state that it had before the run")
+        for host in down
+    ]
 
 
 def _was_restored(host_results: t.Mapping[str, StepResult]) -> bool:

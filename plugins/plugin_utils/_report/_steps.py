@@ -140,7 +140,7 @@ def _lock(result: StepResult) -> Words:
     for words in result.get("left_behind") or []:
         yield "WARNING", one_line(words)
     if result.get("adopted"):
-        yield "WARNING", f"goes on with the window job of the run {result['adopted']}"
+        yield "WARNING", f"takes over the window job of the run {result['adopted']}"
 
 
 def _names(schedules: t.Iterable[t.Mapping[str, str]]) -> str:

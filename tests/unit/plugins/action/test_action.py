@@ -276,7 +276,7 @@ def test_lost_connections_while_polling_are_borne(clock: harness.Time, capsys: p
     assert result["reason"] == "dump_failed"
     assert node.operations == ["start", "poll", "poll", "poll", "poll", "discard"]
     assert clock.now == 5000 + 1 + 2 + 4
-    assert capsys.readouterr().out.count("the job goes on there") == 3
+    assert capsys.readouterr().out.count("the job continues there") == 3
 
 
 def test_what_the_node_knows_about_its_job_is_no_connection_trouble(clock: harness.Time) -> None:

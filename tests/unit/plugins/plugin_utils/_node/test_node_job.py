@@ -141,7 +141,7 @@ def test_a_node_that_stays_silent_is_given_up_and_its_job_left_alone(begin: floa
     with pytest.raises(_node_job.JobFailed) as failure:
         node.run()
     assert failure.value.reason == "connection_lost"
-    assert "goes on there" in failure.value.message
+    assert "continues there" in failure.value.message
     assert "cancel" not in node.operations()
     assert node.started_at is not None
     # Given up soon after the limit, not much later.
@@ -155,7 +155,7 @@ def test_the_pauses_between_attempts_grow_and_begin_anew_after_an_answer() -> No
     assert first[:6] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
     assert second[:4] == [1.0, 2.0, 4.0, 8.0]
     assert max(node.slept) == 30.0
-    assert "asking again" in node.said[0][1]
+    assert "next attempt in" in node.said[0][1]
 
 
 @given(st.floats(1, 3000), st.floats(0, 60))

@@ -113,7 +113,7 @@ def test_the_binary_form_in_which_windows_exports_is_the_same_recipient(good: st
 def test_a_pfx_file_is_no_recipient(folder: Path, key: rsa.RSAPrivateKey) -> None:
     certificate = x509.load_pem_x509_certificate(made(key, ENCRYPTS, usage(key_encipherment=True)).encode())
     pfx = pkcs12.serialize_key_and_certificates(b"ops", key, certificate, None, serialization.NoEncryption())
-    with pytest.raises(_recipients.RecipientError, match=r"ops\.pfx is no certificate"):
+    with pytest.raises(_recipients.RecipientError, match=r"ops\.pfx is not a certificate"):
         read("ops.pfx", pfx, NOW)
 
 

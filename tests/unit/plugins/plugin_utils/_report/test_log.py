@@ -101,8 +101,8 @@ def test_what_no_step_has_said_is_an_error_too() -> None:
     errors = [line for line in lines(steps) if " ERROR node1 " in line]
     assert len(errors) == 1
     assert (
-        "restore: nothing shows that the service is as it was before [service_not_restored, exit code 7]; "
-        "next: Start the service" in errors[0]
+        "restore: no step has seen the service in the state that it had before the run "
+        "[service_not_restored, exit code 7]; next: Start the service" in errors[0]
     )
 
 
