@@ -74,7 +74,7 @@ bench-fleet: bootstrap
 check: bootstrap
 	@$(PYTEST) -n 2 --dist load tests/unit/plugins tests/unit/test_schemas.py tests/unit/test_reasons.py \
 	    $(addprefix tests/checks/test_,columns.py rooms.py options.py docs.py reasons.py generated_docs.py \
-	    requirements.py collection.py leaves_out.py python_lint.py)
+	    requirements.py collection.py leaves_out.py prose.py python_lint.py)
 
 lint: bootstrap
 	@$(PYTEST) tests/checks
