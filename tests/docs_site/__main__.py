@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.collection_link import link_collection
-from tests.docs_site import ansible_docs, source
+from tests.docs_site import ansible_docs, option_order, source
 from tests.lab import layout
 
 COLLECTION = "alteryx_ops.server_backup"
@@ -32,6 +32,8 @@ def main() -> int:
     ansible_docs.write_inventory(pages / "ansible.inv")
     options = ["--use-current", "--squash-hierarchy", "--fail-on-error", "--no-add-antsibull-docs-version"]
     status = _run("antsibull-docs", "collection", *options, "--dest-dir", reference, COLLECTION)
+    if status == 0:
+        option_order.order_pages(reference)
     status = status or _run(
         "sphinx-build", "-b", "html", "-c", HERE, "-d", FOLDER / "doctrees", "-q", "-W", "--keep-going", pages, html
     )

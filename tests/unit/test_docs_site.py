@@ -6,7 +6,7 @@ Sphinx, which `make site` installs."""
 
 from __future__ import annotations
 
-from tests.docs_site import source
+from tests.docs_site import option_order, source
 from tests.documents import Page
 from tests.lab import layout
 
@@ -58,3 +58,36 @@ def test_the_sidebar_has_the_sections_of_the_index_and_each_page_once() -> None:
 
 def test_the_first_page_leads_to_modules_and_roles() -> None:
     assert "(reference/index.rst)" in source.texts()["index.md"]
+
+
+def row(name: str, text: str = "") -> str:
+    return (
+        "  * - .. raw:: html\n\n"
+        f'        <div class="ansibleOptionAnchor" id="parameter-{name}"></div>\n\n    - {text}\n\n'
+    )
+
+
+def test_options_that_must_be_set_come_first_and_internal_ones_last() -> None:
+    head = "Parameters\n\n.. list-table::\n  :width: 100%\n\n  * - Parameter\n    - Comments\n\n"
+    required = ":ansible-option-required:`required`"
+    page = (
+        head
+        + row("_job_id")
+        + row("api")
+        + row("api/base", required)
+        + row("kept", "Set by the playbooks.")
+        + row("state")
+        + row("run_id", required)
+        + ".. Attributes\n\n"
+    )
+    ordered = option_order.order_options(page, ["run_id", "state", "api", "kept"])
+    names = [part.partition('"')[0] for part in ordered.split('id="parameter-')[1:]]
+    assert names == ["run_id", "state", "api", "api/base", "kept", "_job_id"]
+    assert (ordered.startswith(head), ordered.endswith(".. Attributes\n\n")) == (True, True)
+    assert sorted(ordered) == sorted(page)
+
+
+def test_options_are_read_in_the_order_of_their_documentation() -> None:
+    assert option_order.read_documented("backup_set_module.rst")[:2] == ["folder", "files"]
+    assert option_order.read_documented("alteryx_archive_role.rst")[0] == "alteryx_archive_plan"
+    assert option_order.read_documented("exit_code_callback.rst") == []
