@@ -22,10 +22,10 @@ MOMENTS = (
     "Take the lease",
     "Stop, dump, start",
     "Bring the service back as it was",
-    "Take critical files and secrets",
+    "Export critical files and secrets",
     "Write the archive",
-    "Read it back",
-    "Lay set manifest and logs on the nodes",
+    "Verify the archive",
+    "Write set manifest and logs to the nodes",
 )
 
 
