@@ -19,7 +19,7 @@ IDIOMS = {
     r"(?:some|no)body": "name who it is, or use the passive",
     r"whoever": "name who it is",
     r"shall": "is to, must or will",
-    r"told": "said, named or configured",
+    r"(?:if|unless|as) told": "if requested, unless configured",
     r"(?<!there )is (?:none|no (?!longer\b|more\b)\w+)": "is not a ..., or has no ...",
     r"the same way": "say what happens",
     r"go(?:es)? on(?! the\b| an?\b)": "continues",
@@ -112,7 +112,7 @@ def test_an_idiom_is_found(text: str) -> None:
 
 
 def test_code_and_plain_english_pass() -> None:
-    text = "The service is no longer running. Use `nobody` or C(told). The job continues, and the file is in D:\\x."
+    text = "The service is no longer running. Use `nobody` or C(shall). The job continues, and the file is in D:\\x."
     assert find_idioms(text) == []
     assert find_idioms("# nobody reads this comment\nplain") == []
 
