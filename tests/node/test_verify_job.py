@@ -176,10 +176,10 @@ def point_elsewhere(case: Staged) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (flip, "SHA-256 of the .sha256 file"),
-        (truncate, "SHA-256 of the .sha256 file"),
-        (splice, "SHA-256 of the .sha256 file"),
-        (prepend, "SHA-256 of the .sha256 file"),
+        (flip, "SHA-256 in the .sha256 file"),
+        (truncate, "SHA-256 in the .sha256 file"),
+        (splice, "SHA-256 in the .sha256 file"),
+        (prepend, "SHA-256 in the .sha256 file"),
         (edit_manifest_beside, "Backup.manifest.json does not match its SHA-256"),
         (lose_manifest_beside, "Backup.manifest.json is missing"),
         (lose_archive, "it cannot be read"),
