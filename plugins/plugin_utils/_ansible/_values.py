@@ -143,6 +143,15 @@ def read_node_paths(arguments: dict[str, t.Any]) -> None:
                 raise StepFailed("invalid_variable", f"{paths.NODE_PATHS[name] or name} {error}") from error
 
 
+def registered_results(of_host: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
+    """What the tasks of our roles have registered on a host: variable -> result.
+
+    Args:
+        of_host: the host's own variables (see raw_variables).
+    """
+    return {name: of_host[name] for name in _KNOWN_VARIABLES.results if isinstance(of_host.get(name), t.Mapping)}
+
+
 def variable_default(name: str) -> t.Any:
     """The default of a role's variable, from its argument spec: a role that is not in the play has set none."""
     return _KNOWN_VARIABLES.public[name]["default"]

@@ -1,0 +1,44 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._values import (
+    refuse_invalid_values,
+    refuse_unknown_variables,
+    registered_results,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _stats
+
+
+class ActionModule(NodeAction):
+    """Tells Ansible, as set_stats does, how the run has ended."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/run_stats.yml."""
+        hosts = {
+            host: registered_results(raw_variables(variables, host)) for host in variables["ansible_play_hosts_all"]
+        }
+        failed = set(hosts) - set(variables["ansible_play_hosts"])
+        stats = _stats.compose_stats(hosts, failed, self._refusal(variables, hosts) if failed else None)
+        return {
+            "changed": False,
+            "stats": stats,
+            "ansible_stats": {"data": stats, "per_host": False, "aggregate": False},
+        }
+
+    def _refusal(self, variables: dict[str, t.Any], hosts: t.Iterable[str]) -> tuple[int, str] | None:
+        """Why a role was refused by Ansible's own check of its arguments, which registers nothing."""
+        of_hosts = {host: raw_variables(variables, host) for host in hosts}
+        try:
+            refuse_unknown_variables(variables, of_hosts.values())
+            refuse_invalid_values(variables, of_hosts, self._loader)
+        except StepFailed as failure:
+            return failure.reason.exit_code, failure.reason.name
+        return None
