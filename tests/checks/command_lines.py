@@ -210,6 +210,8 @@ def _parse(parse: Callable[[], Any]) -> tuple[Any, list[str]]:
 
 
 def _judge_playbook(name: str) -> list[str]:
+    if (sources.ROOT / "extensions" / "awx" / name).is_file():
+        return []
     stem = name.removeprefix(f"{COLLECTION}.").removesuffix(".yml")
     if stem == name and not _PLACEHOLDER.fullmatch(name):
         return [f"{name} is neither a file nor a playbook of the collection"]

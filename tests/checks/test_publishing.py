@@ -48,11 +48,22 @@ def importer(tarball: Path, folder: Path) -> str:
 
 def importer_complaints(output: str) -> list[str]:
     """The lines of its output for which an artifact is not published, or not gladly."""
-    found = [line for line in output.splitlines() if line.startswith(("WARNING", "ERROR", "CRITICAL", "Traceback"))]
+    found = [
+        line
+        for line in output.splitlines()
+        if line.startswith(("WARNING", "ERROR", "CRITICAL", "Traceback")) and not _is_deaf_to_itself(line)
+    ]
     for needed in ("...ansible-lint run complete", "Importer processing completed successfully"):
         if needed not in output:
             found.append(f"galaxy-importer did not say: {needed}")
     return found
+
+
+def _is_deaf_to_itself(line: str) -> bool:
+    # The ansible-lint that it starts looks for playbooks of collections, which the project for AWX imports by their
+    # full names, where it has not put the one that it examines.
+    missed = re.fullmatch(r"WARNING: ERROR +Failed to find alteryx_ops\.server_backup\.(\w+) playbook\.", line)
+    return bool(missed) and (sources.ROOT / "playbooks" / f"{missed[1]}.yml").is_file()
 
 
 def test_galaxy_importer_takes_the_artifact(artifact: Path, tmp_path: Path) -> None:
@@ -65,6 +76,9 @@ def test_planted_words_of_the_importer_are_found() -> None:
     good = "Linting collection...\n...ansible-lint run complete\nImporter processing completed successfully\n"
     assert importer_complaints(good) == []
     assert importer_complaints(f"WARNING: no changelog\n{good}") == ["WARNING: no changelog"]
+    missed = "WARNING: ERROR    Failed to find alteryx_ops.server_backup.{} playbook."
+    assert importer_complaints(f"{missed.format('topology')}\n{good}") == []
+    assert importer_complaints(f"{missed.format('topologie')}\n{good}") == [missed.format("topologie")]
     assert len(importer_complaints("ERROR: The import failed for the following reason: no README")) == 3
 
 
