@@ -13,6 +13,8 @@
 #   make lab-up [NODE=...] [COUNT=n]            nodes that stay, for playbooks run by hand; make lab-down ends them
 #   make lab-engine                             build the lab's PowerShell from its sources with the .NET 10 SDK;
 #                                               minutes
+#   make test-awx                               the data for AWX against the modules of awx.awx; downloads
+#                                               requirements-awx.txt first; minutes
 #   make chaos                                  random damage to archives and dumps, judged by the node's verifier;
 #                                               about a minute
 #   make bench                                  memory and throughput of the archive job; minutes, and 12 GB of disk
@@ -33,7 +35,8 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab chaos bench bench-fleet lab-engine lab-up lab-down check lint docs site clean
+.PHONY: help bootstrap demo test test-lab test-awx chaos bench bench-fleet lab-engine lab-up lab-down check lint docs \
+    site clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,6 +62,10 @@ test-lab: bootstrap
 	@# 5: no test is long
 	@ALTERYX_TEST_RECORD=$${ALTERYX_TEST_RECORD:-.lab/test-lab.jsonl} $(PYTEST) -m long $(TESTS) || [ $$? = 5 ]
 
+test-awx: bootstrap
+	@$(PYTHON_BIN) -m tests.awx fetch
+	@$(PYTEST) tests/awx
+
 lab-engine:
 	@tests/lab/bootstrap engine
 
@@ -72,7 +79,8 @@ bench-fleet: bootstrap
 	@$(PYTHON_BIN) -m tests.bench.fleet
 
 check: bootstrap
-	@$(PYTEST) -n 2 --dist load tests/unit/plugins tests/unit/test_schemas.py tests/unit/test_reasons.py \
+	@$(PYTEST) -n 2 --dist load tests/unit/plugins $(addprefix tests/unit/test_,schemas.py reasons.py schedule_files.py) \
+	    tests/awx/test_data.py tests/awx/test_environment.py \
 	    $(addprefix tests/checks/test_,columns.py rooms.py options.py docs.py reasons.py generated_docs.py \
 	    requirements.py collection.py leaves_out.py prose.py python_lint.py)
 

@@ -48,8 +48,8 @@ def fetch() -> None:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", FOLDER, "-r", REQUIREMENTS]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(FOLDER)]
+    subprocess.run([*command, "-r", str(REQUIREMENTS)], check=True)
     for wheel in FOLDER.glob("*.whl"):
         with zipfile.ZipFile(wheel) as content:
             content.extractall(COLLECTIONS, [name for name in content.namelist() if name.startswith(PART)])

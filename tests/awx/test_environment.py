@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bindep.depends import Depends
+from bindep.depends import Depends  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 
 from tests.awx import content
@@ -27,7 +27,7 @@ META = sources.ROOT / "meta"
 def create(definition: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """The context that a container is built from."""
     program = Path(sys.executable).with_name("ansible-builder")
-    command = [program, "create", "-f", definition, "-c", folder, "--output-filename", "Containerfile"]
+    command = [str(program), "create", "-f", str(definition), "-c", str(folder), "--output-filename", "Containerfile"]
     return subprocess.run(
         command, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, check=False, timeout=120
     )
