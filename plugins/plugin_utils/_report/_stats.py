@@ -83,7 +83,12 @@ def _of_backup(outcome: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         for host, node in outcome["nodes"].items()
         if node["archive"] and outcome["verdict"] != "PREDICTED"
     ]
-    return {"run_id": outcome["run_id"], "archives": archives, "downtime": outcome["downtime"]["total"]}
+    return {
+        "run_id": outcome["run_id"],
+        "archives": archives,
+        "downtime": outcome["downtime"]["total"],
+        "users_downtime": outcome["users_downtime"]["total"],
+    }
 
 
 def _of_verification(hosts: t.Mapping[str, Registered]) -> dict[str, t.Any]:

@@ -63,6 +63,7 @@ def test_a_good_backup_tells_its_identity_its_archives_and_its_downtime() -> Non
             {"node": "node1", "archive": node["archive"], "sha256": node["archive_sha256"], "verdict": "good"}
         ],
         "downtime": outcome["downtime"]["total"],
+        "users_downtime": outcome["users_downtime"]["total"],
     }
     assert found["downtime"] > 0
 
