@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import configparser
 import copy
 import json
 import re
@@ -98,9 +99,14 @@ def test_the_project_has_a_wrapper_of_one_import_for_every_playbook() -> None:
         assert playbook.name in {template["playbook"] for template in TEMPLATES.values()}
 
 
-def test_the_project_enables_the_exit_codes() -> None:
-    text = (content.PROJECT / "ansible.cfg").read_text(encoding="utf-8")
-    assert f"callbacks_enabled = {content.COLLECTION}.exit_code" in text
+def test_the_project_sets_what_the_playbooks_set() -> None:
+    found = []
+    for file in (content.PLAYBOOKS / "ansible.cfg", content.PROJECT / "ansible.cfg"):
+        parser = configparser.ConfigParser()
+        parser.read(file, encoding="utf-8")
+        found.append(dict(parser["defaults"]))
+    # Where the inventory and the collection are is AWX's business.
+    assert {key: value for key, value in found[0].items() if key not in ("inventory", "collections_path")} == found[1]
 
 
 # --- variables ------------------------------------------------------------------------------------------------------
