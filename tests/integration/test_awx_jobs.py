@@ -166,6 +166,7 @@ def test_a_job_without_hosts_fails_and_tells_nothing(awx: Awx) -> None:
     assert (job.status, job.artifacts) == ("failed", {})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "playbook", ["config_backup.yml", "database_backup.yml", "recover.yml", "remove_from_nodes.yml"]
 )
@@ -217,6 +218,7 @@ def test_the_workflow_backs_up_verifies_that_backup_upgrades_and_looks(awx: Awx)
     assert walk.jobs["rehearsal"].artifacts["server_backup_archives"] == []
 
 
+@pytest.mark.long
 def test_a_denied_approval_leaves_everything_as_it_is(awx: Awx) -> None:
     marker = awx.folder / "touched"
     upgrade(
@@ -229,6 +231,7 @@ def test_a_denied_approval_leaves_everything_as_it_is(awx: Awx) -> None:
     assert awx.lab.node.service().state == "Running"
 
 
+@pytest.mark.long
 def test_an_upgrade_that_fails_ends_the_workflow_with_the_backup_known(awx: Awx) -> None:
     shutil.copy2(content.PROJECT / "upgrade.yml", awx.folder / "project" / "upgrade.yml")
     walk = Walk(awx, set())
@@ -238,6 +241,7 @@ def test_an_upgrade_that_fails_ends_the_workflow_with_the_backup_known(awx: Awx)
     assert walk.artifacts["server_backup_run_id"].startswith("Full_")
 
 
+@pytest.mark.long
 def test_smoke_finds_a_service_that_does_not_run(awx: Awx, recovered: Lab) -> None:
     if recovered.kind != "standin":
         recovered.stop_service()
