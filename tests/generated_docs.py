@@ -5,7 +5,7 @@
 
 From plugins/plugin_utils/_core/reasons.yml: docs/exit_codes.md and docs/after_the_stop.md whole, the table of exit
 codes in README.md, and the highest exit code in the schema of outcome.json. Options and defaults: see
-generated_options.py. The pictures: see rooms.py and timeline.py.
+generated_options.py. The pictures: see rooms.py, timeline.py and retention_years.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from tests import generated_options, rooms, timeline
+from tests import generated_options, retention_years, rooms, timeline
 from tests.collection_link import link_collection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +48,8 @@ def documents() -> dict[Path, str]:
         schema: _with_bound(schema.read_text(encoding="utf-8")),
         rooms.PICTURE: rooms.picture(),
         timeline.PICTURE: timeline.picture(),
+        retention_years.PICTURE: retention_years.picture(),
+        retention_years.PAGE: retention_years.with_table(retention_years.PAGE.read_text(encoding="utf-8")),
         **generated_options.documents(),
     }
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._clock import clock_off
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _catalogue
 
 
@@ -17,7 +19,9 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_info.yml."""
+        asked = datetime.now(UTC)
         facts = self.call_node(arguments, variables)
+        answered = datetime.now(UTC)
         catalogue, foreign = _catalogue.entries(facts, arguments["folder"], arguments["name_pattern"])
         return {
             "changed": False,
@@ -26,4 +30,6 @@ class ActionModule(NodeAction):
             "catalogue": catalogue,
             "table": _catalogue.table(catalogue),
             "foreign_files": foreign,
+            "sets": _catalogue.sets(facts),
+            "clock_off": clock_off(facts["utc"], asked, answered),
         }

@@ -17,7 +17,7 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _reports
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
-    direct_child_groups,
+    find_fleet,
     raw_variables,
 )
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import utc_text, warn
@@ -32,6 +32,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core im
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _recipients
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _policy
 
 # Options that belong to roles which need not be in the play of the preflight.
 _VARIABLES = {
@@ -40,6 +41,8 @@ _VARIABLES = {
     "secrets": "alteryx_configuration_secrets",
     "recipients": "alteryx_configuration_recipients",
     "expiry_warning_days": "alteryx_configuration_expiry_warning_days",
+    "retention_policy": "alteryx_retention_policy",
+    "retention_max_share": "alteryx_retention_max_share",
 }
 
 
@@ -90,11 +93,12 @@ class ActionModule(NodeAction):
                     "invalid_variable",
                     f"the file {file} with your tasks for the window does not exist on the control node",
                 )
+        policy = _policy.read_policy(arguments["retention_policy"], arguments["retention_max_share"])
         reports = _reports.resolve_directory(arguments["report_directory"]) if arguments["report_directory"] else None
         if reports:
             self._try_report_directory(reports)
         now = datetime.now(UTC)
-        fleet, members = self._fleet(hosts, variables)
+        fleet, members = find_fleet(hosts, variables)
         recipients = self._recipients(arguments, mode, now)
         request = {
             "run_id": _names.run_id(mode, now, secrets.token_hex(2)),
@@ -107,6 +111,7 @@ class ActionModule(NodeAction):
             "hosts": hosts,
             "secrets": arguments["secrets"],
             "recipients": recipients,
+            "prunes": bool(policy),
             **{
                 key: arguments[key]
                 for key in (
@@ -138,20 +143,6 @@ class ActionModule(NodeAction):
                 f"alteryx_report_directory is {folder}, where the control node cannot write: {error}. "
                 "Make it writable, or set another folder",
             ) from error
-
-    @staticmethod
-    def _fleet(hosts: list[str], variables: dict[str, t.Any]) -> tuple[str, list[str]]:
-        """Name and all members, those that --limit leaves out included."""
-        fleets = {
-            name: members for name, members in direct_child_groups(variables, "alteryx").items() if members & set(hosts)
-        }
-        if len(fleets) != 1:
-            which = ", ".join(sorted(fleets)) or "no child group of alteryx"
-            raise StepFailed("several_fleets", f"the hosts of this run belong to {which}")
-        name, members = next(iter(fleets.items()))
-        if stray := sorted(set(hosts) - members):
-            raise StepFailed("several_fleets", f"{', '.join(stray)} do not belong to the fleet {name}")
-        return name, sorted(members)
 
     @staticmethod
     def _recipients(arguments: Result, mode: str, now: datetime) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ import typing as t
 from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._clock import clock_off
 
 
 class ActionModule(NodeAction):
@@ -19,8 +20,4 @@ class ActionModule(NodeAction):
         """See plugins/modules/node_info.yml."""
         asked = datetime.now(UTC)
         result = self.call_node(arguments, variables)
-        answered = datetime.now(UTC)
-        node = datetime.fromisoformat(result["system"]["utc"])
-        # The node looked at its clock at some moment in between; only what is outside counts.
-        off = (node - asked).total_seconds() if node < asked else max(0.0, (node - answered).total_seconds())
-        return {**result, "clock_off": round(off, 3), "changed": False}
+        return {**result, "clock_off": clock_off(result["system"]["utc"], asked, datetime.now(UTC)), "changed": False}

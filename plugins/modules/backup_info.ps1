@@ -7,6 +7,7 @@
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeManifest
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeCatalogue
 
 # Reads the files of backups in a folder of the node. The control node decides what they mean.
 
@@ -19,40 +20,11 @@ $spec = @{
         folder = @{ type = 'str'; required = $true }
         nodes = @{ type = 'list'; elements = 'str'; default = @() }
         name_pattern = @{ type = 'str'; default = 'ServerBackup_{mode}_{stamp}' }
+        run_id = @{ type = 'str'; default = '' }
     }
     supports_check_mode = $true
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
-
-# A larger file beside an archive is not one of this collection and is not read.
-$maximumText = 4MB
-$known = New-Object System.Text.RegularExpressions.Regex (
-    '^(?<base>.+?)\.(zip|zip\.partial|manifest\.json|secrets\.pem|sha256|set\.json|' +
-    'verify_[0-9]{8}_[0-9]{6}\.json)$'), ([Text.RegularExpressions.RegexOptions]'IgnoreCase, CultureInvariant')
-
-function Read-SmallText {
-    param([string] $Path)
-    $length = (New-Object System.IO.FileInfo $Path).Length
-    if ($length -gt $maximumText) { throw "it has $length bytes; the limit is $maximumText" }
-    Read-NodeText -Path $Path
-}
-
-function Get-Field {
-    # A property of an object that came from JSON of whatever origin; nothing when it is absent.
-    param($InputObject, [string] $Name)
-    if ($null -eq $InputObject) { return }
-    $property = $InputObject.PSObject.Properties[$Name]
-    if ($null -ne $property) { $property.Value }
-}
-
-function Get-FieldText {
-    param($InputObject, [string] $Name)
-    $value = Get-Field -InputObject $InputObject -Name $Name
-    # Some PowerShells make dates of texts that look like one.
-    if ($value -is [DateTime]) { Get-UtcText -Time $value }
-    # An expandable string is one even where the field is absent.
-    else { "$value" }
-}
 
 function Get-ManifestFact {
     param([string] $Path)
@@ -90,9 +62,12 @@ function Get-ManifestFact {
 
 function Get-SidecarFact {
     param([string] $Path)
-    $fact = @{ error = ''; names = @(); archive_sha256 = '' }
+    $fact = @{ error = ''; names = @(); archive_sha256 = ''; sha256 = '' }
     try {
-        $lines = (Read-SmallText -Path $Path).Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)
+        $text = Read-CatalogueText -Path $Path
+        # A deletion names the backup by the hash of this file, which holds those of the others.
+        $fact.sha256 = Get-TextSha256 -Text $text
+        $lines = $text.Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)
         $fact.names = @(foreach ($line in $lines) {
                 if ($line.TrimEnd() -notmatch '^([0-9a-f]{64}) \*(.+)$') {
                     throw "it has a line that is not '<SHA-256> *<file name>': $line"
@@ -111,7 +86,7 @@ function Get-VerificationFact {
     param([string] $Path)
     $fact = @{ error = ''; verified = ''; method = ''; verdict = ''; problems = [long]0; problem = '' }
     try {
-        $verdict = ConvertFrom-Json -InputObject (Read-SmallText -Path $Path)
+        $verdict = ConvertFrom-Json -InputObject (Read-CatalogueText -Path $Path)
         foreach ($name in @('verified', 'method', 'verdict')) {
             $fact[$name] = Get-FieldText -InputObject $verdict -Name $name
         }
@@ -126,12 +101,36 @@ function Get-VerificationFact {
     $fact
 }
 
+function Get-TextFact {
+    # Texts of a small file of ours, as a hashtable with error and these names.
+    param([string] $Path, [string[]] $Name)
+    $fact = @{ error = '' }
+    foreach ($each in $Name) { $fact[$each] = '' }
+    try {
+        $read = ConvertFrom-Json -InputObject (Read-CatalogueText -Path $Path)
+        foreach ($each in $Name) { $fact[$each] = Get-FieldText -InputObject $read -Name $each }
+    }
+    catch { $fact.error = (Get-NodeFailure -ErrorRecord $_).message }
+    $fact
+}
+
 function Get-SetFact {
     param([string] $Path, [string] $Base)
-    $fact = @{ base = $Base; error = ''; run_id = ''; verdict = '' }
+    $fact = @{
+        base = $Base; error = ''; run_id = ''; fleet = ''; mode = ''; started = ''; verdict = ''; nodes = @()
+        bytes = (New-Object System.IO.FileInfo $Path).Length
+    }
     try {
-        $set = ConvertFrom-Json -InputObject (Read-SmallText -Path $Path)
-        foreach ($name in @('run_id', 'verdict')) { $fact[$name] = Get-FieldText -InputObject $set -Name $name }
+        $set = ConvertFrom-Json -InputObject (Read-CatalogueText -Path $Path)
+        foreach ($name in @('run_id', 'fleet', 'mode', 'started', 'verdict')) {
+            $fact[$name] = Get-FieldText -InputObject $set -Name $name
+        }
+        $nodes = Get-Field -InputObject $set -Name 'nodes'
+        $fact.nodes = @(if ($null -ne $nodes) {
+                foreach ($node in $nodes.PSObject.Properties) {
+                    if (Get-FieldText -InputObject $node.Value -Name 'archive') { $node.Name }
+                }
+            })
     }
     catch { $fact.error = (Get-NodeFailure -ErrorRecord $_).message }
     $fact
@@ -141,13 +140,20 @@ function Get-BackupFact {
     # The files of one base name, and what those of them say that describe the archive; null stands for
     # a file that is not there.
     param([string] $Path, [string] $Base, $Files)
-    $fact = @{ base = $Base; files = $Files.ToArray(); manifest = $null; sidecar = $null; verification = $null }
+    $fact = @{
+        base = $Base; files = $Files.ToArray(); manifest = $null; sidecar = $null; verification = $null; pin = $null
+        prune = $null
+    }
     $newest = ''
     foreach ($file in $Files) {
         $full = Join-Path -Path $Path -ChildPath $file.name
         $ending = $file.name.Substring($Base.Length + 1).ToLowerInvariant()
         if ($ending -ceq 'manifest.json') { $fact.manifest = Get-ManifestFact -Path $full }
         elseif ($ending -ceq 'sha256') { $fact.sidecar = Get-SidecarFact -Path $full }
+        elseif ($ending -ceq 'pin.json') { $fact.pin = Get-TextFact -Path $full -Name 'at', 'who', 'why', 'until' }
+        elseif ($ending -ceq 'prune.json') {
+            $fact.prune = Get-TextFact -Path $full -Name 'run_id', 'fleet', 'mode', 'started', 'node'
+        }
         elseif ($ending -like 'verify_*' -and [string]::CompareOrdinal($ending, $newest) -gt 0) { $newest = $ending }
     }
     if ($newest) { $fact.verification = Get-VerificationFact -Path (Join-Path -Path $Path -ChildPath "$Base.$newest") }
@@ -156,28 +162,17 @@ function Get-BackupFact {
 
 function Get-FolderFact {
     param([string] $Path, [string] $Name)
-    $bases = New-Object 'System.Collections.Generic.Dictionary[string,object]' ([StringComparer]::OrdinalIgnoreCase)
-    $sets = New-Object System.Collections.ArrayList
-    $others = 0
-    foreach ($file in (New-Object System.IO.DirectoryInfo $Path).EnumerateFiles()) {
-        $match = $known.Match($file.Name)
-        if (-not $match.Success) {
-            if ($file.Name -notmatch '^(BackupLog_.+\.log|README\.txt)$') { $others++ }
-            continue
-        }
-        $base = $match.Groups['base'].Value
-        if ($file.Name.EndsWith('.set.json', [StringComparison]::OrdinalIgnoreCase)) {
-            $null = $sets.Add((Get-SetFact -Path $file.FullName -Base $base))
-            continue
-        }
-        if (-not $bases.ContainsKey($base)) { $bases[$base] = New-Object System.Collections.ArrayList }
-        $null = $bases[$base].Add(@{ name = $file.Name; bytes = [long]$file.Length })
-    }
+    $files = Get-CatalogueFile -Path $Path
     @{
         name = $Name
-        others = $others
-        sets = $sets.ToArray()
-        backups = @(foreach ($base in $bases.Keys) { Get-BackupFact -Path $Path -Base $base -Files $bases[$base] })
+        others = $files.others
+        logs = @($files.logs)
+        sets = @(foreach ($base in $files.sets) {
+                Get-SetFact -Path (Join-Path -Path $Path -ChildPath "$base.set.json") -Base $base
+            })
+        backups = @(foreach ($base in $files.bases.Keys) {
+                Get-BackupFact -Path $Path -Base $base -Files $files.bases[$base]
+            })
     }
 }
 
@@ -192,6 +187,7 @@ Invoke-NodeModule -Module $module -Body {
     }
     $exists = [IO.Directory]::Exists($folder)
     $module.Result['exists'] = $exists
+    $module.Result['utc'] = Get-UtcText
     $module.Result['folders'] = @(if ($exists) {
             Get-FolderFact -Path $folder -Name ''
             foreach ($child in (New-Object System.IO.DirectoryInfo $folder).EnumerateDirectories()) {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 from .node import Node
 from .standin_failure import NodeFailure
-from .standin_files import write_text
+from .standin_files import utc_text, write_text
 
-_KNOWN = re.compile(r"(?P<base>.+?)\.(zip|manifest\.json|secrets\.pem|sha256|set\.json|verify_[0-9]{8}_[0-9]{6}\.json)")
+_KNOWN = re.compile(
+    r"(?P<base>.+?)\.(zip|manifest\.json|secrets\.pem|sha256|set\.json|pin\.json|prune\.json|verify_[0-9]{8}_[0-9]{6}\.json)"
+)
 
 
 def backup_set(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -39,28 +42,57 @@ def backup_info(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
         raise NodeFailure("folder_invalid", f"{folder} is not an absolute path on this node")
     top = node.path(folder)
     if not top.is_dir():
-        return {"exists": False, "folders": []}
+        return {"exists": False, "utc": utc_text(), "folders": []}
     children = [child for child in top.iterdir() if child.is_dir() and (not wanted or child.name.casefold() in wanted)]
-    return {"exists": True, "folders": [_folder(top, ""), *(_folder(child, child.name) for child in children)]}
+    return {
+        "exists": True,
+        "utc": utc_text(),
+        "folders": [_folder(top, ""), *(_folder(child, child.name) for child in children)],
+    }
 
 
 def _folder(path: Path, name: str) -> dict[str, Any]:
     bases: dict[str, list[Path]] = {}
-    sets, others = [], 0
+    sets, logs, others = [], [], 0
     for file in (file for file in path.iterdir() if file.is_file()):
         match = _KNOWN.fullmatch(file.name)
-        if match is None:
-            others += not re.fullmatch(r"BackupLog_.+\.log|README\.txt", file.name)
+        if match is None and re.fullmatch(r"BackupLog_.+\.log", file.name):
+            logs.append(describe_file(file))
+        elif match is None:
+            others += not re.fullmatch(r"BackupAudit\.log|README\.txt", file.name)
         elif file.name.endswith(".set.json"):
-            read = json.loads(file.read_bytes())
-            sets.append({"base": match["base"], "error": "", "run_id": read["run_id"], "verdict": read["verdict"]})
+            sets.append(_set(file, match["base"]))
         else:
             bases.setdefault(match["base"], []).append(file)
     return {
         "name": name,
         "others": others,
+        "logs": logs,
         "sets": sets,
         "backups": [_backup(base, sorted(files)) for base, files in bases.items()],
+    }
+
+
+def describe_file(file: Path) -> dict[str, Any]:
+    """Name and size, as listings have them."""
+    return {"name": file.name, "bytes": file.stat().st_size}
+
+
+def list_backup(folder: Path, base: str) -> dict[str, int]:
+    """Name -> size of everything that belongs to one backup."""
+    files = [file for file in folder.iterdir() if (match := _KNOWN.fullmatch(file.name)) and match["base"] == base]
+    return {file.name: file.stat().st_size for file in files if not file.name.endswith(".set.json")}
+
+
+def _set(file: Path, base: str) -> dict[str, Any]:
+    read = json.loads(file.read_bytes())
+    nodes = read.get("nodes", {})
+    return {
+        "base": base,
+        "error": "",
+        **{key: read.get(key, "") for key in ("run_id", "fleet", "mode", "started", "verdict")},
+        "nodes": [name for name, node in nodes.items() if node["archive"]],
+        "bytes": file.stat().st_size,
     }
 
 
@@ -70,7 +102,9 @@ def _backup(base: str, files: list[Path]) -> dict[str, Any]:
         "manifest": None,
         "sidecar": None,
         "verification": None,
-        "files": [{"name": file.name, "bytes": file.stat().st_size} for file in files],
+        "pin": None,
+        "prune": None,
+        "files": [describe_file(file) for file in files],
     }
     for file in files:
         ending = file.name.removeprefix(f"{base}.")
@@ -78,6 +112,10 @@ def _backup(base: str, files: list[Path]) -> dict[str, Any]:
             fact["manifest"] = _manifest(json.loads(file.read_bytes()))
         elif ending == "sha256":
             fact["sidecar"] = _sidecar(file.read_text(encoding="utf-8"))
+        elif ending == "pin.json":
+            fact["pin"] = _texts(file, "at", "who", "why", "until")
+        elif ending == "prune.json":
+            fact["prune"] = _texts(file, "run_id", "fleet", "mode", "started", "node")
         elif ending.startswith("verify_"):  # the last one is the newest
             fact["verification"] = _verification(json.loads(file.read_bytes()))
     return fact
@@ -112,7 +150,13 @@ def _manifest(read: dict[str, Any]) -> dict[str, Any]:
 def _sidecar(text: str) -> dict[str, Any]:
     sums = dict(reversed(line.split(" *", 1)) for line in text.splitlines())
     digest = next((digest for name, digest in sums.items() if name.endswith(".zip")), "")
-    return {"error": "", "names": list(sums), "archive_sha256": digest}
+    own = hashlib.sha256(text.encode()).hexdigest()
+    return {"error": "", "names": list(sums), "archive_sha256": digest, "sha256": own}
+
+
+def _texts(file: Path, *names: str) -> dict[str, str]:
+    read = json.loads(file.read_bytes())
+    return {"error": "", **{name: str(read.get(name, "")) for name in names}}
 
 
 def _verification(read: dict[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,9 @@ class NodeAction(ActionBase):  # type: ignore[misc]
 
     def is_first_contact(self) -> bool:
         """Is this what a playbook asks a node first, so that nothing has been touched there when it does not answer?"""
+        if self._task.args.get("run_id") and self.module_name == "backup_info":
+            # A run has asked this node before.
+            return False
         states = {"run_lock": ("recovered", "inspected"), "node_removal": ("inspected",)}
         return self.module_name in ("node_info", "backup_info") or (
             self._task.args.get("state") in states.get(self.module_name, ())

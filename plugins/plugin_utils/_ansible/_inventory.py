@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._core.reasons import StepFailed
+
 
 def raw_variables(variables: t.Mapping[str, t.Any], host: str) -> t.Mapping[str, t.Any]:
     """The variables of a host as they are, registered results among them.
@@ -25,3 +27,21 @@ def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[s
     if group is None:
         return {}
     return {child.name: {host.name for host in child.get_hosts()} for child in group.child_groups}
+
+
+def find_fleet(hosts: t.Sequence[str], variables: t.Mapping[str, t.Any]) -> tuple[str, list[str]]:
+    """Name and all members of the one fleet of these hosts, those that --limit leaves out included.
+
+    Raises:
+        StepFailed: several_fleets; they are of none, or of more than one.
+    """
+    fleets = {
+        name: members for name, members in direct_child_groups(variables, "alteryx").items() if members & set(hosts)
+    }
+    if len(fleets) != 1:
+        which = ", ".join(sorted(fleets)) or "no child group of alteryx"
+        raise StepFailed("several_fleets", f"the hosts of this run belong to {which}")
+    name, members = next(iter(fleets.items()))
+    if stray := sorted(set(hosts) - members):
+        raise StepFailed("several_fleets", f"{', '.join(stray)} do not belong to the fleet {name}")
+    return name, sorted(members)

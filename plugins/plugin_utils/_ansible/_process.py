@@ -15,7 +15,12 @@ from .._core import _names
 def describe_holder() -> str:
     """Who holds a node, for people."""
     # The process of the whole run, not of this fork.
-    return f"{getpass.getuser()}@{socket.gethostname()} process {os.getppid()}"
+    return f"{describe_operator()} process {os.getppid()}"
+
+
+def describe_operator() -> str:
+    """Who asks, for records that outlive the process."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def removal_id() -> str:

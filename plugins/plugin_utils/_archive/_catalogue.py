@@ -49,18 +49,48 @@ def entries(facts: t.Mapping[str, t.Any], folder: str, pattern: str) -> tuple[li
     """
     expression = name_expression(pattern)
     runs = {fact["base"]: str(fact["verdict"]) for found in facts["folders"] for fact in found["sets"]}
-    catalogue, foreign = [], 0
+    catalogue: list[dict[str, t.Any]] = []
+    foreign = 0
     for found in facts["folders"]:
         foreign += int(found["others"])
         place = paths.archive_folder(folder, found["name"]).rstrip("\\")
         for fact in found["backups"]:
             name = expression.fullmatch(fact["base"])
-            if name is None and not _is_ours(fact["manifest"]):
+            if name is None and fact["prune"] is None and not _is_ours(fact["manifest"]):
                 foreign += len(fact["files"])
                 continue
-            catalogue.append(_entry(fact, found["name"], place, name.groupdict() if name else {}, runs))
+            entry = _entry(fact, found["name"], place, name.groupdict() if name else {}, runs)
+            entry["files"] += _logs_of(found, entry["mode"], entry["stamp"])
+            catalogue.append(entry)
     catalogue.sort(key=lambda entry: (entry["stamp"], entry["id"], entry["node"]), reverse=True)
     return catalogue, foreign
+
+
+def sets(facts: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """What the runs themselves say of their backup sets: base, run_id, fleet, mode, verdict, nodes (those with an
+    archive), error, and the files that are not of one node alone."""
+    found = []
+    for folder in facts["folders"]:
+        if folder["name"]:
+            # Only the top of a destination has them.
+            continue
+        for fact in folder["sets"]:
+            stamp = _stamp(fact["started"])
+            file = {"name": f"{fact['base']}.set.json", "bytes": int(fact["bytes"])}
+            found.append(
+                {
+                    **{key: fact[key] for key in ("base", "error", "run_id", "fleet", "mode", "verdict")},
+                    "nodes": list(fact["nodes"]),
+                    "files": [file, *_logs_of(folder, fact["mode"], stamp)],
+                }
+            )
+    return found
+
+
+def _logs_of(folder: t.Mapping[str, t.Any], mode: str, stamp: str) -> list[dict[str, t.Any]]:
+    """The log of a run in a folder, as a list of one or none."""
+    name = _names.log_name(mode, stamp) if mode in _names.MODES else ""
+    return [{"name": log["name"], "bytes": int(log["bytes"])} for log in folder["logs"] if log["name"] == name]
 
 
 def _is_ours(manifest: t.Mapping[str, t.Any] | None) -> bool:
@@ -73,7 +103,8 @@ def _entry(
     fact: t.Mapping[str, t.Any], node: str, folder: str, name: t.Mapping[str, str], runs: t.Mapping[str, str]
 ) -> dict[str, t.Any]:
     manifest = fact["manifest"] or {}
-    told = {} if manifest.get("error") else manifest
+    # The manifest goes last but one when a backup is deleted; what stays last says whose it was.
+    told = (fact["prune"] or {}) if not manifest or manifest["error"] else manifest
     sizes = {str(file["name"]): int(file["bytes"]) for file in fact["files"]}
     base = fact["base"]
     stamp = name.get("stamp") or _stamp(told.get("started", ""))
@@ -105,6 +136,10 @@ def _entry(
         "secrets": bool(told.get("secrets")),
         "verified": _verified(fact),
         "sidecars": sorted(file for file in sizes if not file.endswith((".zip", ".zip.partial"))),
+        "pin": fact["pin"],
+        "pruning": fact["prune"] is not None,
+        "sidecar_sha256": (fact["sidecar"] or {}).get("sha256", ""),
+        "files": [{"name": name, "bytes": count} for name, count in sorted(sizes.items())],
     }
 
 
@@ -113,6 +148,8 @@ def _why_incomplete(fact: t.Mapping[str, t.Any], sizes: t.Mapping[str, int]) -> 
     nothing is known of it."""
     base, sidecar, manifest = fact["base"], fact["sidecar"], fact["manifest"]
     if sidecar is None:
+        if fact["prune"] is not None:
+            return ["its deletion has begun"]
         # It is written last.
         begun = f"{base}.zip.partial" in sizes and f"{base}.zip" not in sizes
         return ["only .zip.partial: it is being written, or its run died" if begun else "no .sha256"]
@@ -230,13 +267,20 @@ def _row(entry: t.Mapping[str, t.Any]) -> tuple[str, ...]:
 
 
 def _state(entry: t.Mapping[str, t.Any]) -> str:
+    pinned = _pinned(entry["pin"])
     if not entry["complete"]:
-        return f"NOT COMPLETE: {'; '.join(entry['why'])}"
+        return f"NOT COMPLETE: {'; '.join(entry['why'])}{pinned}"
     verified = entry["verified"]
     if verified["verdict"] == "bad":
         more = f" (and {verified['problems'] - 1} more)" if verified["problems"] > 1 else ""
-        return f"BAD: {verified['problem']}{more}"
-    return "complete, dump not proved" if entry["proof"] == "none" else "complete"
+        return f"BAD: {verified['problem']}{more}{pinned}"
+    return f"complete, dump not proved{pinned}" if entry["proof"] == "none" else f"complete{pinned}"
+
+
+def _pinned(pin: t.Mapping[str, t.Any] | None) -> str:
+    if pin is None:
+        return ""
+    return f", pinned until {pin['until'][:10]}" if pin["until"] else ", pinned"
 
 
 def _minute(time: str, *, seconds: bool = False) -> str:

@@ -47,6 +47,11 @@ def base_name(mode: str, run_stamp: str, pattern: str = "ServerBackup_{mode}_{st
     return pattern.format(mode=MODES[mode], stamp=run_stamp)
 
 
+def log_name(mode: str, run_stamp: str) -> str:
+    """The name of the log of a run, e.g. BackupLog_Full_20260901_020000.log."""
+    return f"BackupLog_{MODES[mode]}_{run_stamp}.log"
+
+
 def run_id(mode: str, moment: datetime, word: str) -> str:
     """An identity of a run that is also a legal folder name, e.g. Full_20260901_020000_7f3a."""
     return f"{MODES[mode]}_{stamp(moment)}_{word}"

@@ -42,6 +42,8 @@ class Request:
     pauses_schedules: bool = False
     knows_api: bool = False
     """Are the credentials of the Server's API given?"""
+    prunes: bool = False
+    """Does the operator let runs delete old backups?"""
 
     @property
     def stops_services(self) -> bool:
@@ -484,5 +486,6 @@ def list_unused(planned: FleetPlan, hooks: t.Collection[str], pauses: bool, adop
         "before": "before" not in hooks,
         "after": "after" not in hooks,
         "database_hook": "hook" not in methods or "database" not in hooks,
+        "retention": not planned.request.prunes,
     }
     return [name for name, is_unused in unused.items() if is_unused]

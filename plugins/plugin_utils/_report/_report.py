@@ -205,7 +205,7 @@ def compose(
         "tool": tool,
         # Of two runs that are refused in the same second, each keeps its report.
         "name": run_id or _names.run_id(name_mode, ended, f"{ended.microsecond // 1000:04x}"),
-        "log_name": f"BackupLog_{_names.MODES[name_mode]}_{stamp}.log",
+        "log_name": _names.log_name(name_mode, stamp),
         "run_id": run_id,
         "mode": mode,
         "fleet": request.get("fleet", ""),
@@ -220,6 +220,7 @@ def compose(
         "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
         "users_downtime": _users_downtime(nodes),
         "schedules": _schedules(results, check_mode),
+        "retention": _retention(results),
         "warnings": _warnings(plan, request, results),
         "prediction": describe_run(plan, results, earlier) if plan and check_mode and not code else [],
         "continues": list(continues),
@@ -366,6 +367,18 @@ def _schedules(results: Results, check_mode: bool) -> dict[str, t.Any]:
     }
 
 
+def _retention(results: Results) -> dict[str, t.Any]:
+    """deleted: names of the backup sets that this run has deleted. kept: how many it has not. text: what it decided, or
+    why it deleted nothing; "" where the operator has set no policy."""
+    planned = next((steps["prune_plan"] for steps in results.values() if is_ok(steps.get("prune_plan"))), {})
+    sets = (planned.get("plan") or {}).get("sets") or []
+    done = [steps["prune"] for steps in results.values() if "prune" in steps]
+    did = {name for result in done for name in (result if is_ok(result) else result.get("detail") or {}).get("did", ())}
+    # A node that has failed may still have files of it.
+    deleted = [one["name"] for one in sets if one["name"] in did and all(map(is_ok, done))]
+    return {"deleted": deleted, "kept": len(sets) - len(deleted), "text": str(planned.get("summary", ""))}
+
+
 def _read_recorded(results: Results) -> list[dict[str, str]]:
     """What dead runs have left paused, and nobody has enabled since."""
     found: list[dict[str, str]] = []
@@ -454,6 +467,13 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     said += [f"{schedules['resumed']} enabled again"] if schedules["resumed"] else []
     said += [f"still paused: {', '.join(schedules['left'])}"] if schedules["left"] else []
     lines += [f" schedules {', '.join(said)}"] if said else []
+    retention = outcome["retention"]
+    if retention["deleted"]:
+        lines.append(
+            f" retention deleted {counted(len(retention['deleted']), 'backup set')}, {retention['kept']} are kept"
+        )
+    elif retention["text"]:
+        lines.append(f" retention {retention['text']}")
     for host, node in outcome["nodes"].items():
         down = node["downtime"]
         lasted = f"  {describe_downtime(down, 'controller' in node['roles'])}" if down["total"] and is_fleet else ""

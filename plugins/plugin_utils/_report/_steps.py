@@ -281,6 +281,19 @@ def _verify(result: StepResult) -> Words:
         yield ("SUCCESS" if result["verdict"] == "good" else "WARNING"), f"{result['verdict']}: {what}"
 
 
+def _retention(result: StepResult) -> Words:
+    for one in (result.get("plan") or {}).get("sets") or []:
+        verb = "is to be deleted" if one["deletes"] else "is kept"
+        yield "INFO", f"{one['name']} ({one['mode']}) {verb}: {one_line(one['rule'])}"
+    if result.get("summary"):
+        yield "INFO", f"retention: {result['summary']}"
+
+
+def _prune(result: StepResult) -> Words:
+    if result.get("did"):
+        yield "SUCCESS", f"deleted {', '.join(result['did'])}: {size(result['bytes'])}"
+
+
 def _set(result: StepResult) -> Words:
     for path in result.get("written") or []:
         yield "INFO", f"written: {path}"
@@ -396,6 +409,12 @@ STEPS: dict[str, Step] = {
         Step("configuration", "alteryx_configuration_export", _configuration, _lacks_configuration),
         Step("archive", "alteryx_archive_written", _archive, _lacks_archive),
         Step("verify", "alteryx_archive_verified", _verify, _lacks_verify),
+        # Only where the operator has set a policy.
+        Step("catalogue", "alteryx_retention_found"),
+        Step("prune_plan", "alteryx_retention_plan", _retention, of_the_run=True),
+        Step("prune_check", "alteryx_retention_checked"),
+        Step("prune_begin", "alteryx_retention_begun"),
+        Step("prune", "alteryx_retention_pruned", _prune),
         # Of a run that failed after its dump.
         Step("archive_late", "alteryx_archive_written_late", _archive),
         Step("verify_late", "alteryx_archive_verified_late", _verify),

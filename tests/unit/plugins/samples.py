@@ -235,7 +235,8 @@ def request_fields(mode: str = "full", **changes: t.Any) -> dict[str, t.Any]:
         "fleet": "alteryx_prod", "hosts": ["node1"], "members": ["node1"],
         "secrets": "encrypt", "recipients": [{"pem": "PEM", "sha256": "ab" * 32, "subject": "CN=ops", "warning": ""}],
         "service_name": "AlteryxService", "archive_directory": ARCHIVES, "staging_directory": STAGING,
-        "name_pattern": "ServerBackup_{mode}_{stamp}", "space_factor": 2.0, "folder_trust": "enforce", **changes,
+        "name_pattern": "ServerBackup_{mode}_{stamp}", "space_factor": 2.0, "folder_trust": "enforce",
+        "prunes": False, **changes,
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive
 FOLDER = r"D:\AlteryxBackups"
 PATTERN = "ServerBackup_{mode}_{stamp}"
 BASE = "ServerBackup_Full_20260901_020000"
+LOG = {"name": "BackupLog_Full_20260901_020000.log", "bytes": 77}
 
 
 def manifest(**changes: t.Any) -> dict[str, t.Any]:
@@ -42,7 +43,7 @@ def verification(**changes: t.Any) -> dict[str, t.Any]:
 
 def sidecar(base: str, **changes: t.Any) -> dict[str, t.Any]:
     names = [f"{base}.{ending}" for ending in ("zip", "manifest.json", "secrets.pem")]
-    return {"error": "", "names": names, "archive_sha256": "9c1e" * 16, **changes}
+    return {"error": "", "names": names, "archive_sha256": "9c1e" * 16, "sha256": "51de" * 16, **changes}
 
 
 def backup(
@@ -63,8 +64,18 @@ def backup(
         "manifest": manifest(),
         "sidecar": sidecar(base),
         "verification": verification(),
+        "pin": None,
+        "prune": None,
         **changes,
     }
+
+
+def run_set(**changes: t.Any) -> dict[str, t.Any]:
+    """What a node says of the .set.json of a run."""
+    return {
+        "base": BASE, "error": "", "run_id": "Full_20260901_020000_7f3a", "fleet": "alteryx_prod", "mode": "full",
+        "started": "2026-09-01T02:00:00.000Z", "verdict": "OK", "nodes": ["node1"], "bytes": 900, **changes,
+    }  # fmt: skip
 
 
 def facts(
@@ -72,9 +83,10 @@ def facts(
 ) -> dict[str, t.Any]:
     return {
         "exists": True,
+        "utc": "2026-09-01T03:00:00.000Z",
         "folders": [
-            {"name": "", "others": others, "sets": list(sets), "backups": []},
-            {"name": node, "others": 0, "sets": [], "backups": list(backups)},
+            {"name": "", "others": others, "sets": list(sets), "backups": [], "logs": [LOG]},
+            {"name": node, "others": 0, "sets": [], "backups": list(backups), "logs": [LOG]},
         ],
     }
 
@@ -85,8 +97,7 @@ def entry(*args: t.Any, **changes: t.Any) -> dict[str, t.Any]:
 
 
 def test_a_complete_backup_says_everything_that_is_known_of_it() -> None:
-    sets = [{"base": BASE, "error": "", "run_id": "Full_20260901_020000_7f3a", "verdict": "OK"}]
-    ((found,), foreign) = _catalogue.entries(facts(backup(), sets=sets), FOLDER, PATTERN)
+    ((found,), foreign) = _catalogue.entries(facts(backup(), sets=[run_set()]), FOLDER, PATTERN)
     assert foreign == 0
     assert found == {
         "id": BASE, "node": "node1", "folder": rf"{FOLDER}\node1", "mode": "full", "stamp": "20260901_020000",
@@ -101,6 +112,15 @@ def test_a_complete_backup_says_everything_that_is_known_of_it() -> None:
         },
         "sidecars": [
             f"{BASE}.{ending}" for ending in ("manifest.json", "secrets.pem", "sha256", "verify_20260901_020112.json")
+        ],
+        "pin": None, "pruning": False, "sidecar_sha256": "51de" * 16,
+        "files": [
+            {"name": f"{BASE}.manifest.json", "bytes": 100},
+            {"name": f"{BASE}.secrets.pem", "bytes": 100},
+            {"name": f"{BASE}.sha256", "bytes": 100},
+            {"name": f"{BASE}.verify_20260901_020112.json", "bytes": 100},
+            {"name": f"{BASE}.zip", "bytes": 5_100_000},
+            LOG,
         ],
     }  # fmt: skip
 
@@ -179,6 +199,8 @@ def test_foreign_files_are_counted_and_not_listed() -> None:
         "manifest": None,
         "sidecar": None,
         "verification": None,
+        "pin": None,
+        "prune": None,
     }
     package = {
         **photos,
@@ -246,9 +268,46 @@ def test_a_configuration_backup_has_no_documents_and_no_downtime() -> None:
     assert _catalogue.table([]) == "no backups"
 
 
-def result(*backups: dict[str, t.Any], foreign: int = 0) -> dict[str, t.Any]:
-    found, _unused = _catalogue.entries(facts(*backups), FOLDER, PATTERN)
-    return {"changed": False, "folder": FOLDER, "exists": True, "catalogue": found, "foreign_files": foreign}
+def result(
+    *backups: dict[str, t.Any], foreign: int = 0, sets: t.Sequence[dict[str, t.Any]] = (), node: str = "node1"
+) -> dict[str, t.Any]:
+    seen = facts(*backups, sets=sets, node=node)
+    found, _unused = _catalogue.entries(seen, FOLDER, PATTERN)
+    return {
+        "changed": False,
+        "folder": FOLDER,
+        "exists": True,
+        "catalogue": found,
+        "foreign_files": foreign,
+        "sets": _catalogue.sets(seen),
+        "clock_off": 0.0,
+    }
+
+
+def test_a_run_says_of_which_nodes_it_has_archives_and_which_files_are_of_all() -> None:
+    (found,) = _catalogue.sets(facts(sets=[run_set(nodes=["node1", "node2"])]))
+    assert (found["run_id"], found["verdict"], found["nodes"]) == (run_set()["run_id"], "OK", ["node1", "node2"])
+    assert found["files"] == [{"name": f"{BASE}.set.json", "bytes": 900}, LOG]
+
+
+def mark(**changes: t.Any) -> dict[str, t.Any]:
+    """What stays to the last of a backup that is being deleted."""
+    return {"error": "", **{key: manifest()[key] for key in ("run_id", "fleet", "mode", "started", "node")}, **changes}
+
+
+@pytest.mark.parametrize("without", [["sha256"], ["sha256", "zip"], ["sha256", "zip", "manifest.json", "secrets.pem"]])
+def test_a_backup_whose_deletion_has_begun_is_not_complete_and_known_to_the_last_file(without: list[str]) -> None:
+    gone = {"manifest": None} if "manifest.json" in without else {}
+    found = entry(without=without, besides=["prune.json"], sidecar=None, prune=mark(), **gone)
+    assert (found["complete"], found["why"], found["pruning"]) == (False, ["its deletion has begun"], True)
+    assert (found["run_id"], found["fleet"], found["mode"]) == (manifest()["run_id"], "alteryx_prod", "full")
+    assert found["started"] == manifest()["started"]
+
+
+@pytest.mark.parametrize(("until", "words"), [("", "pinned"), ("2026-12-31T23:59:59Z", "pinned until 2026-12-31")])
+def test_a_list_shows_a_pin(until: str, words: str) -> None:
+    pin = {"error": "", "at": "", "who": "ops", "why": "", "until": until}
+    assert _catalogue.table([entry(pin=pin)]).endswith(f"complete, {words}")
 
 
 def test_the_list_of_a_fleet_goes_node_by_node_and_hides_no_node() -> None:

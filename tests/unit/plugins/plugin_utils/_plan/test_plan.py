@@ -720,12 +720,28 @@ def test_a_record_nobody_can_read_stops_only_who_would_write_over_it() -> None:
     assert plan_node("node1", samples.facts(schedules_left="{"), config).warnings
 
 
-ALL_PARTS = {"others", "stop", "dump", "mongodb", "schedules", "resume", "before", "after", "database_hook"}
+ALL_PARTS = {
+    "others",
+    "stop",
+    "dump",
+    "mongodb",
+    "schedules",
+    "resume",
+    "before",
+    "after",
+    "database_hook",
+    "retention",
+}
 
 
 def test_a_plain_backup_of_a_single_node_uses_only_what_a_single_node_needs() -> None:
     plan = plan_fleet({"node1": samples.facts()}, samples.request())
     assert set(_plan.list_unused(plan, (), pauses=False)) == ALL_PARTS - {"stop", "dump"}
+
+
+def test_a_policy_of_retention_is_used() -> None:
+    plan = plan_fleet({"node1": samples.facts()}, samples.request(prunes=True))
+    assert "retention" not in _plan.list_unused(plan, (), pauses=False)
 
 
 @pytest.mark.parametrize("hook", _plan.HOOKS)

@@ -1,0 +1,108 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator has decided about the life of backups. A mode without a policy is never pruned."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._core import _names
+from .._core.reasons import StepFailed
+
+VARIABLE = "alteryx_retention_policy"
+SHARE_VARIABLE = "alteryx_retention_max_share"
+
+DAYS: dict[str, int] = {"full": 30, "database": 7, "config": 14}
+"""Mode -> for so many days every backup set is kept, where the policy of the mode does not say it."""
+
+VERIFIED = 2
+"""So many of the newest good sets are kept whatever their age, where the policy of the mode does not say it."""
+
+_LEAST = {"days": 1, "verified": 1, "daily": 0, "weekly": 0, "monthly": 0}
+"""Key of the policy of a mode -> its smallest value."""
+
+_MOST = 36_500
+
+
+@dataclass(frozen=True)
+class ModePolicy:
+    """How long the sets of one mode are kept.
+
+    Attributes:
+        days: each set that is not older than so many days.
+        verified: so many of the newest good sets, of any age.
+        daily, weekly, monthly: the newest good set of each of so many of the newest days, weeks and months that have
+            one.
+    """
+
+    days: int
+    verified: int = VERIFIED
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policies by mode, and how many percent of the sets of a mode one run may delete."""
+
+    modes: t.Mapping[str, ModePolicy]
+    share: int = 50
+
+    def __bool__(self) -> bool:
+        """Is anything ever deleted?"""
+        return bool(self.modes)
+
+
+def read_policy(given: t.Any, share: t.Any = 50) -> Policy:
+    """The policy that an operator has written.
+
+    Args:
+        given: mode -> keys of ModePolicy; {} when nothing is to be deleted.
+        share: percent.
+
+    Raises:
+        StepFailed: invalid_variable; every problem in one message.
+    """
+    problems: list[str] = []
+    modes: dict[str, ModePolicy] = {}
+    if not isinstance(given, t.Mapping):
+        problems.append(f"{VARIABLE} is no dictionary of modes")
+        given = {}
+    for mode, keys in given.items():
+        if mode not in _names.MODES:
+            problems.append(f"{VARIABLE} has the unknown key {mode}; it knows {', '.join(_names.MODES)}")
+        elif not isinstance(keys, t.Mapping):
+            problems.append(f"{VARIABLE}.{mode} is no dictionary; write {mode}: {{days: {DAYS[mode]}}}")
+        else:
+            found = list(_key_problems(mode, keys))
+            problems += found
+            if not found:
+                modes[mode] = ModePolicy(**{"days": DAYS[mode], **{name: int(value) for name, value in keys.items()}})
+    if not _is_number(share) or not 1 <= int(share) <= 100:
+        problems.append(f"{SHARE_VARIABLE} is {share}; it must be from 1 to 100 percent")
+    if problems:
+        raise StepFailed("invalid_variable", "; ".join(problems))
+    return Policy(modes, int(share))
+
+
+def _key_problems(mode: str, keys: t.Mapping[t.Any, t.Any]) -> t.Iterator[str]:
+    for name, value in keys.items():
+        where = f"{VARIABLE}.{mode}.{name}"
+        if name not in _LEAST:
+            yield f"{VARIABLE}.{mode} has the unknown key {name}; it knows {', '.join(_LEAST)}"
+        elif not _is_number(value):
+            yield f"{where} is {value!r}, which is no whole number"
+        elif int(value) < _LEAST[name] and _LEAST[name]:
+            yield f"{where} is {value}, which would delete every backup; it must be {_LEAST[name]} or more"
+        elif not _LEAST[name] <= int(value) <= _MOST:
+            yield f"{where} is {value}; it must be from {_LEAST[name]} to {_MOST}"
+
+
+def _is_number(value: t.Any) -> bool:
+    """Ansible makes texts of what comes from -e NAME=VALUE."""
+    if isinstance(value, str):
+        return value.strip().removeprefix("-").isdecimal()
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,150 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which backup sets are deleted, and which rule keeps each of the others.
+
+A pure function of sets, policy and time. A set is deleted only when no rule keeps it, so every rule can only make a
+plan safer. Only good sets that are not dated in the future count.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .._core.text import counted
+from ._policy import VARIABLE, ModePolicy, Policy
+from ._sets import BackupSet
+
+_PERIODS: dict[str, t.Callable[[datetime], tuple[int, ...]]] = {
+    "daily": lambda moment: (moment.year, moment.month, moment.day),
+    "weekly": lambda moment: tuple(moment.isocalendar()[:2]),
+    "monthly": lambda moment: (moment.year, moment.month),
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a set, and the rule that says so."""
+
+    of: BackupSet
+    deletes: bool
+    rule: str
+
+
+def decide(sets: t.Sequence[BackupSet], policy: Policy, now: datetime) -> list[Decision]:
+    """A decision for each set, in the order of the sets.
+
+    Args:
+        sets: all of one fleet, whatever their mode.
+        policy: what the operator has decided.
+        now: the time of the control node, with a zone.
+    """
+    decisions: dict[str, Decision] = {}
+    for mode in dict.fromkeys(one.mode for one in sets):
+        own = [one for one in sets if one.mode == mode]
+        decided = _decide_mode(own, policy.modes.get(mode), now)
+        for decision in _within_share(decided, policy.share):
+            decisions[decision.of.run_id] = decision
+    return [decisions[one.run_id] for one in sets]
+
+
+def _decide_mode(sets: t.Sequence[BackupSet], policy: ModePolicy | None, now: datetime) -> list[Decision]:
+    good = _newest_first(one for one in sets if one.is_good and not _is_ahead(one, now))
+    kept = _keep_good(good, policy, now) if policy else {}
+    found = []
+    for one in sets:
+        rule = _always_keeps(one, policy, now) or kept.get(one.run_id, "")
+        # What begins with the pin ends with it: a part of a set is of no use, but a person has said to keep it.
+        if one.pruning and not one.pin and _is_broken(one):
+            found.append(Decision(one, True, "its deletion has begun"))
+        elif rule or policy is None:
+            found.append(Decision(one, False, rule))
+        else:
+            found.append(_decide_by_age(one, good, policy, now))
+    return found
+
+
+def _is_broken(one: BackupSet) -> bool:
+    """Has its deletion come so far that it is not complete any more?"""
+    return any(entry["pruning"] and not entry["complete"] for entry in one.backups.values())
+
+
+def _is_ahead(one: BackupSet, now: datetime) -> bool:
+    return one.moment > now
+
+
+def _newest_first(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
+    return sorted(sets, key=lambda one: (one.moment, one.name), reverse=True)
+
+
+def _always_keeps(one: BackupSet, policy: ModePolicy | None, now: datetime) -> str:
+    """The rule that keeps a set whatever else there is, "" for none."""
+    if one.pin:
+        return one.pin
+    if policy is None:
+        return f"{VARIABLE} does not name the mode {one.mode or '(unknown)'}"
+    if one.started is None:
+        return "nothing says when it was made"
+    if one.moment > now:
+        return "it is dated in the future; it does not count"
+    return ""
+
+
+def _keep_good(good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -> dict[str, str]:
+    """Run id -> the first rule that keeps a good set.
+
+    Args:
+        good: newest first, none dated in the future.
+        policy: of their mode.
+        now: the time.
+    """
+    kept: dict[str, str] = {}
+    limit = timedelta(days=policy.days)
+    for one in good[: policy.verified]:
+        kept.setdefault(one.run_id, f"one of the newest {policy.verified} that are verified good")
+    for one in good:
+        if one.age(now) <= limit:
+            kept.setdefault(one.run_id, f"not older than {counted(policy.days, 'day')}")
+    older = next((one for one in good if one.age(now) > limit), None)
+    if older is not None:
+        # Without it, the time from the limit to the next set would not be covered.
+        kept.setdefault(older.run_id, f"the newest one older than {counted(policy.days, 'day')}")
+    for name, period in _PERIODS.items():
+        newest: dict[tuple[int, ...], BackupSet] = {}
+        for one in good:
+            newest.setdefault(period(one.moment), one)
+        for one in list(newest.values())[: getattr(policy, name)]:
+            kept.setdefault(one.run_id, f"one of the newest {getattr(policy, name)} {name} ones")
+    return kept
+
+
+def _decide_by_age(one: BackupSet, good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -> Decision:
+    """A good set that no rule keeps, or one that does not count. The latter goes by its age alone, and only when good
+    ones have replaced it."""
+    days = counted(policy.days, "day")
+    if one.is_good:
+        return Decision(one, True, f"older than {days}, and no rule keeps it")
+    problem = one.why[0]
+    if one.age(now) <= timedelta(days=policy.days):
+        return Decision(one, False, f"not older than {days}; it does not count: {problem}")
+    newer = [each for each in good if each.moment > one.moment]
+    if len(newer) < policy.verified:
+        return Decision(one, False, f"there are not {policy.verified} newer good ones; it does not count: {problem}")
+    return Decision(one, True, f"older than {days}, and it does not count: {problem}")
+
+
+def _within_share(decided: t.Sequence[Decision], share: int) -> list[Decision]:
+    """The same with so many percent of the sets deleted at most, the oldest first. What has begun is finished."""
+    room = len(decided) * share // 100
+    new = [
+        decision for decision in decided if decision.deletes and not (decision.of.pruning and _is_broken(decision.of))
+    ]
+    waiting = {decision.of.run_id for decision in _newest_first_decisions(new)[: max(len(new) - room, 0)]}
+    rule = f"at most {share} % of the {len(decided)} sets of this mode are deleted in one run"
+    return [Decision(decision.of, False, rule) if decision.of.run_id in waiting else decision for decision in decided]
+
+
+def _newest_first_decisions(decisions: t.Iterable[Decision]) -> list[Decision]:
+    return sorted(decisions, key=lambda each: (each.of.moment, each.of.name), reverse=True)

@@ -1,0 +1,155 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backup sets: what the catalogues of all nodes say of one run, put together. A set is kept or deleted whole."""
+
+from __future__ import annotations
+
+import ntpath
+import typing as t
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+Entry = t.Mapping[str, t.Any]
+"""A backup of one node, as _archive/_catalogue.py describes it."""
+Catalogues = t.Mapping[str, t.Mapping[str, t.Any]]
+"""Host -> result of backup_info."""
+
+
+@dataclass(frozen=True)
+class BackupSet:
+    """The backups of one run of one fleet.
+
+    Attributes:
+        run_id: identity of the run.
+        name: of its files, without an ending.
+        mode: full, database or config.
+        started: when the run began; None when nothing says it.
+        why: why it is not known to be good, one sentence each; empty when every node's archive was verified good and
+            the run said so. Only such a set counts.
+        pin: who pinned it, why and until when, as a sentence; "" when it is not pinned now.
+        pruning: has its deletion begun? Then it can never be whole again.
+        backups: host -> its backup.
+        bytes: of all files.
+    """
+
+    run_id: str
+    name: str
+    mode: str
+    started: datetime | None
+    why: tuple[str, ...] = ()
+    pin: str = ""
+    pruning: bool = False
+    backups: t.Mapping[str, Entry] = field(default_factory=dict)
+    bytes: int = 0
+
+    @property
+    def is_good(self) -> bool:
+        """Does it count?"""
+        return not self.why
+
+    @property
+    def moment(self) -> datetime:
+        """When it was started. Without a date it counts as one of the far future, which is kept."""
+        return self.started or datetime.max.replace(tzinfo=UTC)
+
+    def age(self, now: datetime) -> timedelta:
+        """How long ago it was started."""
+        return now - self.moment
+
+
+def read_sets(catalogues: Catalogues, fleet: str, now: datetime, judged: str = "") -> list[BackupSet]:
+    """The sets of a fleet on its nodes, newest first.
+
+    What no manifest ascribes to this fleet is left out: it is never planned and never deleted.
+
+    Args:
+        catalogues: of every node of the fleet.
+        fleet: its name.
+        now: pins that have ended by then do not count.
+        judged: id of the run that asks and that has judged itself; it has no .set.json yet.
+    """
+    members: dict[str, dict[str, Entry]] = {}
+    for host, result in catalogues.items():
+        for entry in result["catalogue"]:
+            if is_of_node(entry, host) and entry["run_id"] and entry["fleet"] == fleet:
+                members.setdefault(entry["run_id"], {})[host] = entry
+    runs = {one["run_id"]: one for result in catalogues.values() for one in result.get("sets", []) if not one["error"]}
+    found = [
+        _read_set(run_id, backups, runs.get(run_id), catalogues, now, judged) for run_id, backups in members.items()
+    ]
+    return sorted(found, key=lambda one: (one.moment, one.name), reverse=True)
+
+
+def is_of_node(entry: Entry, host: str) -> bool:
+    """Is a backup in the folder of this node? Other nodes may use the same share."""
+    # Windows does not tell names by case.
+    return ntpath.basename(str(entry["folder"])).casefold() == host.casefold()
+
+
+def _read_set(
+    run_id: str, backups: dict[str, Entry], run: Entry | None, hosts: t.Collection[str], now: datetime, judged: str
+) -> BackupSet:
+    first = next(iter(backups.values()))
+    why = [f"{host}: {problem}" for host, entry in backups.items() for problem in _problems(entry)]
+    if len({(entry["id"], entry["mode"]) for entry in backups.values()}) > 1:
+        why.append("its backups differ in name or mode")
+    if run_id != judged:
+        why += _run_problems(run, backups, hosts)
+    dates = [moment for entry in backups.values() if (moment := read_time(entry["started"])) is not None]
+    pins = [text for entry in backups.values() if (text := describe_pin(entry["pin"], now))]
+    return BackupSet(
+        run_id=run_id,
+        name=first["id"],
+        mode=first["mode"],
+        # The later one keeps it longer.
+        started=max(dates, default=None),
+        why=tuple(why),
+        pin=pins[0] if pins else "",
+        pruning=any(entry["pruning"] for entry in backups.values()),
+        backups=backups,
+        bytes=sum(file["bytes"] for entry in backups.values() for file in entry["files"]),
+    )
+
+
+def _problems(entry: Entry) -> t.Iterator[str]:
+    if not entry["complete"]:
+        yield from entry["why"]
+    elif entry["verified"]["verdict"] != "good":
+        yield {"bad": "its verification found it bad"}.get(
+            entry["verified"]["verdict"], f"its verdict is: {entry['verified']['verdict']}"
+        )
+
+
+def _run_problems(run: Entry | None, backups: t.Collection[str], hosts: t.Collection[str]) -> t.Iterator[str]:
+    """What the run itself says: a set of which a node's archive is missing is not whole."""
+    if run is None:
+        yield "there is no .set.json of its run"
+        return
+    if run["verdict"] != "OK":
+        yield f"its run ended {run['verdict'] or 'without a verdict'}"
+    # A node that is not in the fleet any more has taken its backups with it.
+    yield from (f"the archive of {node} is missing" for node in run["nodes"] if node in hosts and node not in backups)
+
+
+def describe_pin(pin: Entry | None, now: datetime) -> str:
+    """A pin that holds, as a sentence; "" for none and for one that has ended. One that cannot be read holds."""
+    if pin is None:
+        return ""
+    if pin["error"]:
+        return f"pinned; its pin cannot be read: {pin['error']}"
+    until = read_time(pin["until"])
+    if until is not None and until < now:
+        return ""
+    end = f" until {pin['until'][:10]}" if pin["until"] else ""
+    why = f": {pin['why']}" if pin["why"] else ""
+    return f"pinned by {pin['who'] or 'somebody'}{end}{why}"
+
+
+def read_time(text: str) -> datetime | None:
+    """UTC text as a moment, None for what is no time with a zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

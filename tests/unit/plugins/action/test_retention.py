@@ -1,0 +1,223 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a deletion, what nodes are told of it, and pins: all but the nodes."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.alteryx_ops.server_backup.plugins.action import backup_pin, backup_prune, prune_plan
+from tests.unit.plugins import samples as run_samples
+from tests.unit.plugins.action import harness
+from tests.unit.plugins.plugin_utils._archive import test_catalogue as samples
+
+NODES = ("node1", "node2")
+FLEET = """
+all:
+  children:
+    alteryx:
+      children:
+        alteryx_prod: {hosts: {node1: {}, node2: {}}}
+"""
+DAYS = ("20260101", "20260201", "20260301", "20260401")
+RULES = {"full": {"days": 1, "verified": 1}}
+
+
+def of_day(day: str, **changes: t.Any) -> dict[str, t.Any]:
+    """The backup of one node and one day, good but for what is said."""
+    base = f"ServerBackup_Full_{day}_020000"
+    manifest = samples.manifest(run_id=f"Full_{day}_020000_0001", started=_started(day))
+    return samples.backup(base, **{"manifest": manifest, "sidecar": samples.sidecar(base), **changes})
+
+
+def _started(day: str) -> str:
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}T02:00:00.000Z"
+
+
+def listed(node: str, days: t.Sequence[str] = DAYS, **changes: t.Any) -> dict[str, t.Any]:
+    sets = [
+        samples.run_set(
+            base=f"ServerBackup_Full_{day}_020000", run_id=f"Full_{day}_020000_0001", started=_started(day),
+            nodes=list(NODES),
+        )
+        for day in days
+    ]  # fmt: skip
+    found = samples.result(*map(of_day, days), sets=sets if node == "node1" else (), node=node)
+    return {**found, **changes}
+
+
+def play(
+    folder: Path, hosts: t.Sequence[str] = NODES, steps: dict[str, t.Any] | None = None, **found: t.Any
+) -> dict[str, t.Any]:
+    """The variables of a play; found: host -> what it has listed, or changes of that."""
+    variables = harness.inventory(folder, FLEET)
+    own = {host: {"found": found.get(host, listed(host)), **(steps or {})} if host in hosts else {} for host in NODES}
+    hostvars = harness.HostVariables(own)
+    hostvars._inventory = variables["hostvars"]._inventory
+    return {"hostvars": hostvars, "ansible_play_hosts_all": list(hosts)}
+
+
+def planned(variables: dict[str, t.Any], check_mode: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
+    asked = {"catalogues": "found", "policy": RULES, "max_share": 100, **arguments}
+    return harness.run(prune_plan.ActionModule, asked, variables=variables, check_mode=check_mode)
+
+
+def test_a_plan_names_each_set_with_its_rule_and_each_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = planned(play(tmp_path))
+    plan = result["plan"]
+    assert json.loads(json.dumps(plan)) == plan
+    assert [(one["name"][-15:-7], one["deletes"]) for one in plan["sets"]] == [
+        ("20260401", False), ("20260301", True), ("20260201", True), ("20260101", True),
+    ]  # fmt: skip
+    assert {host: len(backups) for host, backups in plan["nodes"].items()} == {"node1": 3, "node2": 3}
+    order = plan["nodes"]["node1"][0]
+    assert {file["name"] for file in order["files"]} == {
+        f"ServerBackup_Full_20260301_020000.{ending}"
+        for ending in ("zip", "manifest.json", "secrets.pem", "sha256", "verify_20260901_020112.json")
+    }
+    assert [file["name"] for file in order["others"]] == ["ServerBackup_Full_20260301_020000.set.json"]
+    assert plan["nodes"]["node2"][0]["others"] == []
+    assert order["sidecar_sha256"] == "51de" * 16
+    out = capsys.readouterr().out
+    assert "retention of alteryx_prod: 3 of 4 backup sets are to be deleted" in out
+    assert "keep    ServerBackup_Full_20260401_020000" in out
+    assert "one of the newest 1 that are verified good" in out
+
+
+def test_without_a_policy_every_set_says_why_it_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert planned(play(tmp_path), policy={})["plan"]["deletes"] is False
+    out = capsys.readouterr().out
+    assert "nothing is deleted: a rule keeps each of the 4 backup sets" in out
+    assert out.count("alteryx_retention_policy does not name the mode full") == 4
+
+
+@pytest.mark.reaches("prune_partial", when="partial")
+@pytest.mark.reaches("prune_partial", when="unread")
+@pytest.mark.reaches("clock_differs", when="ahead")
+@pytest.mark.reaches("clock_differs", when="back")
+@pytest.mark.parametrize(
+    ("hosts", "found", "words"),
+    [
+        (("node1",), {}, "node2 of the fleet are left out"),
+        (NODES, {"node2": {"failed": True, "message": "no answer"}}, "the backups of node2 could not be listed: no an"),
+        (NODES, {"node2": listed("node2", clock_off=365 * 86400.0)}, "the clock of node2 is 365.0 days ahead of that"),
+        (NODES, {"node1": listed("node1", clock_off=-61.0)}, "the clock of node1 is 61 s behind that of the control"),
+    ],
+    ids=["partial", "unread", "ahead", "back"],
+)
+def test_what_makes_ages_or_sets_uncertain_keeps_everything(
+    hosts: tuple[str, ...], found: dict[str, t.Any], words: str, tmp_path: Path
+) -> None:
+    alone = planned(play(tmp_path, hosts, **found))
+    assert (alone["failed"], alone["exit_code"]) == (True, 3)
+    assert words in alone["message"]
+    # At the end of a run it is a warning: the backup is good.
+    steps = run_steps(hosts)
+    run = planned(play(tmp_path, hosts, steps, **found), run=run_samples.request_fields())
+    assert not run.get("failed")
+    assert run["plan"]["deletes"] is False
+    assert run["plan"]["nodes"] == {host: [] for host in run["plan"]["nodes"]}
+    assert words in run["summary"]
+    assert run["events"][0]["level"] == "WARNING"
+
+
+def run_steps(hosts: t.Sequence[str] = NODES, **changes: t.Any) -> dict[str, t.Any]:
+    """Variable -> result of every step of a good run before its retention."""
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report._steps import STEPS
+
+    results = {**run_samples.steps(), **changes}
+    return {STEPS[name].variable: result for name, result in results.items() if name not in ("set", "unlock")}
+
+
+def test_a_good_run_counts_itself_and_prunes(tmp_path: Path) -> None:
+    today = f"{datetime.now(UTC):%Y%m%d}"
+    request = run_samples.request_fields(run_id=f"Full_{today}_020000_0001")
+    own = {host: listed(host, (*DAYS, today)) for host in NODES}
+    own["node1"]["sets"] = own["node1"]["sets"][:-1]  # its .set.json comes with the report
+    result = planned(play(tmp_path, steps=run_steps(), **own), run=request)
+    assert result["plan"]["refused"] == ""
+    # The newest is this run's; the newest of those that are older stays, too.
+    assert [one["deletes"] for one in result["plan"]["sets"]] == [False, False, True, True, True]
+    assert result["plan"]["sets"][0]["counts"]
+
+
+def test_a_run_that_failed_prunes_nothing(tmp_path: Path) -> None:
+    bad = run_steps(health=run_samples.failed("controller_silent", 1, "it does not answer"))
+    result = planned(play(tmp_path, steps=bad), run=run_samples.request_fields())
+    assert (result["plan"]["deletes"], result["plan"]["refused"]) == (False, "this run has failed: it does not answer")
+    unverified = run_steps(verify={"verdict": "unknown"})
+    result = planned(play(tmp_path, steps=unverified), run=run_samples.request_fields())
+    assert result["plan"]["refused"] == "this run has failed: the archive was not verified"
+
+
+def test_a_prediction_says_what_a_run_would_delete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = planned(play(tmp_path), check_mode=True, run=run_samples.request_fields())
+    assert result["plan"]["deletes"]
+    assert "would be deleted" in result["summary"]
+    assert capsys.readouterr().out.count("would delete ") == 3
+
+
+@pytest.mark.parametrize("state", ["checked", "begun", "finished"])
+def test_a_node_is_told_exactly_the_plan_but_for_what_is_in_use_anywhere(state: str, tmp_path: Path) -> None:
+    plan = planned(play(tmp_path))["plan"]
+    held = "ServerBackup_Full_20260201_020000"
+    checks = {
+        "node1": {"checks": {"held": []}},
+        "node2": {"checks": {"held": [{"name": held, "why": "it is open"}]}},
+    }
+    told: list[dict[str, t.Any]] = []
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        told.append(arguments)
+        return {"changed": True, "held": [], "did": [], "bytes": 0}
+
+    harness.run(
+        backup_prune.ActionModule,
+        {"state": state, "folder": samples.FOLDER, "plan": plan, "checked": "" if state == "checked" else "checks"},
+        node,
+        {"hostvars": harness.HostVariables(checks), "inventory_hostname": "node1"},
+    )
+    names = [backup["name"] for backup in json.loads(told[0]["_backups"])["backups"]]
+    wanted = [order["name"] for order in plan["nodes"]["node1"]]
+    assert names == (wanted if state == "checked" else [name for name in wanted if name != held])
+    assert (told[0]["_node"], told[0]["plan"]) == ("node1", {})
+
+
+def pinned(
+    variables: dict[str, t.Any], host: str = "node1", **arguments: t.Any
+) -> tuple[dict[str, t.Any], list[t.Any]]:
+    told: list[dict[str, t.Any]] = []
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        told.append(arguments)
+        return {"changed": True}
+
+    asked = {"folder": samples.FOLDER, "catalogues": "found", "backup": "Full_20260101_020000_0001", **arguments}
+    return harness.run(backup_pin.ActionModule, asked, node, {**variables, "inventory_hostname": host}), told
+
+
+def test_a_pin_says_who_why_and_until_when_on_every_node_that_has_the_backup(tmp_path: Path) -> None:
+    variables = play(tmp_path, node2=listed("node2", DAYS[1:]))
+    result, told = pinned(variables, why="before the upgrade", until="2999-12-31", who="ops")
+    assert result["pin"] == {"who": "ops", "why": "before the upgrade", "until": "2999-12-31T23:59:59Z"}
+    assert {key: told[0][key] for key in ("backup", "who", "until")} == {
+        "backup": "ServerBackup_Full_20260101_020000", "who": "ops", "until": "2999-12-31T23:59:59Z",
+    }  # fmt: skip
+    assert "@" in told[0]["_who"]
+    result, told = pinned(variables, "node2")
+    assert (result["changed"], result["backup"], told) == (False, "", [])
+
+
+@pytest.mark.reaches("pin_refused")
+def test_a_backup_whose_deletion_has_begun_cannot_be_pinned_any_more(tmp_path: Path) -> None:
+    rest = of_day(DAYS[0], without=["sha256"], sidecar=None, prune=samples.mark(run_id="Full_20260101_020000_0001"))
+    variables = play(tmp_path, node1=samples.result(rest))
+    result, told = pinned(variables)
+    assert (result["reason"], told) == ("pin_refused", [])
+    assert "has begun" in result["message"]
