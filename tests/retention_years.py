@@ -146,8 +146,8 @@ def picture() -> str:
         "<!-- Written by `make docs` from tests/retention_years.py. -->",
         f'<rect width="{_WIDTH}" height="{_BOTTOM}" fill="#ffffff"/>',
         (
-            '<text x="12" y="26" font-size="16" font-weight="600" fill="#0f172a">Backup sets that are kept, day by day, '
-            "and those that are left after two years</text>"
+            '<text x="12" y="26" font-size="16" font-weight="600" fill="#0f172a">Backup sets that are kept, '
+            "day by day, and those that are left after two years</text>"
         ),
     ]
     begin, end = (x(BEGIN + timedelta(days=day)) for day in OUTAGE)

@@ -10,7 +10,15 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parents[2] / "module_utils"
 # Only of use inside an Ansible module.
-_MODULE_ONLY = {"NodeModule.psm1", "NodeJob.psm1", "NodeMetadata.psm1", "NodeExport.psm1", "NodeRemoval.psm1"}
+_MODULE_ONLY = {
+    "NodeCatalogue.psm1",
+    "NodeExport.psm1",
+    "NodeJob.psm1",
+    "NodeMetadata.psm1",
+    "NodeModule.psm1",
+    "NodePrune.psm1",
+    "NodeRemoval.psm1",
+}
 
 
 def scripts() -> str:

@@ -1,0 +1,157 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backups that are made, pinned, listed and pruned, by the playbooks that an operator runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .kinds import on_standin_too, wine_only
+from .lab_of_tests import Lab
+from .older_backups import copy_to_days, read_audit
+from .playbook_run import PlaybookRunner
+
+FOLDER = r"D:\Retention"
+WHERE: dict[str, object] = {"alteryx_archive_directory": FOLDER}
+POLICY = {mode: {"days": 14, "verified": 1} for mode in ("full", "config")}
+RULES: dict[str, object] = {**WHERE, "alteryx_retention_policy": POLICY}
+
+
+@pytest.fixture
+def root(lab: Lab) -> Iterator[Path]:
+    """The archive directory on the node, gone afterwards."""
+    yield lab.node.path(FOLDER)
+    shutil.rmtree(lab.node.path(FOLDER), ignore_errors=True)
+
+
+def sets(root: Path) -> list[str]:
+    """Names of the backup sets of which anything is there, newest first."""
+    names = {file.name.partition(".")[0] for file in root.rglob("ServerBackup_*")}
+    return sorted(names, reverse=True)
+
+
+def make(run_playbook: PlaybookRunner, root: Path, mode: str = "config", days: tuple[int, ...] = (10, 20, 40)) -> str:
+    """A backup of now and its copies of earlier days. Returns the name of the first."""
+    run_playbook(f"{mode}_backup.yml", extra_vars=WHERE).assert_ok()
+    copy_to_days([root], sets(root)[0], days)
+    return sets(root)[0]
+
+
+@on_standin_too
+def test_backups_are_pinned_listed_and_pruned(
+    lab: Lab, root: Path, run_playbook: PlaybookRunner, tmp_path: Path
+) -> None:
+    make(run_playbook, root, days=(10, 20, 40, 60, 80))
+    _now, _ten, twenty, forty, sixty, eighty = sets(root)
+    run_playbook("prune.yml", extra_vars=WHERE).assert_ended_well()
+    assert len(sets(root)) == 6, "nothing is deleted without a policy"
+    pin = {**WHERE, "alteryx_retention_pin_id": eighty, "alteryx_retention_pin_why": "before the upgrade"}
+    run_playbook("pin_backup.yml", extra_vars=pin).assert_ended_well()
+    file = tmp_path / "list.json"
+    run_playbook("list_backups.yml", extra_vars={**WHERE, "alteryx_catalogue_list_file": str(file)}).assert_ended_well()
+    (listed,) = json.loads(file.read_text(encoding="utf-8"))["nodes"].values()
+    assert [entry["id"] for entry in listed["backups"] if entry["pin"]] == [eighty]
+    predicted = run_playbook("prune.yml", "--check", extra_vars=RULES)
+    predicted.assert_ended_well()
+    assert f"would delete {forty}" in predicted.text
+    assert len(sets(root)) == 6
+    pruned = run_playbook("prune.yml", extra_vars=RULES)
+    pruned.assert_ended_well()
+    for line in (
+        f"keep {twenty} config",
+        "the newest one older than 14 days",
+        f"delete {forty} config",
+        f"delete {sixty} config",
+        f"keep {eighty} config",
+        "before the upgrade",
+    ):
+        assert line in pruned.text
+    assert sets(root) == [_now, _ten, twenty, eighty]
+    # The logs of a set go with it.
+    assert not list(root.rglob(f"*{forty[-15:]}*"))
+    assert [(line["verb"], line["who"] != "") for line in read_audit(root)] == [("pin", True), ("prune", True)]
+    assert [one["name"] for one in read_audit(root)[1]["backups"]] == [forty, sixty]
+    unpin = {**pin, "alteryx_retention_pin_state": "unpinned"}
+    run_playbook("pin_backup.yml", extra_vars=unpin).assert_ended_well()
+    run_playbook("prune.yml", extra_vars=RULES).assert_ended_well()
+    assert sets(root) == [_now, _ten, twenty]
+
+
+@wine_only
+def test_a_full_backup_prunes_when_it_is_good(lab: Lab, root: Path, run_playbook: PlaybookRunner) -> None:
+    first = make(run_playbook, root, "full")
+    run = run_playbook("full_backup.yml", extra_vars=RULES)
+    run.assert_ok()
+    now, before, ten, twenty = sets(root)
+    assert before == first
+    assert len(run.outcome["retention"]["deleted"]) == 1
+    assert (run.outcome["retention"]["kept"], run.outcome["exit_code"]) == (4, 0)
+    assert "retention deleted 1 backup set, 4 are kept" in run.text
+    assert f"{twenty} (full) is kept: the newest one older than 14 days" in run.log
+    file = root / lab.node.name / f"{now}.sha256"
+    assert file.exists()
+    assert ten
+
+
+@on_standin_too
+def test_a_run_that_is_not_good_deletes_nothing(lab: Lab, root: Path, run_playbook: PlaybookRunner) -> None:
+    make(run_playbook, root)
+    before = sets(root)
+    bad: dict[str, Any] = {**RULES, "alteryx_configuration_recipients": ["/nowhere.pem"]}
+    assert run_playbook("config_backup.yml", extra_vars=bad).rc == 3
+    assert sets(root) == before
+
+
+@on_standin_too
+@pytest.mark.reaches("invalid_variable", exit_code=3)
+@pytest.mark.parametrize("policy", [{"config": {"days": 0}}, {"config": {"day": 3}}, {"all": {"days": 3}}])
+def test_a_policy_that_cannot_be_meant_is_refused_before_anything_is_touched(
+    lab: Lab, root: Path, run_playbook: PlaybookRunner, policy: dict[str, Any]
+) -> None:
+    run = run_playbook("config_backup.yml", extra_vars={**WHERE, "alteryx_retention_policy": policy})
+    run.assert_failed(3, "invalid_variable", message="alteryx_retention_policy")
+    assert not root.exists()
+
+
+@contextlib.contextmanager
+def held(lab: Lab, path: str) -> Iterator[None]:
+    """Another program on the node has a file open meanwhile."""
+    holder = lab.node.hold(path, 240)
+    try:
+        assert holder.stdout
+        assert holder.stdout.readline().strip() == b"held"
+        yield
+    finally:
+        holder.kill()
+        holder.wait(30)
+
+
+@wine_only
+@pytest.mark.reaches("prune_incomplete", exit_code=4)
+def test_what_is_in_use_stays_whole_and_what_is_stuck_is_finished_later(
+    lab: Lab, root: Path, run_playbook: PlaybookRunner
+) -> None:
+    make(run_playbook, root, days=(10, 20, 40, 60))
+    _now, _ten, _twenty, forty, sixty = sets(root)
+    folder = rf"{FOLDER}\{lab.node.name}"
+    before = {file.name for file in root.rglob(f"*{sixty}*")}
+    with held(lab, rf"{folder}\{sixty}.zip"), held(lab, rf"{folder}\{forty}.manifest.json"):
+        run = run_playbook("prune.yml", extra_vars=RULES)
+    # An open archive is found before anything is touched; another file when it is its turn.
+    assert run.rc == 4, run.output[-3000:]
+    assert f"{sixty} is in use and stays on every node" in run.text
+    assert {file.name for file in root.rglob(f"*{sixty}*")} == before
+    assert f"1 of 1 backups could not be deleted: {forty}: " in run.text
+    assert {file.name.partition(".")[2] for file in root.rglob(f"{forty}*")} == {"manifest.json", "prune.json"}
+    run_playbook("list_backups.yml", extra_vars=WHERE).assert_ended_well()
+    # The policy does not matter for what has begun.
+    run_playbook("prune.yml", extra_vars=WHERE).assert_ended_well()
+    assert sets(root) == [_now, _ten, _twenty, sixty]
