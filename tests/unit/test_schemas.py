@@ -68,7 +68,7 @@ def node_json() -> dict[str, Any]:
 
 
 def the_set() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(_manifest.of_set(samples.plan(), outcome()))
+    content: dict[str, Any] = json.loads(_manifest.of_set(samples.plan(), outcome(), "OK"))
     return content
 
 

@@ -127,7 +127,7 @@ def _secrets(run: t.Mapping[str, t.Any], configuration: t.Mapping[str, t.Any] | 
     }
 
 
-def of_set(run: t.Mapping[str, t.Any], outcome: t.Mapping[str, t.Any]) -> str:
+def of_set(run: t.Mapping[str, t.Any], outcome: t.Mapping[str, t.Any], verdict: str) -> str:
     """The text of the set manifest: the run over all nodes, with archives, hashes, downtime and verdicts."""
     manifest = {
         "schema": SCHEMA,
@@ -140,6 +140,6 @@ def of_set(run: t.Mapping[str, t.Any], outcome: t.Mapping[str, t.Any]) -> str:
             name: {key: node[key] for key in ("roles", "archive", "archive_bytes", "archive_sha256", "verdict")}
             for name, node in outcome["nodes"].items()
         },
-        "verdict": outcome["verdict"],
+        "verdict": verdict,
     }
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"

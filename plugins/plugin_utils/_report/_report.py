@@ -502,6 +502,13 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     return "\n".join(lines)
 
 
+def _verdict_of_set(outcome: t.Mapping[str, t.Any]) -> str:
+    """The verdict of the run but for what failed when its backup was made: a set that does not count is never again a
+    good one."""
+    failed = [each for each in outcome["failures"] if not (each["step"] in STEPS and STEPS[each["step"]].is_after)]
+    return str(outcome["verdict"]) if failed or not outcome["failures"] else "OK"
+
+
 def list_publications(
     results: Results, outcome: t.Mapping[str, t.Any], check_mode: bool
 ) -> dict[str, dict[str, t.Any]]:
@@ -524,7 +531,7 @@ def list_publications(
             files = {f"{host}\\{outcome['log_name']}": log}
             if host == (plan["controller"] or host):
                 files = {
-                    f"{set_name(plan)}.set.json": _manifest.of_set(plan, outcome),
+                    f"{set_name(plan)}.set.json": _manifest.of_set(plan, outcome, _verdict_of_set(outcome)),
                     outcome["log_name"]: _log.text(outcome, results),
                     **files,
                 }

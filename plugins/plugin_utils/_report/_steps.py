@@ -368,6 +368,7 @@ class Step:
         of_the_run: one node reports it for all; it belongs into the log of each.
         goes_on: its failure is reported and keeps, or may keep, nothing from going on.
         has_detail: the detail of its failure has what its result would have, so the warnings are read from it.
+        is_after: it comes when the backup is made and verified, so its failure is none of the backup set.
     """
 
     name: str
@@ -377,6 +378,7 @@ class Step:
     of_the_run: bool = False
     goes_on: bool = False
     has_detail: bool = False
+    is_after: bool = False
 
 
 STEPS: dict[str, Step] = {
@@ -410,11 +412,11 @@ STEPS: dict[str, Step] = {
         Step("archive", "alteryx_archive_written", _archive, _lacks_archive),
         Step("verify", "alteryx_archive_verified", _verify, _lacks_verify),
         # Only where the operator has set a policy.
-        Step("catalogue", "alteryx_retention_found"),
-        Step("prune_plan", "alteryx_retention_plan", _retention, of_the_run=True),
-        Step("prune_check", "alteryx_retention_checked"),
-        Step("prune_begin", "alteryx_retention_begun"),
-        Step("prune", "alteryx_retention_pruned", _prune),
+        Step("catalogue", "alteryx_retention_found", is_after=True),
+        Step("prune_plan", "alteryx_retention_plan", _retention, of_the_run=True, is_after=True),
+        Step("prune_check", "alteryx_retention_checked", is_after=True),
+        Step("prune_begin", "alteryx_retention_begun", is_after=True),
+        Step("prune", "alteryx_retention_pruned", _prune, is_after=True),
         # Of a run that failed after its dump.
         Step("archive_late", "alteryx_archive_written_late", _archive),
         Step("verify_late", "alteryx_archive_verified_late", _verify),

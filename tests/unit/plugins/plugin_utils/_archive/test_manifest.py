@@ -117,7 +117,7 @@ def test_names_of_any_kind_survive(name: str) -> None:
 def test_a_set_names_every_archive_with_hash_and_verdict() -> None:
     results = {"node1": samples.steps()}
     outcome = _report.compose("full", results, check_mode=False, now="2026-09-01T02:01:00.000Z", clock=1060.0)
-    text = _manifest.of_set(results["node1"]["plan"]["plan"], outcome)
+    text = _manifest.of_set(results["node1"]["plan"]["plan"], outcome, "OK")
     assert text.endswith("}\n")
     manifest = json.loads(text)
     assert manifest["nodes"]["node1"] == {
