@@ -54,7 +54,7 @@ function Get-PlanProblem {
 
 function Get-HeldReason {
     <# .SYNOPSIS
-    Why the archive of a backup cannot be deleted now: another program has it open, or it is denied. Empty when it can. #>
+    Why the archive of a backup cannot be deleted now: another program has it open, or it is denied. Empty if it can. #>
     param([Parameter(Mandatory = $true)][string] $Folder, [Parameter(Mandatory = $true)][string] $Name)
     $archive = Join-Path -Path $Folder -ChildPath "$Name.zip"
     if (-not [IO.File]::Exists($archive)) { return '' }
@@ -68,7 +68,7 @@ function Get-HeldReason {
 
 function Assert-AsPlanned {
     <# .SYNOPSIS
-    Throws prune_changed when the files of any planned backup are not those of the plan. Nothing has been touched then. #>
+    Throws prune_changed when the files of any planned backup are not those of the plan. It touches nothing. #>
     param(
         [Parameter(Mandatory = $true)][AllowEmptyCollection()][object[]] $Backup,
         [Parameter(Mandatory = $true)][string] $Folder

@@ -86,7 +86,8 @@ Invoke-NodeModule -Module $module -Body {
     }
     $module.Result['did'] = $did.ToArray()
     if ($problems.Count) {
-        throw (New-NodeFailure -Reason 'prune_incomplete' -Detail @{ did = $did.ToArray() } -Message (
-                "$($problems.Count) of $($backups.Count) backups could not be deleted: $($problems.ToArray() -join '; ')"))
+        $message = '{0} of {1} backups could not be deleted: {2}' -f $problems.Count, $backups.Count, (
+            $problems.ToArray() -join '; ')
+        throw (New-NodeFailure -Reason 'prune_incomplete' -Detail @{ did = $did.ToArray() } -Message $message)
     }
 }
