@@ -20,9 +20,7 @@ function Read-CatalogueText {
     The text of a small file of a destination; throws for one that is not small. #>
     param([Parameter(Mandatory = $true)][string] $Path)
     $length = (New-Object System.IO.FileInfo $Path).Length
-    if ($length -gt $script:MaximumText) {
-        throw "it has $length bytes, more than the $script:MaximumText that are read"
-    }
+    if ($length -gt $script:MaximumText) { throw "it has $length bytes; the limit is $script:MaximumText" }
     Read-NodeText -Path $Path
 }
 

@@ -45,7 +45,7 @@ function Test-SamePin {
 Invoke-NodeModule -Module $module -Body {
     $folder = Join-Path -Path $module.Params.folder -ChildPath $module.Params._node
     $name = $module.Params.backup
-    if ([IO.Path]::GetFileName($name) -cne $name) { throw "$name is no name of a backup" }
+    if ([IO.Path]::GetFileName($name) -cne $name) { throw "$name is not the name of a backup" }
     Assert-FolderTrust -Path $folder
     if (-not [IO.Directory]::Exists($folder) -or -not (Get-CatalogueFile -Path $folder).bases.ContainsKey($name)) {
         throw (New-NodeFailure -Reason 'pin_refused' -Message "$folder has no backup $name any more")

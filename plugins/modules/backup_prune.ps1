@@ -33,7 +33,7 @@ function Assert-FileName {
     foreach ($each in $Backup) {
         $names = @($each.name) + @(foreach ($file in @($each.files) + @($each.others)) { $file.name })
         foreach ($name in $names) {
-            if ([IO.Path]::GetFileName($name) -cne $name) { throw "$name is no name of a file" }
+            if ([IO.Path]::GetFileName($name) -cne $name) { throw "$name is not the name of a file" }
         }
     }
 }

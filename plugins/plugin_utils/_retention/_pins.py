@@ -24,7 +24,7 @@ def read_end(text: str, now: datetime) -> str:
     try:
         end = datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
     except ValueError as error:
-        raise StepFailed("pin_refused", f"{text!r} is no date; write YYYY-MM-DD, e.g. {now:%Y}-12-31") from error
+        raise StepFailed("pin_refused", f"{text!r} is not a date; write YYYY-MM-DD, e.g. {now:%Y}-12-31") from error
     if end < now:
         raise StepFailed("pin_refused", f"{text} is in the past")
     return end.isoformat().replace("+00:00", "Z")

@@ -69,13 +69,13 @@ def read_policy(given: t.Any, share: t.Any = 50) -> Policy:
     problems: list[str] = []
     modes: dict[str, ModePolicy] = {}
     if not isinstance(given, t.Mapping):
-        problems.append(f"{VARIABLE} is no dictionary of modes")
+        problems.append(f"{VARIABLE} is not a dictionary of modes")
         given = {}
     for mode, keys in given.items():
         if mode not in _names.MODES:
             problems.append(f"{VARIABLE} has the unknown key {mode}; it knows {', '.join(_names.MODES)}")
         elif not isinstance(keys, t.Mapping):
-            problems.append(f"{VARIABLE}.{mode} is no dictionary; write {mode}: {{days: {DAYS[mode]}}}")
+            problems.append(f"{VARIABLE}.{mode} is not a dictionary; write {mode}: {{days: {DAYS[mode]}}}")
         else:
             found = list(_key_problems(mode, keys))
             problems += found
@@ -94,7 +94,7 @@ def _key_problems(mode: str, keys: t.Mapping[t.Any, t.Any]) -> t.Iterator[str]:
         if name not in _LEAST:
             yield f"{VARIABLE}.{mode} has the unknown key {name}; it knows {', '.join(_LEAST)}"
         elif not _is_number(value):
-            yield f"{where} is {value!r}, which is no whole number"
+            yield f"{where} is {value!r}, which is not a whole number"
         elif int(value) < _LEAST[name] and _LEAST[name]:
             yield f"{where} is {value}, which would delete every backup; it must be {_LEAST[name]} or more"
         elif not _LEAST[name] <= int(value) <= _MOST:

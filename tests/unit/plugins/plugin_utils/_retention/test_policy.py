@@ -35,14 +35,14 @@ def test_what_is_not_said_has_a_default() -> None:
         ({"full": {"days": 0}}, "full.days is 0, which would delete every backup; it must be 1 or more"),
         ({"full": {"verified": 0}}, "full.verified is 0, which would delete every backup"),
         ({"full": {"days": -1}}, "full.days is -1, which would delete every backup"),
-        ({"full": {"days": "many"}}, "full.days is 'many', which is no whole number"),
-        ({"full": {"days": True}}, "full.days is True, which is no whole number"),
+        ({"full": {"days": "many"}}, "full.days is 'many', which is not a whole number"),
+        ({"full": {"days": True}}, "full.days is True, which is not a whole number"),
         ({"full": {"monthly": -1}}, "full.monthly is -1; it must be from 0"),
         ({"full": {"day": 3}}, "full has the unknown key day; it knows days, verified, daily, weekly, monthly"),
         ({"ful": {"days": 3}}, "has the unknown key ful; it knows full, database, config"),
         ({"days": 30}, "has the unknown key days"),
-        ({"full": 30}, "full is no dictionary; write full: {days: 30}"),
-        ([], "is no dictionary of modes"),
+        ({"full": 30}, "full is not a dictionary; write full: {days: 30}"),
+        ([], "is not a dictionary of modes"),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(given: t.Any, words: str) -> None:
