@@ -18,7 +18,7 @@ from tests.integration.lab_of_tests import Lab, running_lab
 from tests.lab.fleet_watch import FleetWatch
 
 from . import measurements
-from .background_run import HEARTBEAT_STALE, LOCK_STALE, BackgroundRun
+from .background_run import HEARTBEAT_STALE, BackgroundRun
 from .conftest import MINUTE, repair
 from .watch import WINDOW_JOB, host_processes, signal_processes, state_file, until
 
@@ -29,7 +29,9 @@ FOLLOWER = "follow_job"
 DUMP_SECONDS = 30
 OPEN_WITHIN = 40
 DRAIN = 40
+LOCK_STALE = 5
 TIMES = {
+    "alteryx_preflight_lock_stale": LOCK_STALE,
     "alteryx_window_open_within": OPEN_WITHIN,
     "alteryx_window_drain_timeout": DRAIN,
     "alteryx_window_health_timeout": 60,
@@ -212,8 +214,8 @@ def test_a_run_takes_over_the_window_of_a_dead_one_and_starts_nobody_into_it(fle
     fleet.until_task("dumping to")
     fleet.run.kill_everything()
     locks = [state_file(lab, "run.json") for lab in fleet.lab.each()]
-    until(lambda: all(time.time() > lock.stat().st_mtime + 3 for lock in locks), LOCK_STALE + 20, "stale locks")
-    more = {**TIMES, "alteryx_preflight_foreign_job": "take_over", "alteryx_preflight_lock_stale": 2}
+    until(lambda: all(time.time() > lock.stat().st_mtime + LOCK_STALE + 1 for lock in locks), 25, "stale locks")
+    more = {**TIMES, "alteryx_preflight_foreign_job": "take_over"}
     second = BackgroundRun(fleet.lab, "database_backup.yml", tmp_path / "second", extra_vars=more)
     try:
         second.finish().assert_ok()
