@@ -111,6 +111,7 @@ function Resolve-Lease {
     if ($null -ne $lease -and $module.Params.window_of -and [string]$lease.run_id -ceq $module.Params.window_of) {
         # This run goes on with the window for which the service of this node is down.
         $null = $did.Add("took over the lease of the run $($lease.run_id)")
+        $module.Result['adopted'] = [string]$lease.run_id
         if (-not $predicts) { Set-LeaseRun -RunId $runId }
         return $true
     }

@@ -319,6 +319,9 @@ def _moves(plan: Plan, node: t.Mapping[str, t.Any]) -> bool:
 
 def _lacks_stop(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
     stop = steps.get("stop", {})
+    if steps.get("lock", {}).get("adopted"):
+        # The dead run had stopped it, and its lease went on.
+        return ""
     stopped = is_ok(stop) and (stop.get("service") or {}).get("state") == "Stopped"
     return "no proof that the service was stopped" if _moves(plan, node) and not node["dumps"] and not stopped else ""
 

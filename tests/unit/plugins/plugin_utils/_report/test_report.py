@@ -693,6 +693,13 @@ def test_a_node_that_was_to_be_stopped_and_shows_no_stop_is_missed() -> None:
     ]
 
 
+def test_a_node_whose_lease_was_taken_over_had_been_stopped_before() -> None:
+    results = fleet()
+    del results["worker1"]["stop"]
+    results["worker1"]["lock"] = {**results["worker1"]["lock"], "adopted": "Full_20260901_010000_0001"}
+    assert composed(results)["exit_code"] == 0
+
+
 def test_a_stopped_node_nobody_saw_again_is_7() -> None:
     results = fleet()
     del results["worker1"]["restore"]
