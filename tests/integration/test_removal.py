@@ -247,7 +247,7 @@ def test_everything_that_stands_against_it_is_named_at_once(
         run_playbook(PLAYBOOK),
         3,
         "A guard is registered",
-        rf"{STATE_FOLDER}\HOLD is there",
+        rf"The file {STATE_FOLDER}\HOLD exists",
         "left schedules paused",
         rf"{STAGING}\{DEAD} holds a dump",
         '"reason": "lease_left"',
