@@ -331,7 +331,7 @@ def test_a_node_that_refuses_a_removal_keeps_the_whole_fleet(fleet: Lab, run_fle
     before = [observer.tree(each) for each in fleet.nodes]
     refused = run_fleet("remove_from_nodes.yml")
     assert refused.rc == 3, refused.output
-    assert f"{WORKER}: The file {STATE_FOLDER}\\HOLD is there" in refused.text
+    assert f"{WORKER}: The file {STATE_FOLDER}\\HOLD exists" in refused.text
     assert [observer.difference(tree, observer.tree(each)) for tree, each in zip(before, fleet.nodes, strict=True)] == [
         [],
         [],

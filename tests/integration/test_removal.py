@@ -190,7 +190,7 @@ UNARCHIVED = "holds a dump that is not in a verified archive"
             long=False,
         ),
         obstacle("unreadable", LEASE, "not JSON", "lease_left", "a lease is there that cannot be read"),
-        obstacle("hold", rf"{STATE_FOLDER}\HOLD", "", "hold_present", rf"The file {STATE_FOLDER}\HOLD is there"),
+        obstacle("hold", rf"{STATE_FOLDER}\HOLD", "", "hold_present", rf"The file {STATE_FOLDER}\HOLD exists"),
         obstacle(
             "schedules",
             rf"{STATE_FOLDER}\schedules.json",
