@@ -61,15 +61,6 @@ function Get-ReasonToStart {
     if ($seen.gave_up) { "the window did not open within $($Spec.open_within) s" } else { '' }
 }
 
-function Remove-OwnLease {
-    # Nobody else is left to release it. The guard, which goes with it, has nothing to bring back.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
-        Justification = 'the job acts on its own')]
-    param()
-    try { $null = Remove-NodeLease }
-    catch { Write-JobLog -Level 'WARNING' -Text "the lease stays: $($_.Exception.GetBaseException().Message)" }
-}
-
 $why = ''
 $isOver = $false
 $began = Get-MonotonicSecond
@@ -85,7 +76,7 @@ while (-not $why -and -not $isOver) {
         elseif ((Get-MonotonicSecond) - $began -gt $Spec.stop_within) {
             # Nobody stops it any more: without a lease that is refused.
             Write-JobLog -Text "$($Spec.service_name) was not stopped within $($Spec.stop_within) s"
-            Remove-OwnLease
+            Remove-JobLease
             $isOver = $true
         }
     }
@@ -120,6 +111,6 @@ if ($why) {
         Write-JobLog -Text "$($Spec.service_name) is Running" -At $runsSince
         Remove-NodeNotice
     }
-    if ($restored -and $seen.gave_up) { Remove-OwnLease }
+    if ($restored -and $seen.gave_up) { Remove-JobLease }
 }
 @{ restored = $restored; states = $states; why = $why; problem = $problem }

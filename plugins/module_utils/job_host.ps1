@@ -175,6 +175,16 @@ function Close-JobWait {
     (Set-NodeDecision -Path $jobDecisionPath -Word 'closed') -ceq 'closed'
 }
 
+function Remove-JobLease {
+    # Releases the lease of a job whose control node is lost, when there is nothing to restore. Never throws: a lease
+    # that remains is ended by its guard.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param()
+    try { $null = Remove-NodeLease }
+    catch { Write-JobLog -Level 'WARNING' -Text "the lease remains: $($_.Exception.GetBaseException().Message)" }
+}
+
 function Write-JobEnd {
     # Writes the result, and after it the last status. The file of the result was created before the job began, with
     # enough space. Retries for 15 minutes, because another program may lock a file: without the result, the work of the

@@ -58,8 +58,7 @@ function Wait-Opening {
         }
         if ($watch.Elapsed.TotalSeconds -gt $Spec.open_within) {
             if (-not (Close-JobWait)) { break }
-            try { $null = Remove-NodeLease }
-            catch { Write-JobLog -Level 'WARNING' -Text "the lease stays: $(Get-InnerText -ErrorRecord $_)" }
+            Remove-JobLease
             throw (New-NodeFailure -Reason 'gate_closed' -Message (
                     "The window was not opened within $($Spec.open_within) s, so the window job has ended"))
         }
