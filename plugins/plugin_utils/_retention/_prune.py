@@ -76,7 +76,7 @@ def _is_ahead(one: BackupSet, now: datetime) -> bool:
 
 
 def _newest_first(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
-    return sorted(sets, key=lambda one: (one.moment, one.name), reverse=True)
+    return sorted(sets, key=lambda one: one.order, reverse=True)
 
 
 def _always_keeps(one: BackupSet, policy: ModePolicy | None, now: datetime) -> str:
@@ -141,10 +141,7 @@ def _within_share(decided: t.Sequence[Decision], share: int) -> list[Decision]:
     new = [
         decision for decision in decided if decision.deletes and not (decision.of.pruning and _is_broken(decision.of))
     ]
-    waiting = {decision.of.run_id for decision in _newest_first_decisions(new)[: max(len(new) - room, 0)]}
+    newest = _newest_first(decision.of for decision in new)[: max(len(new) - room, 0)]
+    waiting = {one.run_id for one in newest}
     rule = f"at most {share} % of the {len(decided)} sets of this mode are deleted in one run"
     return [Decision(decision.of, False, rule) if decision.of.run_id in waiting else decision for decision in decided]
-
-
-def _newest_first_decisions(decisions: t.Iterable[Decision]) -> list[Decision]:
-    return sorted(decisions, key=lambda each: (each.of.moment, each.of.name), reverse=True)

@@ -53,6 +53,11 @@ class BackupSet:
         """When it was started. Without a date it counts as one of the far future, which is kept."""
         return self.started or datetime.max.replace(tzinfo=UTC)
 
+    @property
+    def order(self) -> tuple[datetime, str]:
+        """Sets are sorted by it: by time, those of one moment by name."""
+        return self.moment, self.name
+
     def age(self, now: datetime) -> timedelta:
         """How long ago it was started."""
         return now - self.moment
@@ -78,7 +83,7 @@ def read_sets(catalogues: Catalogues, fleet: str, now: datetime, judged: str = "
     found = [
         _read_set(run_id, backups, runs.get(run_id), catalogues, now, judged) for run_id, backups in members.items()
     ]
-    return sorted(found, key=lambda one: (one.moment, one.name), reverse=True)
+    return sorted(found, key=lambda one: one.order, reverse=True)
 
 
 def is_of_node(entry: Entry, host: str) -> bool:
