@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def _expect_downtime(reports: Path, fleet: str) -> list[str]:
     for mode in ("full", "database"):
         totals = [
             float(outcome.get("users_downtime", outcome["downtime"])["total"])
-            for outcome in _files.read_outcomes(reports, fleet, mode)
+            for outcome in itertools.islice(_files.read_outcomes(reports, fleet, mode), _prediction.EARLIER)
         ]
         if totals:
             found.append(f"note: {_prediction.describe_earlier(f'mode {mode}: the downtime of the UI', totals)}")

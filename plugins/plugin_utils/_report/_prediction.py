@@ -12,7 +12,7 @@ from ._steps import Plan, Results
 
 Outcome = t.Mapping[str, t.Any]
 
-_LAST = 5
+EARLIER = 5
 """So many earlier runs give the range of the downtime."""
 
 
@@ -96,7 +96,7 @@ def describe_earlier(what: str, totals: t.Sequence[float]) -> str:
         what: begins the sentence.
         totals: seconds, the newest first; 0 for a run that does not tell.
     """
-    seen = [total for total in totals if total][:_LAST]
+    seen = [total for total in totals if total][:EARLIER]
     if not seen:
         return f"{what} is not known: the report folder has no earlier run of this fleet and mode that ended well."
     if len(seen) == 1:
