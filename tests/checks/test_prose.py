@@ -38,7 +38,7 @@ IDIOMS = {
 
 _ANY = re.compile("|".join(rf"\b(?:{idiom})\b" for idiom in IDIOMS), re.IGNORECASE)
 _CODE = re.compile(r"```.*?```|`[^`]*`|\b[A-Z]\(.*?\)", re.DOTALL)
-_PAGES = ("README.md", "SECURITY.md", "docs/*.md", "docs/decisions/*.md", "docs/schemas/*.md")
+_PAGES = ("README.md", "SECURITY.md", "docs/**/*.md", "extensions/**/*.md")
 _TEXTS = (
     "plugins/modules/*.yml",
     "plugins/doc_fragments/*.py",

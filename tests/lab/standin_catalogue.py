@@ -16,7 +16,8 @@ from .standin_failure import NodeFailure
 from .standin_files import utc_text, write_text
 
 _KNOWN = re.compile(
-    r"(?P<base>.+?)\.(zip|manifest\.json|secrets\.pem|sha256|set\.json|pin\.json|prune\.json|verify_[0-9]{8}_[0-9]{6}\.json)"
+    r"(?P<base>.+?)\.(zip|manifest\.json|secrets\.pem|sha256|set\.json|pin\.json|prune\.json|"
+    r"verify_[0-9]{8}_[0-9]{6}\.json)"
 )
 
 
