@@ -31,6 +31,7 @@ class ActionModule(NodeAction):
         first: Result = {}
         refused = ""
         states: list[dict[str, t.Any]] = []
+        undone: list[str] = []
         while True:
             wait = min(_WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
             # Asking again is harmless: a service on its way is not asked twice, and one that fell back is.
@@ -41,6 +42,9 @@ class ActionModule(NodeAction):
             states += [seen for seen in answer["states"] if not states or seen["state"] != states[-1]["state"]]
             result = {"changed": first["changed"], "before": first["before"], "goal": first["goal"], "states": states}
             result |= {"service": answer["service"], "workflows": answer["workflows"], "clock": begun}
+            undone = [*undone, *answer.get("undone", ())]
+            # Not of a backup.
+            result |= {"restore": answer["restore"], "undone": undone} if answer.get("restore") else {}
             if answer["workflows"]:
                 names = ", ".join(f"{process['name']} ({process['process_id']})" for process in answer["workflows"])
                 raise StepFailed(

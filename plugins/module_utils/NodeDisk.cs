@@ -69,6 +69,14 @@ namespace AlteryxOps
         private const uint SequentialScan = 0x08000000;
         private static readonly IntPtr InvalidHandle = new IntPtr(-1);
 
+        /// <summary>Renames a file on its drive. The new name is on the disk when this returns. Never replaces a file.
+        /// </summary>
+        public static void MoveThrough(string path, string target)
+        {
+            const uint writeThrough = 8;
+            if (!MoveFileExW(path, target, writeThrough)) { throw new Win32Exception(Marshal.GetLastWin32Error()); }
+        }
+
         /// <summary>Switches the right to back up files on for this process. False where the account does not have it.
         /// </summary>
         public static bool EnableBackupPrivilege()
@@ -579,6 +587,9 @@ namespace AlteryxOps
 
         [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
         private static extern bool DeleteFileW(string path);
+
+        [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
+        private static extern bool MoveFileExW(string path, string target, uint flags);
 
         [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
         private static extern bool CreateDirectoryW(string path, IntPtr security);

@@ -10,7 +10,8 @@
 #
 #   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic,
 #                             deadline (for people), heartbeat_stale, controller_host, follower (id of the job that
-#                             follows the controller, empty where there is none)
+#                             follows the controller, empty where there is none), undo_script (for a restore; else
+#                             empty)
 #   <state>\heartbeat.json      a record (NodeRecord.psm1), controller only, written by the taking and then by the
 #                             window job: monotonic, process_id, process_birth, tool_id, tool_birth, stop_requested,
 #                             finished
@@ -85,14 +86,24 @@ function Test-LeaseRemains {
 function Get-GuardOrder {
     <#
     .SYNOPSIS
-    What the registered guard would bring back, as a hashtable: service and prior_state; nothing when there is no
-    guard. It stands in the arguments of its task, for a lease that is lost or cannot be read.
+    What the registered guard would bring back, as a hashtable: service, prior_state, restore_run and undo_script (of a
+    restore; else empty); nothing when there is no guard. It stands in the arguments of its task, for a lease that is
+    lost or cannot be read.
     #>
     $xml = [Net.WebUtility]::HtmlDecode((Get-NodeTaskXml -Name $script:GuardTask))
-    # The script, then Service and PriorState (see guard.ps1).
-    if ($xml -match "ReadAllText\('(?:[^']|'')*'\)\)\) '((?:[^']|'')+)' '(Running|Stopped)'") {
-        @{ service = $Matches[1].Replace("''", "'"); prior_state = $Matches[2] }
+    # The script, then its parameters in their order (see guard.ps1).
+    if ($xml -notmatch "ReadAllText\('(?:[^']|'')*'\)\)\)((?: '(?:[^']|'')*')+)") { return }
+    $values = @([regex]::Matches($Matches[1], "'((?:[^']|'')*)'") | ForEach-Object {
+            $_.Groups[1].Value.Replace("''", "'")
+        })
+    if ($values.Count -lt 2 -or @('Running', 'Stopped') -cnotcontains $values[1]) { return }
+    $order = @{ service = $values[0]; prior_state = $values[1]; restore_run = ''; undo_script = '' }
+    # A guard of an older version has fewer.
+    if ($values.Count -ge 13) {
+        $order.restore_run = $values[11]
+        $order.undo_script = $values[12]
     }
+    $order
 }
 
 function Get-HeartbeatData {
@@ -143,26 +154,27 @@ function Write-NodeNotice {
     Leaves word for a person who finds the service down: why, back by when, and how to start it now.
     #>
     param([Parameter(Mandatory = $true)] $Lease)
-    $what = "A backup (alteryx_ops.server_backup) stops the Windows service $($Lease.service) on purpose"
+    $isRestore = [bool](Get-LeaseUndo -Lease $Lease)
+    $work = if ($isRestore) { 'restore' } else { 'backup' }
     $until = "$($Lease.deadline) at the latest; the scheduled task $script:GuardTask sees to that"
+    $then = if ($isRestore) { 'That ends the restore and puts the old files back first, unless it is complete.' }
+    else { 'The backup that is running then fails and says so.' }
     $text = @(
-        "$what and starts it again."
+        "A $work (alteryx_ops.server_backup) stops the Windows service $($Lease.service) on purpose and starts it again."
         "This file is removed when the service is back."
         "Run:       $($Lease.run_id)"
         "Since:     $(Get-UtcText)"
         "Back by:   $until, also after a reboot."
-        "Start now: run restore-service.cmd in this folder. The backup that is running then fails and says so."
+        "Start now: run restore-service.cmd in this folder. $then"
         "Keep down: create a file named HOLD in this folder. To end that, run restore-service.cmd; it removes HOLD."
     )
     Write-NodeText -Path (Get-StatePath -Name 'STATUS.txt') -Text (($text -join "`r`n") + "`r`n")
-    $command = @(
-        '@echo off'
-        'rem Starts the Alteryx service now, whatever a backup is doing.'
-        'del "%~dp0HOLD" 2>nul'
-        "sc.exe start ""$($Lease.service)"" && del ""%~dp0STATUS.txt"""
-        ''
-    ) -join "`r`n"
-    Write-NodeText -Path (Get-StatePath -Name 'restore-service.cmd') -Text $command
+    # Nobody but the guard starts a service in a restore: it knows what to undo. Without a lease it acts at once.
+    $start = if ($isRestore) { @('del "%~dp0lease.json"', "schtasks.exe /Run /TN ""$script:GuardTask""") }
+    else { @("sc.exe start ""$($Lease.service)"" && del ""%~dp0STATUS.txt""") }
+    $command = @('@echo off', "rem Starts the Alteryx service now, whatever a $work is doing.", 'del "%~dp0HOLD" 2>nul') +
+    $start + @('')
+    Write-NodeText -Path (Get-StatePath -Name 'restore-service.cmd') -Text ($command -join "`r`n")
 }
 
 function Remove-NodeNotice {
@@ -186,7 +198,8 @@ function New-NodeLease {
     window job). Returns the lease with the account that answered. On the other nodes of a fleet ControllerHost and
     ControllerPort, or ControllerUrl where it is given, are where the controller answers: the guard restores once it
     has seen the controller down and answering again, for StartDelay seconds. A guard that has not seen it down acts at
-    the deadline only. Follower is the id of the job that starts the service before that.
+    the deadline only. Follower is the id of the job that starts the service before that. UndoScript is, for a restore,
+    the path of undo_restore.ps1: who starts the service runs it first.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -200,6 +213,7 @@ function New-NodeLease {
         [string] $ControllerUrl = '',
         [int] $StartDelay = 0,
         [string] $Follower = '',
+        [string] $UndoScript = '',
         [Parameter(Mandatory = $true)][string] $GuardScript,
         [Parameter(Mandatory = $true)][string] $Account
     )
@@ -230,6 +244,7 @@ function New-NodeLease {
         heartbeat_stale = $HeartbeatStale
         controller_host = $ControllerHost
         follower = $Follower
+        undo_script = $UndoScript
         drilled = $false
     }
     try {
@@ -247,7 +262,8 @@ function New-NodeLease {
             -Path $GuardScript -Priority 4 -TimeLimit 'PT5M' -AtBootAndEveryMinute -ArgumentList @(
             $Service, $found.state, [IO.Path]::GetDirectoryName($found.executable),
             (ConvertTo-InvariantText -Number $now), (ConvertTo-InvariantText -Number $lease.deadline_monotonic), $boot,
-            [string]$HeartbeatStale, $ControllerHost, [string]$ControllerPort, $ControllerUrl, [string]$StartDelay)
+            [string]$HeartbeatStale, $ControllerHost, [string]$ControllerPort, $ControllerUrl, [string]$StartDelay,
+            $(if ($UndoScript) { $RunId } else { '' }), $UndoScript)
         $lease['guard_account'] = Invoke-GuardDrill -Account $Account
         $lease['drilled'] = $true
         Write-NodeText -Path (Get-StatePath -Name 'lease.json') -Text (ConvertTo-NodeJson -InputObject $lease)
@@ -314,6 +330,17 @@ function Get-LeaseFollower {
     # A lease of an older version does not tell.
     if ($null -eq $Lease -or $null -eq $Lease.PSObject.Properties['follower']) { return '' }
     [string]$Lease.follower
+}
+
+function Get-LeaseUndo {
+    <# .SYNOPSIS
+    The path of undo_restore.ps1 of a lease that belongs to a restore; empty for that of a backup. #>
+    param($Lease)
+    if ($null -eq $Lease) { return '' }
+    if ($Lease -is [hashtable]) { return [string]$Lease['undo_script'] }
+    # A lease of an older version does not tell.
+    if ($null -eq $Lease.PSObject.Properties['undo_script']) { return '' }
+    [string]$Lease.undo_script
 }
 
 function Test-LeaseLost {
@@ -405,5 +432,5 @@ function Remove-NodeLease {
 Export-ModuleMember -Function @(
     'Read-LeaseFile', 'Read-NodeLease', 'Get-WindowJobProcess', 'Test-NodeHold', 'Test-LeaseRemains',
     'Get-GuardOrder', 'Write-LeaseHeartbeat', 'Write-NodeNotice', 'Remove-NodeNotice', 'New-NodeLease',
-    'Get-LeaseFollower', 'Test-LeaseLost', 'Set-LeaseRun', 'Get-LeaseLack', 'Assert-NodeLease', 'Remove-NodeLease'
+    'Get-LeaseFollower', 'Get-LeaseUndo', 'Test-LeaseLost', 'Set-LeaseRun', 'Get-LeaseLack', 'Assert-NodeLease', 'Remove-NodeLease'
 )

@@ -22,7 +22,7 @@ function Test-RunId {
     <# .SYNOPSIS
     Does a text have the form of a run ID, such as Full_20260901_020000_7f3a? #>
     param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Text)
-    $Text -cmatch '^(Full|DB|Config)_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}\z'
+    $Text -cmatch '^(Full|DB|Config|Restore)_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}\z'
 }
 
 function Test-DumpRecord {

@@ -26,7 +26,11 @@ param(
     [string] $ControllerUrl = '',
     # Seconds for which the controller has to answer first: a UI node comes after the workers.
     # Below $lookSeconds, so that one firing is enough where nothing can be remembered.
-    [int] $StartDelay = 0
+    [int] $StartDelay = 0,
+    # Only for a restore: its identity and the path of undo_restore.ps1. Nothing is started before that script has said
+    # that the server is whole, the old one or the new one.
+    [string] $RestoreRun = '',
+    [string] $UndoScript = ''
 )
 
 Set-StrictMode -Version 2.0
@@ -483,6 +487,23 @@ function Request-Start {
     @{ error = $failure; problem = $problem }
 }
 
+function Resolve-Restore {
+    # Undoes a restore that has not ended. Returns state, why and did as undo_restore.ps1 does. The rule that who cannot
+    # read acts is turned round here: a service that starts on a half restored database may spoil it.
+    try { & ([scriptblock]::Create([IO.File]::ReadAllText($UndoScript))) $RestoreRun $Service }
+    catch { @{ state = 'unproven'; why = $_.Exception.GetBaseException().Message; did = @() } }
+}
+
+function Write-Unproven {
+    # Tells a person why the service stays down.
+    param([string] $Why)
+    $text = "$Service stays down: it is not certain that its files are whole, because $Why. Run recover.yml, or see " +
+    'docs/recovering.md'
+    Write-GuardLog -Text $text -Topic 'restore'
+    try { Write-State -Name 'STATUS.txt' -Text "$text`r`nRestore: $RestoreRun`r`n" }
+    catch { Write-Verbose -Message "STATUS.txt: $_" }
+}
+
 function Remove-Guard {
     # The task first, then what it watches over.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
@@ -531,9 +552,10 @@ if ([IO.File]::Exists((Join-Path -Path $state -ChildPath 'HOLD'))) {
 
 $controller = New-Object System.ServiceProcess.ServiceController $Service
 $found = Get-Status -Controller $controller
-$isBack = $PriorState -ne 'Running' -or $found -eq 'Running'
+$goal = $PriorState
+$isBack = ($goal -ne 'Running' -or $found -eq 'Running') -and -not $UndoScript
 $beat = (Read-State -Name 'heartbeat.json' -Record -Patience 2).data
-if (-not ($isBack -and $null -ne $beat -and [bool]$beat.finished)) {
+if (-not ($null -ne $beat -and [bool]$beat.finished -and ($isBack -or $found -eq 'Running'))) {
     # Next generation first: a job that is only slow sees it and gives up before it can do anything else.
     try {
         $lease = (Read-State -Name 'lease.json' -Patience 2).data
@@ -544,6 +566,18 @@ if (-not ($isBack -and $null -ne $beat -and [bool]$beat.finished)) {
     }
     catch { Write-Verbose -Message "generation: $_" }
     $unsaid += @(Stop-WindowJob | Where-Object { $_ })
+}
+if ($UndoScript) {
+    $verdict = Resolve-Restore
+    $unsaid += @($verdict.did)
+    if ($verdict.state -eq 'unproven') {
+        foreach ($text in $unsaid) { Write-GuardLog -Text $text -Topic 'before' }
+        Write-Memory -Name 'acted' -Value 1
+        Write-Unproven -Why $verdict.why
+        return
+    }
+    if ($verdict.state -eq 'committed') { $goal = 'Running' }
+    $isBack = $goal -ne 'Running' -or (Get-Status -Controller $controller) -eq 'Running'
 }
 if (-not $isBack) {
     $problem = ''

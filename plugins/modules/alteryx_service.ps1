@@ -8,6 +8,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRestore
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -62,6 +63,16 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
     }
     $goal = @{ started = 'Running'; stopped = 'Stopped' }[$module.Params.state]
     if ($module.Params.state -eq 'restored') { $goal = Get-PriorState -Found $before.state }
+    $module.Result['restore'] = ''
+    $module.Result['undone'] = @()
+    if (@('started', 'restored') -contains $module.Params.state -and -not $module.CheckMode -and
+        (Get-WindowJobProcess) -eq 0) {
+        # A server that a restore has left half done is not started.
+        $restore = Resolve-Restore -Run $module.Params.run_id
+        $module.Result['restore'] = $restore.state
+        $module.Result['undone'] = $restore.did
+        if ($restore.state -eq 'committed') { $goal = 'Running' }
+    }
     $module.Result['before'] = $before.state
     $module.Result['changed'] = $before.state -ne $goal
     $module.Result['goal'] = $goal

@@ -7,6 +7,7 @@
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRestore
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 
 Set-StrictMode -Version 2.0
@@ -20,6 +21,7 @@ $spec = @{
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         hold_seconds = @{ type = 'int' }
         heartbeat_stale = @{ type = 'int'; default = 0 }
+        restores = @{ type = 'bool'; default = $false }
         guard_account = @{ type = 'str'; default = 'S-1-5-18' }
         controller_host = @{ type = 'str'; default = '' }
         controller_port = @{ type = 'int'; default = 80 }
@@ -80,11 +82,14 @@ function Assert-ServiceBack {
     # read, its guard knows what that is.
     param($Lease)
     $order = if ($null -ne $Lease) { $Lease } else { Get-GuardOrder }
-    if ($null -eq $order -or $order.prior_state -ne 'Running') { return }
+    if ($null -eq $order) { return }
+    # After a restore that is complete, the service has to run whatever it did before.
+    $isRestored = (Resolve-Restore).state -eq 'committed'
+    if ($order.prior_state -ne 'Running' -and -not $isRestored) { return }
     $status = Get-ServiceStatus -Name $order.service
     if ($status -eq 'Running') { return }
     $reason = if (Test-NodeHold) { 'held_by_operator' } else { 'service_not_restored' }
-    $message = '{0} is {1} and was Running before, so the lease remains and the guard tries to start it'
+    $message = '{0} is {1} and must be Running, so the lease remains and the guard tries to start it'
     throw (New-NodeFailure -Reason $reason -Message ($message -f $order.service, $status))
 }
 
@@ -126,11 +131,17 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
             $isFollowed = $module.Params.controller_host -and $module.Params.open_within -gt 0 -and
             (Get-ServiceStatus -Name $module.Params.service_name) -eq 'Running'
             $follower = if ($isFollowed) { '{0}-follow' -f $module.Params.run_id } else { '' }
+            $undo = ''
+            if ($module.Params.restores) {
+                $undo = Join-Path -Path $folder -ChildPath 'undo_restore.ps1'
+                # Before the lease: to a guard, a restore without a journal is one that cannot be judged.
+                New-RestoreJournal -RunId $module.Params.run_id -Service $module.Params.service_name -UndoScript $undo
+            }
             $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name `
                 -HoldSeconds $module.Params.hold_seconds -HeartbeatStale $module.Params.heartbeat_stale `
                 -ControllerHost $module.Params.controller_host -ControllerPort $module.Params.controller_port `
                 -ControllerUrl $module.Params.controller_url -StartDelay $module.Params.start_delay `
-                -Follower $follower `
+                -Follower $follower -UndoScript $undo `
                 -GuardScript (Join-Path -Path $folder -ChildPath 'guard.ps1') -Account $module.Params.guard_account
             if ($follower) { Start-Follower -Id $follower }
             $module.Result['lease'] = $taken

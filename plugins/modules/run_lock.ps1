@@ -7,6 +7,7 @@
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRestore
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
 
@@ -107,6 +108,7 @@ function Resolve-Lease {
     # A lease of a dead run: its prior state is brought back, then it is released. True when there is nothing left to
     # do.
     $lease = Read-NodeLease
+    if (-not (Test-LeaseRemains) -and [IO.File]::Exists((Get-JournalPath))) { $null = Resolve-DeadRestore }
     if (-not (Test-LeaseRemains) -or ($null -ne $lease -and [string]$lease.run_id -ceq $runId)) { return $true }
     if ($null -ne $lease -and $module.Params.window_of -and [string]$lease.run_id -ceq $module.Params.window_of) {
         # This run goes on with the window for which the service of this node is down.
@@ -138,11 +140,26 @@ function Resolve-Lease {
     $true
 }
 
+function Resolve-DeadRestore {
+    # Undoes a restore that a dead run has left half done, before anything starts its service. True when the restore was
+    # complete: then its service has to run.
+    if ($predicts) { return $false }
+    $job = Get-WindowJobProcess
+    if ($job -ne 0) {
+        throw (New-NodeFailure -Reason 'foreign_job_alive' -Message (
+                "The restore job of this node is active (process $job)"))
+    }
+    $restore = Resolve-Restore
+    foreach ($text in @($restore.did)) { $null = $did.Add("undid a restore: $text") }
+    $restore.state -eq 'committed'
+}
+
 function Restore-DeadService {
     # Brings back what a dead run has left down. True when the service is as it was. Order holds service and
     # prior_state; nothing where nobody knows.
     param($Order, [string] $Dead)
-    if ($null -eq $Order -or [string]$Order.prior_state -ne 'Running') { return $true }
+    $isRestored = Resolve-DeadRestore
+    if ($null -eq $Order -or ([string]$Order.prior_state -ne 'Running' -and -not $isRestored)) { return $true }
     $name = [string]$Order.service
     $status = Get-ServiceStatus -Name $name
     if ($status -ne 'Running') {

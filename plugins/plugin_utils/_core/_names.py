@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 MODES: dict[str, str] = {"full": "Full", "database": "DB", "config": "Config"}
 """Mode of a run -> its word in file names (REQ 1.1.5)."""
 
-RUN_ID = rf"({'|'.join(MODES.values())})_\d{{8}}_\d{{6}}_[0-9a-f]{{4}}"
-"""What run_id makes, as a regular expression."""
+RESTORE = "Restore"
+"""The word of a restore in its identity."""
+
+RUN_ID = rf"({'|'.join([*MODES.values(), RESTORE])})_\d{{8}}_\d{{6}}_[0-9a-f]{{4}}"
+"""What run_id and restore_id make, as a regular expression."""
 
 _STAMP = "%Y%m%d_%H%M%S"
 _RESERVED = {
@@ -55,6 +58,11 @@ def log_name(mode: str, run_stamp: str) -> str:
 def run_id(mode: str, moment: datetime, word: str) -> str:
     """An identity of a run that is also a legal folder name, e.g. Full_20260901_020000_7f3a."""
     return f"{MODES[mode]}_{stamp(moment)}_{word}"
+
+
+def restore_id(moment: datetime, word: str) -> str:
+    """An identity of a restore or a rollback, e.g. Restore_20260901_020000_7f3a."""
+    return f"{RESTORE}_{stamp(moment)}_{word}"
 
 
 def replace_odd_characters(name: str) -> str:

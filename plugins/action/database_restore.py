@@ -1,0 +1,13 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._restore_action import (
+    RestoreAction,
+)
+
+
+class ActionModule(RestoreAction):
+    """Restores or rolls back database and configuration of a controller. See plugins/modules/database_restore.yml."""

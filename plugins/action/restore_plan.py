@@ -1,0 +1,152 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import secrets
+import time
+import typing as t
+from datetime import UTC, datetime
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import (
+    find_fleet,
+    raw_variables,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._process import describe_operator
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show, utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._values import (
+    refuse_invalid_values,
+    refuse_unknown_variables,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import (
+    _node_facts,
+    _runtime_settings,
+    _topology,
+)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _choose, _gates, _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _sets
+
+
+class ActionModule(NodeAction):
+    """Chooses the backup set that is restored, refuses what cannot be restored, and prints the plan."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/restore_plan.yml."""
+        hosts = list(variables["ansible_play_hosts_all"])
+        of_hosts = {host: raw_variables(variables, host) for host in hosts}
+        refuse_unknown_variables(variables, of_hosts.values())
+        refuse_invalid_values(variables, of_hosts, self._loader)
+        fleet, members = find_fleet(hosts, variables)
+        asked = _plan.Asked(
+            arguments["verb"], arguments["scope"], arguments["confirm"], tuple(arguments["without_nodes"])
+        )
+        hosts = self._list_nodes(hosts, members, asked)
+        facts = self._read(of_hosts, hosts, arguments["facts"])
+        records = {host: found["records"] for host, found in self._read(of_hosts, hosts, arguments["records"]).items()}
+        now = datetime.now(UTC)
+        plan: Result = {
+            "run_id": _names.restore_id(now, secrets.token_hex(2)),
+            "started": utc_text(),
+            "begun": time.monotonic(),
+            "verb": asked.verb,
+            "scope": asked.scope,
+            "fleet": fleet,
+            "restore_id": arguments["restore_id"],
+            "backup": {},
+            "warnings": [],
+            "nodes": {},
+            "controller": "",
+            "stop_tiers": [],
+            "service_name": arguments["service_name"],
+        }
+        chosen, passed_over = None, ()
+        if asked.verb == "restore":
+            chosen, passed_over = self._plan_restore(plan, asked, arguments, of_hosts, facts, records)
+        elif asked.verb == "roll_back":
+            found = _plan.find_rollback(records, arguments["restore_id"])
+            for host in hosts:
+                node = _plan.plan_node(host, facts[host], _roles_of(facts[host]), {}, asked)
+                plan["nodes"][host] = {**node, "rolls_back": found.get(host, {})}
+        else:
+            for host in _plan.find_accepted(records, arguments["restore_id"]):
+                plan["nodes"][host] = _plan.plan_node(host, facts[host], _roles_of(facts[host]), {}, asked)
+        if asked.verb != "accept":
+            _plan.check_hold(facts)
+            _plan.check_service({host: facts[host] for host in plan["nodes"]})
+        who = describe_operator()
+        for host, node in plan["nodes"].items():
+            node["who"] = who
+            _add_addresses(node, facts[host])
+        roles_by_host = {host: node["roles"] for host, node in plan["nodes"].items()}
+        plan["stop_tiers"] = _plan.order_tiers(roles_by_host)
+        plan["controller"] = next((host for host, node in plan["nodes"].items() if node["is_controller"]), "")
+        plan["start_tiers"] = list(reversed(plan["stop_tiers"]))
+        show(_plan.describe_plan(plan, chosen, passed_over))
+        if not self.check_mode:
+            _plan.check_confirmation(asked, fleet)
+        return {"changed": False, "plan": plan}
+
+    @staticmethod
+    def _list_nodes(hosts: list[str], members: list[str], asked: _plan.Asked) -> list[str]:
+        """The nodes of the fleet that are restored. Raises StepFailed when one is left out without being named."""
+        missing = [host for host in members if host not in hosts and host not in asked.without]
+        if missing:
+            raise StepFailed("fleet_partial", f"{', '.join(missing)} of the fleet are left out", {"node": missing[0]})
+        return [host for host in hosts if host not in asked.without]
+
+    @staticmethod
+    def _read(of_hosts: t.Mapping[str, t.Mapping[str, t.Any]], hosts: list[str], name: str) -> dict[str, t.Any]:
+        """A registered result of each host. Raises StepFailed for a node that has not answered."""
+        found = {}
+        for host in hosts:
+            result = of_hosts[host].get(name) or {}
+            if not result or result.get("failed") or result.get("unreachable"):
+                text = result.get("message") or result.get("msg") or "it has not answered"
+                reason = "unreachable" if result.get("unreachable") else str(result.get("reason") or "unreachable")
+                raise StepFailed(reason, f"{host}: {text}", {"node": host})
+            found[host] = result
+        return found
+
+    def _plan_restore(
+        self,
+        plan: Result,
+        asked: _plan.Asked,
+        arguments: Result,
+        of_hosts: t.Mapping[str, t.Mapping[str, t.Any]],
+        facts: _plan.Facts,
+        records: _plan.Records,
+    ) -> tuple[_sets.BackupSet, t.Sequence[str]]:
+        _plan.check_pending(records)
+        hosts = list(facts)
+        catalogues = self._read(of_hosts, hosts, arguments["catalogues"])
+        sets = _sets.read_sets(catalogues, plan["fleet"], datetime.now(UTC))
+        choice = _choose.choose(sets, arguments["backup"], asked.scope, hosts)
+        plan["backup"] = {"name": choice.set.name, "run_id": choice.set.run_id, "mode": choice.set.mode}
+        for host in hosts:
+            entry = choice.set.backups.get(host, {})
+            roles = list(entry.get("roles") or _roles_of(facts[host]))
+            node = _plan.plan_node(host, facts[host], roles, entry, asked)
+            node["data_folder_wanted"] = arguments["data_folder"]
+            plan["nodes"][host] = node
+            plan["warnings"] += [f"{host}: {text}" for text in _gates.check_node(facts[host], entry, arguments)]
+        return choice.set, choice.passed_over
+
+
+def _roles_of(facts: t.Mapping[str, t.Any]) -> list[str]:
+    """The roles that the settings of a node say; nothing when they cannot be read."""
+    read = _node_facts.read(facts)
+    return list(read.roles) if read.readable_settings is not None else []
+
+
+def _add_addresses(node: Result, facts: t.Mapping[str, t.Any]) -> None:
+    """Where the controller answers, as far as the settings of the node tell it."""
+    settings = _node_facts.read(facts).readable_settings
+    if settings is None:
+        return
+    address = _runtime_settings.controller_address(settings)
+    node["controller_host"] = _topology.host_of(address)
+    node["controller_port"] = _topology.port_of(address) or _runtime_settings.service_port(settings)

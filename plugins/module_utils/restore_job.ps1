@@ -1,0 +1,470 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The restore of one node: stop the service, exchange files and database, prove the database, commit, start. Also the
+# way back from a restore that is complete. Before the commit this job, like everybody else, undoes what it did
+# (undo_restore.ps1) and brings the prior state back. After the commit it only starts the service.
+
+param([Parameter(Mandatory = $true)] $Spec)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+Import-NodeType -Name 'MongoClient'
+
+$heartbeatSeconds = 10
+
+$lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
+$wasRunning = $lease.prior_state -eq 'Running'
+$binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
+$ownBirth = Get-ProcessBirth -ProcessId $PID
+$watch = [Diagnostics.Stopwatch]::StartNew()
+$mark = @{}
+# Seconds of the watch, and what the heartbeat says of the tool.
+$beat = @{ next = 0.0; look = 0.0; written = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0 }
+$leaseSeen = @{ at = Get-MonotonicSecond }
+$states = New-Object System.Collections.ArrayList
+# What is copied beside its target before the stop, and removed again when nothing comes of it.
+$staged = New-Object System.Collections.ArrayList
+$counts = @{ documents = [long]0; collections = 0; remarks = @() }
+$failure = $null
+$startError = 0
+$startProblem = ''
+$verdict = @{ state = ''; did = @() }
+$database = $Spec.database
+$ownNames = @('AlteryxService.exe', 'AlteryxService_MongoController.exe', 'AlteryxEngineCmd.exe', 'mongod.exe')
+
+function Write-Mark {
+    param([string] $Name)
+    $mark[$Name] = $watch.Elapsed.TotalSeconds
+}
+
+function Get-InnerText {
+    param($ErrorRecord)
+    $ErrorRecord.Exception.GetBaseException().Message
+}
+
+function Write-Beat {
+    # The guard takes a restore without a fresh heartbeat for dead. One that cannot be written is tried again soon.
+    param([switch] $Now, [switch] $Finished)
+    $seconds = $watch.Elapsed.TotalSeconds
+    if (-not $Now -and $seconds -lt $beat.next) { return }
+    try {
+        Write-LeaseHeartbeat -Beat @{
+            ProcessId = $PID; ProcessBirth = $ownBirth; ToolId = $beat.tool_id; ToolBirth = $beat.tool_birth
+            StopRequested = $true; Finished = [bool]$Finished
+        }
+        $beat.written = $seconds
+        $beat.trouble = $false
+        $beat.next = $seconds + $heartbeatSeconds
+    }
+    catch {
+        $beat.next = $seconds + 1
+        if ($beat.trouble) { return }
+        $beat.trouble = $true
+        Write-JobLog -Level 'WARNING' -Text "the heartbeat could not be written: $(Get-InnerText -ErrorRecord $_)"
+    }
+}
+
+function Assert-Wanted {
+    # Called at least once a second until the commit. Throws when the restore must not go on.
+    Assert-JobWanted
+    $seconds = $watch.Elapsed.TotalSeconds
+    if ($seconds -lt $beat.look) { return }
+    $beat.look = $seconds + 1
+    Write-Beat
+    if ($seconds - $beat.written -gt [double]$lease.heartbeat_stale) {
+        throw (New-NodeFailure -Reason 'lease_lost' -Message (
+                "The heartbeat could not be written for $($lease.heartbeat_stale) s, so the guard acts"))
+    }
+    if (Test-LeaseLost -Lease $lease -Seen $leaseSeen) {
+        throw (New-NodeFailure -Reason 'lease_lost' -Message (
+                'The lease changed during the restore: the guard has taken over'))
+    }
+    if ($mark.ContainsKey('stop_requested') -and $seconds - $mark.stop_requested -gt $Spec.max_downtime) {
+        throw (New-NodeFailure -Reason 'downtime_limit' -Message (
+                "The service was down for more than $($Spec.max_downtime) s, so the restore was ended"))
+    }
+}
+
+function Assert-Room {
+    if (-not (Test-SpaceBelow -Path ([IO.Path]::GetDirectoryName($database.data_folder)) -Bytes $Spec.space_reserve)) {
+        return
+    }
+    throw (New-NodeFailure -Reason 'space_reserve' -Message (
+            "Less than $($Spec.space_reserve) bytes are free on the drive of $($database.data_folder), " +
+            'so the restore was ended'))
+}
+
+function Copy-NewFile {
+    # Puts a file or folder of the backup beside its target, so that the exchange is a rename. The old one's access list
+    # is the new one's; where there is none, that of the backup is (Keys.sddl), else that of the folder.
+    param($Item)
+    $new = '{0}.new_{1}' -f $Item.path, $Spec.run_id
+    if (Test-RestorePath -Path $new) { throw "$new exists already" }
+    $null = $staged.Add($new)
+    $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($new))
+    if ([IO.Directory]::Exists($Item.source)) { Copy-NewFolder -Source $Item.source -Target $new }
+    else { Copy-FileThrough -Source $Item.source -Target $new }
+    $from = if (Test-RestorePath -Path $Item.path) { $Item.path } else { '' }
+    $problem = Copy-Permission -From $from -Listed $Item.permissions -Target $new
+    if ($problem) {
+        $counts.remarks += "The permissions of $($Item.path) could not be set: $problem"
+        Write-JobLog -Level 'WARNING' -Text $counts.remarks[-1]
+    }
+    $new
+}
+
+function Copy-NewFolder {
+    param([string] $Source, [string] $Target)
+    $null = [IO.Directory]::CreateDirectory($Target)
+    foreach ($folder in [IO.Directory]::GetDirectories($Source)) {
+        Copy-NewFolder -Source $folder -Target (Join-Path -Path $Target -ChildPath ([IO.Path]::GetFileName($folder)))
+    }
+    foreach ($file in [IO.Directory]::GetFiles($Source)) {
+        Copy-FileThrough -Source $file -Target (Join-Path -Path $Target -ChildPath ([IO.Path]::GetFileName($file)))
+    }
+}
+
+function Copy-FileThrough {
+    # A copy that is on the disk when this returns.
+    param([string] $Source, [string] $Target)
+    Assert-Wanted
+    $from = [IO.File]::OpenRead($Source)
+    try {
+        $to = New-Object System.IO.FileStream $Target, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write)
+        try {
+            $from.CopyTo($to, 65536)
+            $to.Flush($true)
+        }
+        finally { $to.Dispose() }
+    }
+    finally { $from.Dispose() }
+    [IO.File]::SetLastWriteTimeUtc($Target, [IO.File]::GetLastWriteTimeUtc($Source))
+}
+
+function Get-Entry {
+    # What is exchanged, in its order: files first, because emongorestore reads settings and keys of the Server.
+    $entries = New-Object System.Collections.ArrayList
+    foreach ($item in @($Spec.files)) {
+        $null = $entries.Add((New-RestoreEntry -Path $item.path -Away $item.away -New $item.new))
+    }
+    if ($null -ne $database) {
+        $null = $entries.Add((New-RestoreEntry -Path $database.data_folder -Away $database.away -New $database.new))
+    }
+    foreach ($entry in $entries) {
+        if (-not (Test-RestorePath -Path $entry.away)) { continue }
+        throw (New-NodeFailure -Reason 'restore_pending' -Message "$($entry.away) of an earlier restore is in the way")
+    }
+    $entries.ToArray()
+}
+
+function Wait-Leftover {
+    # A large mongod needs minutes to write what it holds, and Windows says Stopped before that.
+    $limit = $watch.Elapsed.TotalSeconds + $Spec.leftover_timeout
+    while ($true) {
+        $left = @(Get-AlteryxProcess -BinFolder $binFolder -Name $ownNames -Surely)
+        if ($left.Count -eq 0) { return }
+        if ($watch.Elapsed.TotalSeconds -ge $limit) {
+            $names = ($left | ForEach-Object { '{0} ({1})' -f $_.name, $_.process_id }) -join ', '
+            throw (New-NodeFailure -Reason 'processes_left' -Message (
+                    "$($Spec.service_name) is Stopped but these processes of the installation still run: $names"))
+        }
+        Assert-Wanted
+        Write-JobStatus -Message ('waiting for the end of {0} ({1})' -f $left[0].name, $left[0].process_id)
+        Start-Sleep -Milliseconds 200
+    }
+}
+
+function Stop-AlteryxService {
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param()
+    Write-JobStatus -Phase 'stop'
+    if ((Get-ServiceStatus -Name $Spec.service_name) -ne 'Stopped') {
+        Write-JobLog -Text "stopping $($Spec.service_name)"
+        Request-ServiceStop -Name $Spec.service_name
+    }
+    $wait = Wait-ServiceState -Name $Spec.service_name -State 'Stopped' -TimeoutSeconds $Spec.stop_timeout -OnTick {
+        Assert-Wanted
+        Write-JobStatus -Message 'waiting for Stopped'
+    }
+    $states.AddRange([object[]]@($wait.states))
+    if (-not $wait.reached) {
+        throw (New-NodeFailure -Reason 'stop_timeout' -Message (
+                '{0} was not Stopped within {1} s (last state {2})' -f
+                $Spec.service_name, $Spec.stop_timeout, $wait.states[-1].state))
+    }
+    Write-Mark -Name 'stopped'
+    Write-JobLog -Text "$($Spec.service_name) is Stopped"
+}
+
+function Register-Tool {
+    # Told to the guard, for the case that it finds the tool without this job.
+    param($Process)
+    $beat.tool_id = $Process.id
+    $beat.tool_birth = $Process.birth
+    Write-Beat -Now
+}
+
+function Get-ReasonToEnd {
+    # Looked at while emongorestore runs: name of the reason to end it, empty to go on.
+    try {
+        if (@('Stopped', 'Unknown') -notcontains (Get-ServiceStatus -Name $Spec.service_name)) {
+            throw (New-NodeFailure -Reason 'service_moved' -Message (
+                    "$($Spec.service_name) was started during the restore by another program or a person"))
+        }
+        Assert-Wanted
+        Assert-Room
+        $size = Get-FolderSize -Path $database.target
+        Write-JobStatus -DoneBytes $size.Bytes -TotalBytes 0
+        ''
+    }
+    catch {
+        $ended.failure = Get-NodeFailure -ErrorRecord $_
+        $ended.failure.reason
+    }
+}
+
+function Invoke-DatabaseRestore {
+    # Runs emongorestore into an empty folder. Its exit code and its text prove nothing, so they only refuse.
+    $argument = 'emongorestore={0},{1}' -f $database.source, $database.target
+    if ($database.batch_size -gt 0) { $argument += ",$($database.batch_size)" }
+    Write-JobStatus -Phase 'restore'
+    Write-JobLog -Text "AlteryxService.exe $argument"
+    $ended = @{ failure = $null }
+    $run = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -Utf8 `
+        -TimeoutSeconds $database.timeout -TickSeconds 0.25 `
+        -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
+    $output = Hide-Secret -Text ($run.stdout + "`n" + $run.stderr + "`n" + (Read-RestoreLog))
+    foreach ($line in @($output.Split("`n") | Where-Object { $_.Trim() } | Select-Object -Last 20)) {
+        Write-JobLog -Level 'DEBUG' -Text $line.Trim()
+    }
+    Write-JobLog -Text "emongorestore has ended, exit code $($run.exit_code)"
+    if ($null -ne $ended.failure) {
+        throw (New-NodeFailure -Reason $ended.failure.reason -Message $ended.failure.message)
+    }
+    if ($run.timed_out) {
+        throw (New-NodeFailure -Reason 'restore_failed' -Message (
+                "emongorestore was ended because it was not done within $($database.timeout) s"))
+    }
+    $words = Find-FailureWord -Text $output
+    if ($words) {
+        throw (New-NodeFailure -Reason 'restore_failed' -Message "emongorestore reported a failure: $words")
+    }
+    Wait-Leftover
+}
+
+function Read-RestoreLog {
+    # mongoRestore.log, wherever a version of the Server writes it. Best effort.
+    $text = ''
+    foreach ($folder in @([IO.Path]::GetDirectoryName($database.source), $database.source, $database.target)) {
+        $path = Join-Path -Path $folder -ChildPath 'mongoRestore.log'
+        try { if ([IO.File]::Exists($path)) { $text += (Read-NodeText -Path $path) + "`n" } }
+        catch { Write-JobLog -Level 'DEBUG' -Text "${path}: $(Get-InnerText -ErrorRecord $_)" }
+    }
+    $text
+}
+
+function Find-FailureWord {
+    # The first line that reports a failure; empty for none. The line with which mongorestore ends has the word failed
+    # also when all is well.
+    param([string] $Text)
+    foreach ($line in $Text.Split("`n")) {
+        $rest = [regex]::Replace($line, '\b0 document\(s\) failed to restore\b', '')
+        if ($rest -match '(?i)\b(failed|failure|error|fatal|critical|panic)\b') {
+            return $line.Trim().Substring(0, [Math]::Min(300, $line.Trim().Length))
+        }
+    }
+    ''
+}
+
+function Assert-Database {
+    # Proves the restored folder: a mongod of the installation opens it and counts every collection.
+    Write-JobStatus -Phase 'prove'
+    if (-not [IO.File]::Exists((Join-Path -Path $database.target -ChildPath 'WiredTiger'))) {
+        throw (New-NodeFailure -Reason 'restore_failed' -Message (
+                "emongorestore has left no database in $($database.target): there is no file WiredTiger"))
+    }
+    $expected = @{}
+    $read = ConvertFrom-Json -InputObject (Read-NodeText -Path $database.counts)
+    foreach ($each in $read.PSObject.Properties) { $expected[$each.Name] = [long]$each.Value }
+    $names = @($expected.Keys | ForEach-Object { $_.Substring(0, $_.IndexOf('.')) } | Sort-Object -Unique)
+    $found = Invoke-ScratchMongod -Program (Join-Path -Path $binFolder -ChildPath 'mongod.exe') `
+        -Folder $database.target -Staging $Spec.work_folder -OnTick { Assert-Wanted } -Action {
+        param($Client)
+        Get-DocumentCount -Client $Client -Database $names
+    }
+    $differences = @(Compare-DocumentCount -Expected $expected -Found $found)
+    if ($differences.Count) {
+        throw (New-NodeFailure -Reason 'restore_failed' -Message (
+                "The restored database differs from the backup: $($differences -join '; ')"))
+    }
+    $counts.collections = $expected.Count
+    foreach ($each in $expected.Values) { $counts.documents += $each }
+    Write-JobLog -Text "$($counts.documents) documents in $($counts.collections) collections, as in the backup"
+}
+
+function Restore-Database {
+    param($Entry)
+    Write-Mark -Name 'database_began'
+    if (-not $Entry.new) {
+        Invoke-RestoreExchange -Entry $Entry -OnTick { Assert-Wanted }
+        Write-JobLog -Text "$($Entry.path) is now $($Entry.away)"
+    }
+    $null = [IO.Directory]::CreateDirectory($database.target)
+    $from = if ($Entry.new) { $Entry.path } else { $Entry.away }
+    if (-not (Test-RestorePath -Path $from)) { $from = '' }
+    $problem = Copy-Permission -From $from -Listed '' -Target $database.target
+    if ($problem) { Write-JobLog -Level 'WARNING' -Text "the permissions of $($database.target): $problem" }
+    Invoke-DatabaseRestore
+    Assert-Database
+    # emongorestore cannot be given a path with a blank or a comma.
+    if ($Entry.new) { Invoke-RestoreExchange -Entry $Entry -OnTick { Assert-Wanted } }
+    Write-Mark -Name 'database_ended'
+}
+
+function Stop-Restore {
+    # Nothing that this job has started may live when files are put back or the service starts.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param()
+    $null = Stop-HeldProcess
+    if ($beat.tool_birth -ne 0) { $null = Stop-NodeProcessTree -ProcessId $beat.tool_id -Birth $beat.tool_birth }
+    $beat.tool_id = 0
+    if ((Get-ServiceStatus -Name $Spec.service_name) -ne 'Stopped') { return }
+    foreach ($process in @(Get-AlteryxProcess -BinFolder $binFolder -Name 'mongod.exe' -Surely)) {
+        $birth = Get-ProcessBirth -ProcessId $process.process_id
+        if ($birth -gt 0) { $null = Stop-NodeProcessTree -ProcessId $process.process_id -Birth $birth }
+    }
+}
+
+function Remove-Staged {
+    # Copies of the backup that have not come to their place.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param()
+    foreach ($path in $staged) {
+        try {
+            if ([IO.Directory]::Exists($path)) { Remove-NodeFolder -Path $path }
+            else { Remove-NodeFile -Path $path }
+        }
+        catch { Write-JobLog -Level 'WARNING' -Text "$path stays: $(Get-InnerText -ErrorRecord $_)" }
+    }
+}
+
+$isCommitted = $false
+try {
+    Write-Beat -Now
+    Write-JobStatus -Phase 'copy'
+    if ($Spec.verb -eq 'restore') { foreach ($item in @($Spec.files)) { $item.new = Copy-NewFile -Item $item } }
+    Write-NodeNotice -Lease $lease
+    Write-Mark -Name 'stop_requested'
+    Stop-AlteryxService
+    Wait-Leftover
+    $entries = @(Get-Entry)
+    $journal = @{
+        run_id = $Spec.run_id; verb = $Spec.verb; of = $Spec.of; who = $Spec.who; service = $Spec.service_name; began = Get-UtcText
+        undo_script = Get-LeaseUndo -Lease $lease; state = 'begun'; entries = $entries
+    }
+    Assert-Wanted
+    Write-RestoreJournal -Journal $journal
+    Write-JobStatus -Phase 'exchange'
+    foreach ($entry in $entries) {
+        if ($null -ne $database -and $entry.path -ceq $database.data_folder) { Restore-Database -Entry $entry }
+        else {
+            Invoke-RestoreExchange -Entry $entry -OnTick { Assert-Wanted }
+            Write-JobLog -Text "restored $($entry.path)"
+        }
+    }
+    Assert-Wanted
+    if (Test-LeaseLost -Lease $lease -Seen $leaseSeen) {
+        throw (New-NodeFailure -Reason 'lease_lost' -Message 'The guard has taken over before the commit')
+    }
+    Complete-Restore -RunId $Spec.run_id
+    $isCommitted = $true
+    Write-Mark -Name 'committed'
+    Write-JobLog -Text 'the restore is complete; nobody undoes it any more but you'
+}
+catch { $failure = Get-NodeFailure -ErrorRecord $_ }
+finally {
+    try { Stop-Restore }
+    catch { Write-JobLog -Level 'WARNING' -Text "processes of the restore: $(Get-InnerText -ErrorRecord $_)" }
+    # Whether the commit has happened is read from the disk: it may have failed after its rename.
+    $unproven = ''
+    try {
+        $verdict = Resolve-Restore -Run $Spec.run_id
+        $isCommitted = $verdict.state -eq 'committed'
+        foreach ($text in @($verdict.did)) { Write-JobLog -Text "undone: $text" }
+        if (-not $isCommitted) { Remove-Staged }
+    }
+    catch {
+        $unproven = (Get-NodeFailure -ErrorRecord $_).message
+        Write-JobLog -Level 'ERROR' -Text $unproven
+    }
+    $wantsStart = $wasRunning -or $isCommitted
+    $restored = -not $unproven -and -not $wantsStart
+    $held = Test-NodeHold
+    if ($unproven) { Write-JobLog -Level 'ERROR' -Text "$($Spec.service_name) is left down" }
+    elseif ($wantsStart -and $held) {
+        Write-JobLog -Level 'WARNING' -Text 'the file HOLD is there, so the service is left down'
+    }
+    elseif ($wantsStart -and -not ($mark.ContainsKey('stop_requested'))) { $restored = $true }
+    elseif ($wantsStart) {
+        Write-Mark -Name 'start_requested'
+        Write-JobLog -Text "starting $($Spec.service_name)"
+        try {
+            $start = Start-ServiceSurely -Name $Spec.service_name -TimeoutSeconds $Spec.start_timeout -OnTick {
+                Write-Beat
+                Write-JobStatus -Phase 'start' -Message 'waiting for Running'
+            }
+            $states.AddRange([object[]]@($start.states))
+            $restored = $start.reached
+            $mark['running'] = $mark.start_requested + $start.running_after
+            $startError = $start.error
+            $startProblem = $start.problem
+            if ($start.problem) { Write-JobLog -Level 'WARNING' -Text "a start request was refused: $($start.problem)" }
+            if ($restored) { Write-JobLog -Text "$($Spec.service_name) is Running" }
+        }
+        catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
+    }
+    # Tells the guard that the service is back; otherwise it would take the end of this job for a crash.
+    for ($attempt = 1; $restored -and $attempt -le 60; $attempt++) {
+        Write-Beat -Now -Finished
+        if (-not $beat.trouble) { break }
+        Start-Sleep -Milliseconds 500
+    }
+}
+if ($restored) { Remove-NodeNotice }
+Write-JobStatus -Phase 'collect'
+
+$detail = @{
+    prior_state = [string]$lease.prior_state
+    restored = $restored
+    committed = $isCommitted
+    undone = @($verdict.did)
+    states = $states.ToArray()
+    marks = $mark
+    collections = $counts.collections
+    documents = $counts.documents
+    remarks = @($counts.remarks)
+}
+$first = if ($null -ne $failure) { " (before that: $($failure.message))" } else { '' }
+if ($unproven) { throw (New-NodeFailure -Reason 'restore_unproven' -Detail $detail -Message "$unproven$first") }
+if (-not $restored -and $held) {
+    throw (New-NodeFailure -Reason 'held_by_operator' -Detail $detail -Message (
+            "$($Spec.service_name) is left down because the file HOLD is in the state folder$first"))
+}
+if (-not $restored) {
+    $reason = if (Test-LogonFailure -ErrorNumber $startError) { 'service_logon_failed' }
+    elseif ($isCommitted) { 'restored_not_started' }
+    else { 'service_not_restored' }
+    $why = if ($startProblem) { ": $startProblem" } else { '' }
+    throw (New-NodeFailure -Reason $reason -Detail $detail -Message (
+            "$($Spec.service_name) is not Running$why$first"))
+}
+if ($null -ne $failure -and -not $isCommitted) {
+    throw (New-NodeFailure -Reason $failure.reason -Detail $detail -Message $failure.message)
+}
+$detail

@@ -1,0 +1,170 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Judges a restore that has not ended, and undoes it: puts back what was there before, from the journal of the restore
+# (NodeRestore.psm1). The guard, the restore job, recover.yml and restore-service.cmd all run this one file. Like the
+# guard it stands alone: nothing is compiled, and nothing else is loaded.
+#
+# Returns a hashtable: state, why (a sentence) and did (an array of sentences). State is one of
+#   committed   the restore is complete; the new server may be started
+#   undone      everything is as it was before; the old server may be started
+#   unproven    it is not certain what is on the disk; nothing may be started
+# It never deletes: what the restore has brought is moved aside.
+
+param(
+    # Identity of the restore.
+    [Parameter(Mandatory = $true)][string] $RunId,
+    [Parameter(Mandatory = $true)][string] $Service
+)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+Add-Type -AssemblyName System.ServiceProcess
+
+$state = Join-Path -Path ([Environment]::GetFolderPath('CommonApplicationData')) -ChildPath 'AlteryxOps'
+$journalPath = Join-Path -Path $state -ChildPath 'restore.json'
+$records = Join-Path -Path $state -ChildPath 'restores'
+$utf8 = New-Object System.Text.UTF8Encoding $false
+# Another program, such as a virus scanner, may hold a file for a moment.
+$patienceSeconds = 30
+$did = New-Object System.Collections.ArrayList
+
+function New-Verdict {
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'returns a hashtable')]
+    param([string] $State, [string] $Why)
+    @{ state = $State; why = $Why; did = $did.ToArray() }
+}
+
+function Invoke-Again {
+    # Tries an action until it succeeds or the patience is over; then throws what the last attempt threw.
+    param([scriptblock] $Action)
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        try { return & $Action }
+        catch { if ($watch.Elapsed.TotalSeconds -ge $patienceSeconds) { throw } }
+        Start-Sleep -Milliseconds 250
+    }
+}
+
+function Read-Journal {
+    Invoke-Again -Action {
+        $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
+        $stream = New-Object System.IO.FileStream $journalPath, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
+        try { $text = (New-Object System.IO.StreamReader $stream, $utf8).ReadToEnd() }
+        finally { $stream.Dispose() }
+        $journal = ConvertFrom-Json -InputObject $text
+        if ($null -eq $journal -or @('prepared', 'begun') -cnotcontains [string]$journal.state) {
+            throw "$journalPath is damaged"
+        }
+        $journal
+    }
+}
+
+function Test-Thing { param([string] $Path) [IO.File]::Exists($Path) -or [IO.Directory]::Exists($Path) }
+
+function Move-Thing {
+    # Renames a file or a folder. Both names are on the same drive, so nothing is copied.
+    param([string] $Path, [string] $Target)
+    Invoke-Again -Action {
+        if ([IO.Directory]::Exists($Path)) { [IO.Directory]::Move($Path, $Target) }
+        else { [IO.File]::Move($Path, $Target) }
+    }
+    $null = $did.Add("$Path is now $Target")
+}
+
+function Get-Fingerprint {
+    # What tells a file or folder from the one that the restore puts in its place: SHA-256 of the content of a file, or
+    # of the names and sizes in a folder; 'unreadable' where it cannot be read.
+    param([string] $Path)
+    $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
+    try {
+        if ([IO.File]::Exists($Path)) {
+            $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read),
+            ([IO.FileShare]'ReadWrite, Delete')
+            try { $bytes = $algorithm.ComputeHash($stream) }
+            finally { $stream.Dispose() }
+        }
+        else {
+            $root = New-Object System.IO.DirectoryInfo $Path
+            $lines = foreach ($file in $root.GetFiles('*', [IO.SearchOption]::AllDirectories)) {
+                '{0} {1}' -f $file.FullName.Substring($root.FullName.Length), $file.Length
+            }
+            $list = New-Object 'System.Collections.Generic.List[string]'
+            foreach ($line in $lines) { $list.Add($line) }
+            $list.Sort([StringComparer]::Ordinal)
+            $bytes = $algorithm.ComputeHash($utf8.GetBytes(($list.ToArray() -join "`n")))
+        }
+        [BitConverter]::ToString($bytes).Replace('-', '').ToLowerInvariant()
+    }
+    catch { 'unreadable' }
+    finally { $algorithm.Dispose() }
+}
+
+function Get-FreeName {
+    # Where to move what the restore has brought: the place that the journal names, or the first that is free.
+    param($Entry)
+    $name = [string]$Entry.new
+    if (-not $name) { $name = "$($Entry.path).failed_$RunId" }
+    $free = $name
+    for ($number = 2; Test-Thing -Path $free; $number++) { $free = "$name.$number" }
+    $free
+}
+
+function Undo-Entry {
+    # Puts back what was at one path. The state on the disk decides, so that an undo that was interrupted can be
+    # repeated.
+    param($Entry)
+    $path = [string]$Entry.path
+    $away = [string]$Entry.away
+    if (Test-Thing -Path $away) {
+        if (Test-Thing -Path $path) { Move-Thing -Path $path -Target (Get-FreeName -Entry $Entry) }
+        Move-Thing -Path $away -Target $path
+    }
+    elseif (-not [bool]$Entry.existed -and (Test-Thing -Path $path)) {
+        Move-Thing -Path $path -Target (Get-FreeName -Entry $Entry)
+    }
+    # Either there was nothing to put back, or it is there already: both have to be seen.
+    if ((Test-Thing -Path $path) -ne [bool]$Entry.existed) { throw "$path is not as it was before the restore" }
+    if (-not [bool]$Entry.existed) { return }
+    $found = Get-Fingerprint -Path $path
+    if ([string]$Entry.fingerprint -ceq 'unreadable' -or $found -ceq [string]$Entry.fingerprint) { return }
+    throw "$path has another content than before the restore"
+}
+
+function Complete-Undo {
+    # Keeps the journal as the record of a restore that was undone. An undo that has worked must not fail for it.
+    $null = [IO.Directory]::CreateDirectory($records)
+    Move-Thing -Path $journalPath -Target (Join-Path -Path $records -ChildPath "$RunId.undone.json")
+}
+
+try {
+    foreach ($word in 'committed', 'undone') {
+        if ([IO.File]::Exists((Join-Path -Path $records -ChildPath "$RunId.$word.json"))) {
+            return New-Verdict -State $word -Why "the restore $RunId is $word"
+        }
+    }
+    if (-not [IO.File]::Exists($journalPath)) {
+        return New-Verdict -State 'unproven' -Why "the journal $journalPath of the restore $RunId is missing"
+    }
+    $journal = Read-Journal
+    if ([string]$journal.run_id -cne $RunId) {
+        return New-Verdict -State 'unproven' -Why "the journal $journalPath belongs to the restore $($journal.run_id)"
+    }
+    if ($journal.state -ceq 'begun') {
+        $controller = New-Object System.ServiceProcess.ServiceController $Service
+        try { $status = [string]$controller.Status } finally { $controller.Dispose() }
+        # Windows reports no status of a service that does not exist.
+        if ($status -and $status -ne 'Stopped') {
+            return New-Verdict -State 'unproven' -Why "$Service is $status, so its files are in use"
+        }
+        # In an array, because Windows PowerShell does not unroll a list that is all there is.
+        $entries = @($journal.entries | Where-Object { $null -ne $_ })
+        for ($at = $entries.Count - 1; $at -ge 0; $at--) { Undo-Entry -Entry $entries[$at] }
+    }
+    Complete-Undo
+    New-Verdict -State 'undone' -Why "the restore $RunId is undone"
+}
+catch { New-Verdict -State 'unproven' -Why $_.Exception.GetBaseException().Message }

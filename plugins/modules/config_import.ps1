@@ -1,0 +1,33 @@
+#!powershell
+
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$spec = @{
+    options = @{
+        # Written by `make docs` from config_import.yml.
+        run_id = @{ type = 'str'; required = $true }
+        state = @{ type = 'str'; choices = @('imported', 'rolled_back', 'cancelled'); default = 'imported' }
+        service_name = @{ type = 'str'; default = 'AlteryxService' }
+        node = @{ type = 'dict'; default = @{} }
+        scope = @{ type = 'str'; choices = @('full', 'database', 'configuration'); default = 'full' }
+        extracted = @{ type = 'dict'; default = @{} }
+        stop_timeout = @{ type = 'int'; default = 7200 }
+        leftover_timeout = @{ type = 'int'; default = 300 }
+        start_timeout = @{ type = 'int'; default = 1800 }
+        max_downtime = @{ type = 'int'; default = 21600 }
+        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
+    }
+    supports_check_mode = $true
+}
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOption))
+
+Invoke-NodeModule -Module $module -Body { Invoke-NodeJobOperation -Module $module -Job 'restore_job' -Priority 4 }

@@ -1,0 +1,70 @@
+#!powershell
+
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil Ansible.Basic
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRestore
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeCatalogue
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$spec = @{
+    options = @{
+        # Written by `make docs` from restore_record.yml.
+        state = @{ type = 'str'; choices = @('inspected', 'accepted'); default = 'inspected' }
+        restore_id = @{ type = 'str'; default = '' }
+        who = @{ type = 'str'; default = '' }
+    }
+    supports_check_mode = $true
+}
+$module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
+
+function Get-KeptPath {
+    # What a record has moved aside, and what of it is there now. Only names that a restore gives: a record that somebody
+    # has changed must not delete anything else.
+    param($Record)
+    foreach ($entry in $Record.entries) {
+        $own = @("before_$($Record.run_id)", "rolled_back_$($Record.run_id)", "failed_$($Record.run_id)",
+            "new_$($Record.run_id)")
+        $folder = [IO.Path]::GetDirectoryName([string]$entry.path)
+        if (-not $folder -or -not [IO.Directory]::Exists($folder)) { continue }
+        $name = [IO.Path]::GetFileName([string]$entry.path)
+        foreach ($word in $own) {
+            foreach ($path in [IO.Directory]::GetFileSystemEntries($folder, "$name.$word*")) {
+                # The pattern of Windows finds short names, too.
+                if ([IO.Path]::GetFileName($path) -match "^$([regex]::Escape("$name.$word"))(\.\d+)?$") { $path }
+            }
+        }
+    }
+}
+
+Invoke-NodeModule -Module $module -Body {
+    $records = @(Get-RestoreRecord)
+    $module.Result['records'] = $records
+    $module.Result['did'] = @()
+    if ($module.Params.state -eq 'inspected') { return }
+    Assert-FolderTrust -Path (Get-StateFolder)
+    $wanted = $module.Params.restore_id
+    $chosen = @($records | Where-Object {
+            $_.word -ne 'pending' -and ($_.run_id -ceq $wanted -or $_.of -ceq $wanted)
+        })
+    $paths = @(foreach ($record in $chosen) { Get-KeptPath -Record $record })
+    $module.Result['changed'] = $chosen.Count -gt 0
+    $module.Result['did'] = $paths
+    if ($module.CheckMode -or -not $chosen.Count) { return }
+    Add-AuditLine -Folder (Join-Path -Path (Get-StateFolder) -ChildPath 'restores') -Verb 'accept' `
+        -Who $module.Params.who -Detail @{ restore = $wanted; paths = $paths }
+    foreach ($path in $paths) {
+        if ([IO.Directory]::Exists($path)) { Remove-NodeFolder -Path $path }
+        else { Remove-NodeFile -Path $path }
+    }
+    foreach ($record in $chosen) {
+        $target = [regex]::Replace($record.path, '\.(committed|undone)\.json$', '.accepted.json')
+        Move-NodeFile -Path $record.path -Target $target
+    }
+}

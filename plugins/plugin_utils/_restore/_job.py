@@ -1,0 +1,174 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the restore job of a node is told (restore_job.ps1), and what its result means."""
+
+from __future__ import annotations
+
+import ntpath
+import typing as t
+
+from .._core.reasons import StepFailed
+
+_PERMISSIONS = {"keys": "Keys.sddl"}
+"""Item of the configuration -> the file in the backup that lists its permissions."""
+
+_ARCHIVE_PATHS = {
+    "runtime_settings": "RuntimeSettings.xml",
+    "keys": "Keys",
+    "alteryx_config": "bin\\server\\config\\alteryx.config",
+    "alteryx_config_old": "bin\\config\\alteryx.config",
+    "system_alias": "Engine\\SystemAlias.xml",
+    "system_connections": "Engine\\SystemConnections.xml",
+}
+"""Item of the configuration -> where it is below the folder of the configuration."""
+
+_LIMITS = ("stop_timeout", "leftover_timeout", "start_timeout", "max_downtime")
+
+
+def build_restore_spec(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The specification of a job that restores a backup.
+
+    Args:
+        arguments: of database_restore or config_import. Those of config_import have no limits of a database.
+
+    Raises:
+        StepFailed: the backup was not extracted on this node, or the data folder is not known.
+    """
+    node, extracted = arguments["node"], arguments["extracted"]
+    if not extracted.get("target"):
+        raise StepFailed("unexpected", "the backup was not extracted on this node")
+    spec = _build_spec(arguments, "restore")
+    if arguments["scope"] != "database":
+        spec["files"] = _list_files(extracted, arguments["run_id"])
+    spec["work_folder"] = extracted["target"]
+    if node["restores_database"]:
+        spec["database"] = _build_database(arguments)
+        spec["space_reserve"] = arguments["space_reserve"]
+    return spec
+
+
+def build_rollback_spec(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The specification of a job that puts back what a restore has moved away. Nothing is deleted: what the restore has
+    brought is moved away in turn."""
+    spec = _build_spec(arguments, "roll_back")
+    spec["of"] = arguments["node"]["rolls_back"]["run_id"]
+    for entry in arguments["node"]["rolls_back"]["entries"]:
+        spec["files"].append(
+            {
+                "path": entry["path"],
+                "away": f"{entry['path']}.rolled_back_{arguments['run_id']}",
+                # What was absent before the restore is absent again.
+                "new": entry["away"] if entry["existed"] else "",
+                "source": "",
+                "permissions": "",
+            }
+        )
+    return spec
+
+
+def _build_spec(arguments: t.Mapping[str, t.Any], verb: str) -> dict[str, t.Any]:
+    return {
+        "run_id": arguments["run_id"],
+        "verb": verb,
+        "of": "",
+        "who": arguments["node"].get("who", ""),
+        "service_name": arguments["service_name"],
+        "executable": arguments["node"]["executable"],
+        "files": [],
+        "database": None,
+        "work_folder": "",
+        "space_reserve": 0,
+        **{name: arguments[name] for name in _LIMITS},
+    }
+
+
+def _list_files(extracted: t.Mapping[str, t.Any], run_id: str) -> list[dict[str, str]]:
+    """Where each critical file of the backup belongs. An item that was absent at the time of the backup stays as it
+    is: nothing of it is in the backup."""
+    folder = extracted["configuration_folder"]
+    files = []
+    for item in extracted["configuration"] or ():
+        if not item["present"] or item["id"] not in _ARCHIVE_PATHS:
+            continue
+        permissions = _PERMISSIONS.get(item["id"], "")
+        files.append(
+            {
+                "path": item["source"],
+                "source": ntpath.join(folder, _ARCHIVE_PATHS[item["id"]]),
+                "away": f"{item['source']}.before_{run_id}",
+                "new": "",
+                "permissions": ntpath.join(folder, permissions) if permissions else "",
+            }
+        )
+    return files
+
+
+def _build_database(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    extracted, run_id = arguments["extracted"], arguments["run_id"]
+    folder = find_data_folder(arguments["node"], extracted)
+    # emongorestore separates its two paths with a comma, and public scripts do not agree on how to quote a blank.
+    is_odd = any(character in folder for character in " ,")
+    new = f"{folder}.new_{run_id}" if is_odd else ""
+    return {
+        "data_folder": folder,
+        "away": f"{folder}.before_{run_id}",
+        "new": new,
+        "target": new or folder,
+        "source": extracted["database_folder"],
+        "counts": ntpath.join(extracted["target"], "collections.json"),
+        "timeout": arguments["restore_timeout"],
+        "batch_size": arguments["batch_size"],
+    }
+
+
+def find_data_folder(node: t.Mapping[str, t.Any], extracted: t.Mapping[str, t.Any]) -> str:
+    """The data folder of the embedded MongoDB: of the settings now, else of the backup, else of the operator.
+
+    Raises:
+        StepFailed: nobody knows it.
+    """
+    folder = node["data_folder"] or (extracted.get("database") or {}).get("data_folder") or node["data_folder_wanted"]
+    if not folder:
+        raise StepFailed(
+            "restore_folder_unknown",
+            "neither the settings of this node nor the backup name the data folder of the embedded MongoDB",
+        )
+    return str(folder).rstrip("\\")
+
+
+def read_result(report: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What the result of a job, also of one that failed, says to an operator."""
+    marks = report.get("marks") or {}
+    kept = [entry["away"] for entry in spec["files"]]
+    if spec["database"] is not None:
+        kept.append(spec["database"]["away"])
+    return {
+        "committed": bool(report.get("committed")),
+        "restored": bool(report.get("restored")),
+        "prior_state": str(report.get("prior_state", "")),
+        "kept": kept if report.get("committed") else [],
+        "undone": list(report.get("undone") or ()),
+        "states": list(report.get("states") or ()),
+        "downtime": _read_downtime(marks),
+        "collections": int(report.get("collections", 0)),
+        "documents": int(report.get("documents", 0)),
+        "remarks": list(report.get("remarks") or ()),
+        "events": list(report.get("events") or ()),
+    }
+
+
+def _read_downtime(marks: t.Mapping[str, float]) -> dict[str, float]:
+    """Seconds by part; 0 for a part that was not reached."""
+
+    def between(first: str, last: str) -> float:
+        return round(marks[last] - marks[first], 3) if first in marks and last in marks else 0.0
+
+    database = between("database_began", "database_ended")
+    return {
+        "total": between("stop_requested", "running"),
+        "stop": between("stop_requested", "stopped"),
+        "files": round(max(0.0, between("stopped", "committed") - database), 3),
+        "database": database,
+        "start": between("start_requested", "running"),
+    }

@@ -1,0 +1,293 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outcome of a restore, a rollback or an acceptance, composed from what its steps have registered; its log and its
+summary."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core.reasons import EXIT_CODES, REASONS, overall_exit_code
+from .._core.text import one_line
+
+SCHEMA = 1
+
+PREFIX = "alteryx_restore_"
+STEPS: tuple[str, ...] = (
+    "facts",
+    "found",
+    "records",
+    "plan",
+    "lock",
+    "extracted",
+    "drain",
+    "lease",
+    "stop",
+    "job",
+    "service",
+    "health",
+    "release",
+    "accepted",
+    "cleared",
+    "unlock",
+)
+"""Steps of the role in their order; each is registered in the variable of its name, with the prefix."""
+
+_OF_FLEET = ("plan",)
+"""Steps that are done once for all nodes, and registered on each."""
+
+_GOOD = {"restore": "RESTORED", "roll_back": "ROLLED BACK", "accept": "ACCEPTED"}
+_NAMES = {"restore": "RESTORE", "roll_back": "ROLLBACK", "accept": "ACCEPTANCE"}
+
+Result = t.Mapping[str, t.Any]
+Results = t.Mapping[str, t.Mapping[str, Result]]
+"""Host -> step -> result."""
+
+
+def read_steps(registered: t.Mapping[str, t.Any]) -> dict[str, Result]:
+    """The results of the steps of a host, from its variables. A step that was skipped is none."""
+    found = {}
+    for step in STEPS:
+        result = registered.get(f"{PREFIX}{step}")
+        if isinstance(result, t.Mapping) and result and not result.get("skipped"):
+            found[step] = result
+    return found
+
+
+def is_ok(result: Result | None) -> bool:
+    """Was the step done, without a failure?"""
+    return result is not None and not result.get("failed") and not result.get("unreachable")
+
+
+def compose(results: Results, check_mode: bool, now: str, clock: float, tool: str) -> dict[str, t.Any]:
+    """The outcome, JSON-able.
+
+    Args:
+        results: of every host of the play.
+        check_mode: whether only the plan was wanted.
+        now: UTC text.
+        clock: monotonic seconds; the plan holds those of the beginning.
+        tool: name and version of this collection.
+    """
+    plan: t.Mapping[str, t.Any] = next(
+        (steps["plan"]["plan"] for steps in results.values() if is_ok(steps.get("plan"))), {}
+    )
+    failures = _list_failures(results)
+    nodes = {host: _describe_node(plan.get("nodes", {}).get(host, {}), steps) for host, steps in results.items()}
+    if plan and not check_mode and not failures:
+        failures = [
+            _entry(host, "report", "unexpected", text)
+            for host, node in plan["nodes"].items()
+            for text in _list_lacks(plan, node, nodes[host], results[host])
+        ]
+    if not plan and not failures:
+        failures = [_entry("", "report", "run_incomplete", "the run ended before it had a plan")]
+    code = overall_exit_code([failure["exit_code"] for failure in failures])
+    cause = next((failure for failure in failures if failure["exit_code"] == code), None) if code else None
+    verb = plan.get("verb", "restore")
+    run_id = plan.get("run_id", "")
+    return {
+        "schema": SCHEMA,
+        "tool": tool,
+        "name": run_id or f"Restore_{now[:10].replace('-', '')}_{now[11:19].replace(':', '')}_0000",
+        "log_name": f"RestoreLog_{now[:10].replace('-', '')}_{now[11:19].replace(':', '')}.log",
+        "run_id": run_id,
+        "verb": verb,
+        "scope": plan.get("scope", ""),
+        "fleet": plan.get("fleet", ""),
+        "backup": plan.get("backup", {}),
+        "restore_id": plan.get("restore_id", ""),
+        "started": plan.get("started", now),
+        "finished": now,
+        "seconds": round(clock - plan.get("begun", clock), 3),
+        "verdict": "FAILED" if code else "PLANNED" if check_mode else _GOOD[verb],
+        "exit_code": code,
+        "exit_meaning": EXIT_CODES[code].meaning,
+        **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
+        "failures": failures,
+        "warnings": _list_warnings(plan, results),
+        "nodes": nodes,
+    }
+
+
+def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
+    reason = REASONS.get(name, REASONS["unexpected"])
+    return {
+        "node": node,
+        "step": step,
+        "reason": reason.name,
+        "exit_code": reason.exit_code,
+        "message": message,
+        "hint": reason.hint,
+    }
+
+
+def _list_failures(results: Results) -> list[dict[str, t.Any]]:
+    found: list[dict[str, t.Any]] = []
+    for step in STEPS:
+        for host, steps in results.items():
+            result = steps.get(step)
+            if result is None or is_ok(result):
+                continue
+            name = str(result.get("reason", ""))
+            if result.get("unreachable"):
+                name = "unreachable" if step in ("facts", "found", "records") else "connection_lost"
+            message = one_line(result.get("message") or result.get("msg"))
+            if step == "job" and name == "service_not_restored" and _runs(steps):
+                name, message = "service_restored_late", f"{message}; it was started again after that"
+            entry = _entry(str(result.get("node") or host), step, name, message)
+            if entry not in found:
+                found.append(entry)
+    return found
+
+
+def _runs(steps: t.Mapping[str, Result]) -> bool:
+    service = steps.get("service", {})
+    return is_ok(steps.get("service")) and (service.get("service") or {}).get("state") == "Running"
+
+
+def _describe_node(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]) -> dict[str, t.Any]:
+    job = _job_of(steps)
+    service = steps.get("service", {})
+    after = service.get("service") or (service.get("detail") or {}).get("service") or {}
+    return {
+        "roles": list(planned.get("roles", [])),
+        "archive": planned.get("archive", ""),
+        "server": _judge_server(planned, steps),
+        "service_before": planned.get("service_state", "unknown"),
+        "service_after": after.get("state") or ("not seen" if "lease" in steps else "not touched"),
+        "downtime": job.get("downtime") or dict.fromkeys(("total", "stop", "files", "database", "start"), 0.0),
+        **{key: job.get(key, 0) for key in ("collections", "documents")},
+        "kept": list(job.get("kept") or ()),
+        "undone": list(job.get("undone") or service.get("undone") or ()),
+        "deleted": list(steps.get("accepted", {}).get("did") or ()),
+        "steps": {
+            step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result}
+            for step, result in steps.items()
+        },
+    }
+
+
+def _job_of(steps: t.Mapping[str, Result]) -> Result:
+    job = steps.get("job", {})
+    return job if is_ok(steps.get("job")) else t.cast(Result, job.get("detail") or {})
+
+
+def _judge_server(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]) -> str:
+    """Which files a node has now: new, old, or not known."""
+    if not planned or "lease" not in steps:
+        return "untouched"
+    job, service = _job_of(steps), steps.get("service", {})
+    if job.get("committed") or service.get("restore") == "committed":
+        return "new"
+    if "job" not in steps or service.get("restore") == "undone" or job.get("undone") is not None:
+        unproven = "restore_unproven" in (steps.get("job", {}).get("reason"), service.get("reason"))
+        return "not known" if unproven else "old"
+    return "not known"
+
+
+def _list_lacks(
+    plan: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]
+) -> t.Iterator[str]:
+    """What a good run must show of a node and this one does not. Nothing is good because nothing failed."""
+    if plan["verb"] == "accept":
+        if not is_ok(steps.get("accepted")):
+            yield "no proof that the kept files were deleted"
+        return
+    if (node["restores_database"] or node["restores_files"] or node["rolls_back"]) and seen["server"] != "new":
+        yield "no proof that the backup is in place"
+    if node["restores_database"] and not seen["collections"]:
+        yield "no proof that the documents were counted"
+    wanted = "Running" if seen["server"] == "new" or node["service_state"] == "Running" else node["service_state"]
+    if seen["service_after"] != wanted:
+        yield f"no step has seen the service {wanted}"
+    if not is_ok(steps.get("release")):
+        yield "no proof that the lease was released"
+
+
+def _list_warnings(plan: t.Mapping[str, t.Any], results: Results) -> list[str]:
+    found = list(plan.get("warnings", ()))
+    for host, steps in results.items():
+        for step, result in steps.items():
+            if step not in _OF_FLEET:
+                found += [f"{host}: {one_line(text)}" for text in result.get("warnings") or ()]
+    return list(dict.fromkeys(found))
+
+
+def write_log(outcome: t.Mapping[str, t.Any], results: Results) -> str:
+    """The log: what happened on the nodes, in the order of time, and the outcome."""
+    lines = []
+    for host, steps in results.items():
+        for step, result in steps.items():
+            if step in _OF_FLEET and host != next(iter(results)):
+                continue
+            level = "INFO" if is_ok(result) else "ERROR"
+            text = "done" if is_ok(result) else one_line(result.get("message") or result.get("msg"))
+            lines.append((str(result.get("finished", "")), level, host, f"{step}: {text}"))
+            events = result.get("events") or (result.get("detail") or {}).get("events") or ()
+            lines += [(event["at"], event["level"], host, one_line(event["text"])) for event in events]
+    lines.sort(key=lambda line: line[0])
+    return (
+        "".join(f"{at} {level:7} {host}: {text}\n" for at, level, host, text in lines) + summarize(outcome, "") + "\n"
+    )
+
+
+def summarize(outcome: t.Mapping[str, t.Any], directory: str) -> str:
+    """What the operator reads at the end."""
+    name = _NAMES[outcome["verb"]]
+    verdict = {"FAILED": "FAILED", "PLANNED": "PLANNED, nothing was touched"}.get(outcome["verdict"], "OK")
+    if outcome["reason"] == "restore_unconfirmed":
+        verdict = "NOT CONFIRMED, nothing was touched"
+    source = outcome["backup"].get("name") or outcome["restore_id"]
+    head = f"{name} {verdict}  {outcome['fleet']}"
+    if outcome["verb"] == "restore":
+        head += f"  scope={outcome['scope']}"
+    lines = [f"{head}  from {source}  id={outcome['run_id']}" if source else head]
+    for failure in outcome["failures"][:5]:
+        where = f"{failure['node']}: " if failure["node"] else ""
+        lines.append(f" failed   {where}{failure['message']} ({failure['reason']})")
+    if outcome["hint"]:
+        lines.append(f" do       {outcome['hint']}")
+    for host, node in outcome["nodes"].items():
+        lines += _describe_lines(host, node)
+    lines += [f" warning  {text}" for text in outcome["warnings"][:8]]
+    lines += _describe_next(outcome)
+    if directory:
+        lines.append(f" report   {directory}")
+    return "\n".join(lines)
+
+
+_SERVERS = {
+    "new": "the server is the restored one",
+    "old": "the server is the one of before",
+    "not known": "WHICH FILES THE SERVER HAS IS NOT KNOWN",
+    "untouched": "",
+}
+
+
+def _describe_lines(host: str, node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    down = node["downtime"]
+    service = f"service {node['service_before']} -> {node['service_after']}"
+    text = f" node     {host}  {', '.join(node['roles']) or '-'}  {service}"
+    if down["total"]:
+        parts = " + ".join(f"{part} {down[part]:.1f}" for part in ("stop", "files", "database", "start"))
+        text += f"  downtime {down['total']:.1f} s = {parts}"
+    yield text
+    if _SERVERS[node["server"]]:
+        counted = f"; {node['documents']} documents in {node['collections']} collections, as in the backup"
+        yield f"          {_SERVERS[node['server']]}{counted if node['collections'] else ''}"
+    yield from (f"          kept: {path}" for path in node["kept"])
+    yield from (f"          deleted: {path}" for path in node["deleted"])
+    yield from (f"          undone: {text}" for text in node["undone"])
+
+
+def _describe_next(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    if not any(node["kept"] for node in outcome["nodes"].values()):
+        return
+    fleet = outcome["fleet"]
+    given = f"-l {fleet} -e alteryx_restore_run={outcome['run_id']} -e alteryx_restore_confirm={fleet}"
+    yield " check    users, schedules, and a workflow on each worker (docs/recovering.md, After a restore)"
+    yield f" then     ansible-playbook accept_restore.yml {given}"
+    if outcome["verb"] == "restore":
+        yield f" or back  ansible-playbook roll_back_restore.yml {given}"

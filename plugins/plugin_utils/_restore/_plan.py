@@ -1,0 +1,221 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a restore: which backup goes to which node, in which order, and what refuses it."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._core import paths
+from .._core.reasons import StepFailed
+from .._core.text import size
+from .._fleet._topology import STOP_ORDER
+from .._retention._sets import BackupSet
+
+SCOPES: t.Mapping[str, tuple[str, ...]] = {
+    "full": ("full",),
+    "database": ("full", "database"),
+    "configuration": ("full", "config"),
+}
+"""Scope of a restore -> modes of the backups that hold it."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the operator has asked for.
+
+    Attributes:
+        verb: restore, roll_back or accept.
+        scope: full, database or configuration.
+        confirm: name of the fleet, "" when only the plan is wanted.
+        without: nodes that are left out.
+    """
+
+    verb: str
+    scope: str
+    confirm: str
+    without: tuple[str, ...]
+
+
+Facts = t.Mapping[str, t.Mapping[str, t.Any]]
+"""Host -> result of node_info."""
+Records = t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]
+"""Host -> records of restore_record."""
+
+
+def check_confirmation(asked: Asked, fleet: str) -> None:
+    """Refuses to go on unless the operator has named the fleet.
+
+    Raises:
+        StepFailed: restore_unconfirmed.
+    """
+    if asked.confirm == fleet:
+        return
+    if asked.confirm:
+        raise StepFailed("restore_unconfirmed", f"alteryx_restore_confirm is {asked.confirm}, and the fleet is {fleet}")
+    raise StepFailed(
+        "restore_unconfirmed",
+        f"nothing was touched: this was only the plan. To carry it out, add -e alteryx_restore_confirm={fleet}",
+    )
+
+
+def check_pending(records: Records) -> None:
+    """Refuses a restore while an earlier one is neither accepted nor rolled back.
+
+    Raises:
+        StepFailed: restore_pending.
+    """
+    for host, found in records.items():
+        for record in found:
+            if record["word"] in ("committed", "pending"):
+                name = record["run_id"] or record["path"]
+                state = "has not ended" if record["word"] == "pending" else "is neither accepted nor rolled back"
+                raise StepFailed("restore_pending", f"the restore {name} of {host} {state}", {"node": host})
+
+
+def check_hold(facts: Facts) -> None:
+    """Refuses a restore where a person wants the service to stay as it is.
+
+    Raises:
+        StepFailed: hold_present.
+    """
+    for host, found in facts.items():
+        if found["hold"]:
+            raise StepFailed("hold_present", f"the file HOLD is in the state folder of {host}", {"node": host})
+
+
+def check_service(facts: Facts) -> None:
+    """Refuses nodes on which the service cannot be started afterwards.
+
+    Raises:
+        StepFailed: service_absent, service_disabled.
+    """
+    for host, found in facts.items():
+        service = found["service"]
+        if not service["exists"]:
+            raise StepFailed(
+                "service_absent", f"there is no Windows service {service['name']} on {host}", {"node": host}
+            )
+        if service["start_type"] == "Disabled":
+            raise StepFailed(
+                "restore_service_disabled",
+                f"the start type of {service['name']} on {host} is Disabled, so it could not be started afterwards",
+                {"node": host},
+            )
+
+
+def find_rollback(records: Records, restore_id: str) -> dict[str, dict[str, t.Any]]:
+    """The records of the restore that is rolled back, by host.
+
+    Raises:
+        StepFailed: restore_unknown.
+    """
+    rolled = {record["of"] for found in records.values() for record in found if record["of"]}
+    found = {
+        host: dict(record)
+        for host, each in records.items()
+        for record in each
+        if record["run_id"] == restore_id and record["word"] == "committed" and record["verb"] == "restore"
+    }
+    if restore_id in rolled:
+        raise StepFailed("restore_unknown", f"the restore {restore_id} is rolled back already")
+    if not found:
+        known = sorted(
+            {record["run_id"] for each in records.values() for record in each if record["word"] == "committed"}
+        )
+        there = f"those that can be rolled back are {', '.join(known)}" if known else "there is none on these nodes"
+        raise StepFailed("restore_unknown", f"no restore {restore_id or '(no id given)'} to go back from; {there}")
+    return found
+
+
+def find_accepted(records: Records, restore_id: str) -> list[str]:
+    """The hosts on which a restore, or its rollback, is accepted.
+
+    Raises:
+        StepFailed: restore_unknown.
+    """
+    hosts = [
+        host
+        for host, each in records.items()
+        if any(restore_id in (record["run_id"], record["of"]) and record["word"] != "pending" for record in each)
+    ]
+    if not hosts or not restore_id:
+        known = sorted(
+            {record["run_id"] for each in records.values() for record in each if record["word"] != "pending"}
+        )
+        there = f"known are {', '.join(known)}" if known else "nothing is kept on these nodes"
+        raise StepFailed("restore_unknown", f"no restore {restore_id or '(no id given)'} to accept; {there}")
+    return hosts
+
+
+def order_tiers(roles: t.Mapping[str, t.Sequence[str]]) -> list[list[str]]:
+    """Hosts by tier in the order of stopping; the controller comes last. A host of which nothing is known counts as a
+    worker."""
+    tier = {
+        host: next((role for role in ("controller", *STOP_ORDER) if role in found), "worker")
+        for host, found in roles.items()
+    }
+    tiers = [[host for host in roles if tier[host] == role] for role in (*STOP_ORDER, "controller")]
+    return [each for each in tiers if each]
+
+
+def plan_node(
+    host: str, facts: t.Mapping[str, t.Any], roles: t.Sequence[str], backup: t.Mapping[str, t.Any], asked: Asked
+) -> dict[str, t.Any]:
+    """What is done on a node.
+
+    Args:
+        host: its name in the inventory.
+        facts: of node_info.
+        roles: of the backup, or of the node.
+        backup: its entry in the catalogue; empty for a rollback.
+        asked: what is wanted.
+    """
+    alteryx, service = facts["alteryx"], facts["service"]
+    return {
+        "name": host,
+        "roles": list(roles),
+        "is_controller": "controller" in roles,
+        "service_state": service["state"],
+        "executable": alteryx["executable"],
+        "bin_folder": alteryx["bin_folder"],
+        "data_folder": facts["database"]["folder"],
+        "data_folder_wanted": "",
+        "version": alteryx["version"],
+        "controller_host": "",
+        "controller_port": 80,
+        "folder": backup.get("folder", ""),
+        "base_name": backup.get("id", ""),
+        "archive": paths.archive_file(backup["folder"], backup["id"]) if backup else "",
+        "restores_database": bool(backup) and "controller" in roles and asked.scope != "configuration",
+        "restores_files": bool(backup) and asked.scope != "database",
+        "rolls_back": {},
+    }
+
+
+def describe_plan(plan: t.Mapping[str, t.Any], chosen: BackupSet | None, passed_over: t.Iterable[str]) -> str:
+    """The plan as text for the operator."""
+    lines = []
+    words = {"restore": "restore", "roll_back": "roll back the restore of", "accept": "accept the restore of"}
+    if chosen is not None:
+        lines.append(
+            f"plan: restore {plan['scope']} of the fleet {plan['fleet']} from {chosen.name} "
+            f"(run {chosen.run_id}, {chosen.started}, {size(chosen.bytes)})"
+        )
+    else:
+        lines.append(f"plan: {words[plan['verb']]} {plan['fleet']}: {plan['restore_id']}")
+    lines += [f"plan: newer, and not used: {text}" for text in passed_over]
+    for tier in plan["stop_tiers"]:
+        lines += [f"plan: {_describe_node(plan['nodes'][host])}" for host in tier]
+    lines += [f"plan: warning: {text}" for text in plan["warnings"]]
+    return "\n".join(lines)
+
+
+def _describe_node(node: t.Mapping[str, t.Any]) -> str:
+    start = f"{node['name']} ({', '.join(node['roles']) or 'roles unknown'}), service {node['service_state']}"
+    if node["rolls_back"]:
+        return f"{start}: {', '.join(entry['path'] for entry in node['rolls_back']['entries'])} as before the restore"
+    what = [name for name, does in (("database", node["restores_database"]), ("files", node["restores_files"])) if does]
+    return f"{start}: {' and '.join(what) or 'stopped and started only'}" + (f" from {node['archive']}" if what else "")
