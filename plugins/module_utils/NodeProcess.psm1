@@ -89,8 +89,11 @@ function Stop-ProcessUntilGone {
 }
 
 function New-NativeProcess {
-    # A process that is not started yet: no shell, no window, every stream ours. What it prints is read in the code page
-    # of the console, in a task of SYSTEM that of the system; with Utf8 as what MongoDB's tools print.
+    <#
+    .SYNOPSIS
+    A process that is not started yet: no shell, no window, every stream ours. What it prints is read in the code page
+    of the console, in a task of SYSTEM that of the system; with Utf8 as what MongoDB's tools print.
+    #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'changes nothing')]
     param([string] $FileName, [string[]] $ArgumentList, [string] $RawArguments, [switch] $Utf8)
@@ -225,5 +228,5 @@ function Invoke-NativeProcess {
 
 Export-ModuleMember -Function @(
     'ConvertTo-NativeArgument', 'Get-ProcessBirth', 'Test-NodeProcess', 'Stop-NodeProcessTree',
-    'Stop-HeldProcess', 'Read-NativeHead', 'Invoke-NativeProcess'
+    'Stop-HeldProcess', 'New-NativeProcess', 'Read-NativeHead', 'Invoke-NativeProcess'
 )

@@ -1,0 +1,382 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+#AnsibleRequires -CSharpUtil ansible_collections.alteryx_ops.server_backup.plugins.module_utils.MongoClient
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeType
+
+# MongoDB, asked by this collection itself: a connection to a server, a scratch mongod on a data folder, and the number
+# of documents in each collection.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$script:ScratchReason = 'scratch_mongod_failed'
+# A port was free when it was chosen, and another program may have it when mongod asks for it.
+$script:PortTaken = 48
+$script:MostDifferences = 20
+
+function Open-MongoClient {
+    <#
+    .SYNOPSIS
+    Connects to a server and returns the client, an AlteryxOps.MongoClient, which the caller disposes of. Its method
+    Authenticate logs in: a password is no argument of a command. CaFile: see AlteryxOps.MongoAddress. OnTick runs about
+    five times a second in every wait of the client; what it throws passes.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $HostName,
+        [Parameter(Mandatory = $true)][int] $Port,
+        [switch] $Tls,
+        [AllowEmptyString()][string] $CaFile = '',
+        [double] $ConnectSeconds = 10,
+        [double] $ReadSeconds = 60,
+        [scriptblock] $OnTick = {}
+    )
+    if ($null -eq ('AlteryxOps.MongoClient' -as [type])) { Import-NodeType -Name 'MongoClient' }
+    $address = New-Object AlteryxOps.MongoAddress
+    $address.Host = $HostName
+    $address.Port = $Port
+    $address.Tls = [bool]$Tls
+    $address.CaFile = $CaFile
+    $address.ConnectMilliseconds = [int](1000 * $ConnectSeconds)
+    $address.ReadMilliseconds = [int](1000 * $ReadSeconds)
+    $address.Tick = $OnTick
+    [AlteryxOps.MongoClient]::Connect($address)
+}
+
+function Get-MongoProblem {
+    <# .SYNOPSIS
+    The AlteryxOps.MongoProblem behind an error record; nothing when there is none. #>
+    param([Parameter(Mandatory = $true)][System.Management.Automation.ErrorRecord] $ErrorRecord)
+    for ($failure = $ErrorRecord.Exception; $null -ne $failure; $failure = $failure.InnerException) {
+        if ($failure.GetType().FullName -ceq 'AlteryxOps.MongoProblem') { return $failure }
+    }
+}
+
+function Invoke-ScratchMongod {
+    <#
+    .SYNOPSIS
+    Starts a mongod on a data folder, runs Action with a client that may do everything in it, ends the mongod cleanly
+    and returns what Action returned. It listens on loopback only and lets nobody in but this client. OnTick runs at
+    least four times a second, also while the client waits; what it throws ends the mongod and passes, and so does what
+    Action throws. Staging is a folder of SYSTEM and Administrators. When this ends, the mongod is gone, and so are its
+    key and log.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $Program,
+        [Parameter(Mandatory = $true)][string] $Folder,
+        [Parameter(Mandatory = $true)][string] $Staging,
+        [ValidateRange(0.25, 1.0)][double] $CacheGigabyte = 1,
+        [double] $StartSeconds = 120,
+        [double] $StopSeconds = 300,
+        [Parameter(Mandatory = $true)][scriptblock] $OnTick,
+        [Parameter(Mandatory = $true)][scriptblock] $Action
+    )
+    $own = Join-Path -Path $Staging -ChildPath 'scratch_mongod'
+    $scratch = @{
+        program = $Program; folder = $Folder.TrimEnd('\'); own = $own; cache = $CacheGigabyte; secret = ''
+        key = Join-Path -Path $own -ChildPath 'key'; log = Join-Path -Path $own -ChildPath 'mongod.log'
+        process = $null; birth = [long]0; port = 0; client = $null; printed = @()
+    }
+    try {
+        # What a run that was ended from outside has left.
+        Remove-NodeFolder -Path $own
+        New-ProtectedFolder -Path $own
+        $scratch.secret = New-KeyText
+        [IO.File]::WriteAllText($scratch.key, $scratch.secret, [Text.Encoding]::ASCII)
+        Start-ScratchMongod -Scratch $scratch -Seconds $StartSeconds -OnTick $OnTick
+        try { $answer = @(& $Action $scratch.client) }
+        catch {
+            Assert-ScratchAlive -Scratch $scratch -ErrorRecord $_
+            throw
+        }
+        Stop-ScratchMongod -Scratch $scratch -Seconds $StopSeconds -OnTick $OnTick
+        $answer
+    }
+    finally { Clear-ScratchMongod -Scratch $scratch }
+}
+
+function New-KeyText {
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'makes a text')]
+    param()
+    $bytes = New-Object byte[] 96
+    $random = New-Object System.Security.Cryptography.RNGCryptoServiceProvider
+    try { $random.GetBytes($bytes) }
+    finally { $random.Dispose() }
+    [Convert]::ToBase64String($bytes)
+}
+
+function Get-FreePort {
+    $listener = New-Object System.Net.Sockets.TcpListener ([Net.IPAddress]::Loopback), 0
+    $listener.Start()
+    try { $listener.LocalEndpoint.Port }
+    finally { $listener.Stop() }
+}
+
+function Start-ScratchMongod {
+    # Returns when the client is logged in. That the server knows the key, too, proves that it is ours.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([hashtable] $Scratch, [double] $Seconds, [scriptblock] $OnTick)
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $attempts = 1
+    Start-MongodProcess -Scratch $Scratch
+    $last = ''
+    while ($true) {
+        $null = & $OnTick
+        if ($Scratch.process.HasExited) {
+            $code = $Scratch.process.ExitCode
+            if ($code -ne $script:PortTaken -or $attempts -ge 3) {
+                throw (New-ScratchFailure -Scratch $Scratch -What "ended with code $code instead of starting")
+            }
+            $attempts++
+            Start-MongodProcess -Scratch $Scratch
+        }
+        try {
+            $Scratch.client = Open-MongoClient -HostName '127.0.0.1' -Port $Scratch.port -ConnectSeconds 5 `
+                -ReadSeconds 30 -OnTick $OnTick
+            $Scratch.client.Authenticate('__system', $Scratch.secret, 'local', '')
+            return
+        }
+        catch {
+            if ($null -ne $Scratch.client) { $Scratch.client.Dispose() }
+            $problem = Get-MongoProblem -ErrorRecord $_
+            if ($null -eq $problem) { throw }
+            $last = $problem.Message
+        }
+        if ($watch.Elapsed.TotalSeconds -gt $Seconds) {
+            $what = "was not ready within $Seconds s ($last)"
+            throw (New-ScratchFailure -Scratch $Scratch -What $what)
+        }
+        Start-Sleep -Milliseconds 200
+    }
+}
+
+function Start-MongodProcess {
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([hashtable] $Scratch)
+    $Scratch.port = Get-FreePort
+    $words = @(
+        '--dbpath', $Scratch.folder, '--bind_ip', '127.0.0.1', '--port', [string]$Scratch.port,
+        '--auth', '--keyFile', $Scratch.key, '--setParameter', 'enableLocalhostAuthBypass=false',
+        # It must not delete what has expired since the backup, nor write files of its own into the folder.
+        '--setParameter', 'ttlMonitorEnabled=false', '--setParameter', 'diagnosticDataCollectionEnabled=false',
+        '--wiredTigerCacheSizeGB', $Scratch.cache.ToString([cultureinfo]::InvariantCulture),
+        '--logpath', $Scratch.log, '--logappend'
+    )
+    $process = New-NativeProcess -FileName $Scratch.program -ArgumentList $words -Utf8
+    try { $null = $process.Start() }
+    catch {
+        $why = $_.Exception.GetBaseException().Message
+        throw (New-NodeFailure -Reason $script:ScratchReason -Message "$($Scratch.program) cannot be started: $why")
+    }
+    $Scratch.process = $process
+    $Scratch.birth = [Math]::Max([long]0, (Get-ProcessBirth -ProcessId $process.Id))
+    $process.StandardInput.Close()
+    $Scratch.printed = @(
+        (New-Object AlteryxOps.PrintedText $process.StandardOutput),
+        (New-Object AlteryxOps.PrintedText $process.StandardError)
+    )
+    # The node may be at work.
+    try { $process.PriorityClass = [Diagnostics.ProcessPriorityClass]::BelowNormal }
+    catch { Write-Verbose -Message "priority of mongod: $_" }
+}
+
+function Assert-ScratchAlive {
+    # Throws when what Action has thrown is the end of the mongod.
+    param([hashtable] $Scratch, [System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $problem = Get-MongoProblem -ErrorRecord $ErrorRecord
+    if ($null -eq $problem -or [string]$problem.Kind -cne 'Network') { return }
+    # A process ends some time after its connections.
+    if (-not $Scratch.process.WaitForExit(5000)) { return }
+    $what = "ended with code $($Scratch.process.ExitCode) while it was in use ($($problem.Message))"
+    throw (New-ScratchFailure -Scratch $Scratch -What $what)
+}
+
+function Stop-ScratchMongod {
+    # On Windows a mongod waits for an event with its process id in the name, and then shuts down.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([hashtable] $Scratch, [double] $Seconds, [scriptblock] $OnTick)
+    $Scratch.client.Dispose()
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    Request-MongodEnd -Scratch $Scratch
+    while (-not $Scratch.process.WaitForExit(200)) {
+        $null = & $OnTick
+        if ($watch.Elapsed.TotalSeconds -gt $Seconds) {
+            throw (New-ScratchFailure -Scratch $Scratch -What "did not end within $Seconds s")
+        }
+    }
+    # A mongod leaves this file empty when it has closed its files, and takes any other for a crash when it starts.
+    $lock = New-Object System.IO.FileInfo (Join-Path -Path $Scratch.folder -ChildPath 'mongod.lock')
+    if ($lock.Exists -and $lock.Length -eq 0) { return }
+    $what = "ended with code $($Scratch.process.ExitCode) and did not close its files"
+    throw (New-ScratchFailure -Scratch $Scratch -What $what)
+}
+
+function Request-MongodEnd {
+    param([hashtable] $Scratch)
+    $name = "Global\Mongo_$($Scratch.process.Id)"
+    try {
+        $signal = [Threading.EventWaitHandle]::OpenExisting($name)
+        try { $null = $signal.Set() }
+        finally { $signal.Dispose() }
+    }
+    catch {
+        if ($Scratch.process.HasExited) { return }
+        $why = $_.Exception.GetBaseException().Message
+        throw (New-ScratchFailure -Scratch $Scratch -What "cannot be told to end, its event ${name}: $why")
+    }
+}
+
+function Clear-ScratchMongod {
+    # Never throws: what is left is removed by the next run, and a key without its mongod opens nothing.
+    param([hashtable] $Scratch)
+    try {
+        if ($null -ne $Scratch.client) { $Scratch.client.Dispose() }
+        if ($null -ne $Scratch.process -and -not $Scratch.process.HasExited) {
+            # The data folder may still be wanted; closed files need no recovery.
+            try {
+                Request-MongodEnd -Scratch $Scratch
+                $null = $Scratch.process.WaitForExit(10000)
+            }
+            catch { Write-Verbose -Message "mongod: $_" }
+            if (-not $Scratch.process.HasExited) {
+                $null = Stop-NodeProcessTree -ProcessId $Scratch.process.Id -Birth $Scratch.birth
+            }
+        }
+    }
+    catch { Write-Verbose -Message "mongod: $_" }
+    foreach ($path in $Scratch.key, $Scratch.log) {
+        try { if ([IO.File]::Exists($path)) { Remove-NodeFile -Path $path } }
+        catch { Write-Verbose -Message "${path}: $_" }
+    }
+    try { Remove-NodeFolder -Path $Scratch.own }
+    catch { Write-Verbose -Message "$($Scratch.own): $_" }
+    if ($null -ne $Scratch.process) { $Scratch.process.Dispose() }
+}
+
+function New-ScratchFailure {
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'makes an object')]
+    param([hashtable] $Scratch, [string] $What)
+    $text = "The scratch mongod on $($Scratch.folder) $What"
+    $said = Get-ScratchOutput -Scratch $Scratch
+    if ($said) { $text += ". Its last lines: $said" }
+    New-NodeFailure -Reason $script:ScratchReason -Message $text
+}
+
+function Get-ScratchOutput {
+    # The last lines of the log, or of what mongod has printed when it got no further.
+    param([hashtable] $Scratch)
+    $text = ''
+    try {
+        if ([IO.File]::Exists($Scratch.log)) {
+            $stream = Open-SharedFile -Path $Scratch.log
+            try {
+                $null = $stream.Seek(-[Math]::Min($stream.Length, 65536), [IO.SeekOrigin]::End)
+                $reader = New-Object System.IO.StreamReader $stream, ([Text.Encoding]::UTF8)
+                $text = $reader.ReadToEnd()
+            }
+            finally { $stream.Dispose() }
+        }
+        if (-not $text.Trim()) {
+            $text = @($Scratch.printed | ForEach-Object {
+                    $null = $_.Wait(1000)
+                    $_.Text
+                }) -join "`n"
+        }
+    }
+    catch { Write-Verbose -Message "log of mongod: $_" }
+    $lines = @($text -split '\r?\n' | Where-Object { $_.Trim() } | Select-Object -Last 12)
+    $text = Hide-Secret -Text ($lines -join "`n")
+    if ($Scratch.secret) { $text = $text.Replace($Scratch.secret, '(redacted)') }
+    $text.Substring([Math]::Max(0, $text.Length - 3000))
+}
+
+function Test-DumpedCollection {
+    # Does mongodump write documents of this collection? Of a view it writes none.
+    param([string] $Database, [string] $Name, [string] $Type)
+    if ($Type -ceq 'view' -or $Type -ceq 'timeseries' -or $Name.Contains('$')) { return $false }
+    if ($Database -ceq 'admin') { return $Name -cne 'system.keys' }
+    if ($Database -ceq 'config') {
+        $left = 'transactions', 'transaction_coordinators', 'system.sessions', 'system.indexBuilds'
+        return $left -cnotcontains $Name
+    }
+    $isSystem = $Name.StartsWith('system.', [StringComparison]::Ordinal)
+    -not $isSystem -or $Name -ceq 'system.js' -or $Name.StartsWith('system.buckets.', [StringComparison]::Ordinal)
+}
+
+function Get-DocumentCount {
+    <#
+    .SYNOPSIS
+    The number of documents in each collection of these databases: a hashtable (names differ by case) with
+    database.collection -> documents, for the collections whose documents mongodump writes. They are counted one by one,
+    each collection within TimeoutSeconds.
+    #>
+    param(
+        [Parameter(Mandatory = $true)] $Client,
+        [Parameter(Mandatory = $true)][AllowEmptyCollection()][string[]] $Database,
+        [double] $TimeoutSeconds = 3600
+    )
+    $found = New-Object System.Collections.Hashtable ([StringComparer]::Ordinal)
+    $before = $Client.ReadMilliseconds
+    $Client.ReadMilliseconds = [int](1000 * $TimeoutSeconds)
+    try {
+        foreach ($name in $Database) {
+            foreach ($collection in $Client.ListCollections($name)) {
+                if (-not (Test-DumpedCollection -Database $name -Name $collection.Name -Type $collection.Type)) {
+                    continue
+                }
+                $found["$name.$($collection.Name)"] = [long]$Client.Count($name, $collection.Name)
+            }
+        }
+    }
+    finally { $Client.ReadMilliseconds = $before }
+    $found
+}
+
+function Compare-DocumentCount {
+    <#
+    .SYNOPSIS
+    What differs between two tables as Get-DocumentCount returns them: a text for each of the first 20 differences, and
+    one that says how many more there are. Nothing when they are equal.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][hashtable] $Expected,
+        [Parameter(Mandatory = $true)][hashtable] $Found
+    )
+    # A hashtable of PowerShell takes names that differ by case for one.
+    $tables = @($Expected, $Found | ForEach-Object {
+            $table = New-Object System.Collections.Hashtable ([StringComparer]::Ordinal)
+            foreach ($name in $_.get_Keys()) { $table[[string]$name] = [long]$_[$name] }
+            $table
+        })
+    $names = [string[]]@(@($tables[0].get_Keys()) + @($tables[1].get_Keys() | Where-Object {
+                -not $tables[0].ContainsKey($_)
+            }))
+    [Array]::Sort($names, [StringComparer]::Ordinal)
+    $texts = @(foreach ($name in $names) {
+            if (-not $tables[1].ContainsKey($name)) {
+                "$name is missing; $($tables[0][$name]) documents were expected"
+            }
+            elseif (-not $tables[0].ContainsKey($name)) {
+                "$name was not expected; it has $($tables[1][$name]) documents"
+            }
+            elseif ($tables[0][$name] -ne $tables[1][$name]) {
+                "$name has $($tables[1][$name]) documents; $($tables[0][$name]) were expected"
+            }
+        })
+    $texts | Select-Object -First $script:MostDifferences
+    $more = $texts.Count - $script:MostDifferences
+    if ($more -gt 0) { "and $more more differences" }
+}
+
+Export-ModuleMember -Function @(
+    'Open-MongoClient', 'Get-MongoProblem', 'Invoke-ScratchMongod', 'Get-DocumentCount', 'Compare-DocumentCount'
+)

@@ -1,0 +1,291 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scratch mongod on a data folder: a real mongod.exe that lets nobody else in, and that leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from tests import reasons
+from tests.lab import alteryx_install, mongo_servers, seed
+from tests.node.engine import Engine, EngineError
+
+pytestmark = pytest.mark.wine
+
+STAGING = r"D:\scratch-staging"
+KEY = rf"{STAGING}\scratch_mongod\key"
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data folder that a mongod has closed, and the documents in it by namespace."""
+
+    folder: Path
+    counts: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def machine(engine: Engine) -> Engine:
+    """The engine with the database programs beside it."""
+    alteryx_install.put_database_programs(engine.folder)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def closed(machine: Engine) -> Data:
+    """Of a server with users and the seed's documents."""
+    counts = {}
+    with mongo_servers.running(machine.folder) as mongo, mongo.client() as client:
+        chance = seed.random.Random(seed.SEED)
+        for database, name, count, make in seed._collections():
+            client[database][name].insert_many([make(chance, index) for index in range(count)])
+            counts[f"{database}.{name}"] = count
+        client["AlteryxGallery"].command("create", "recent", viewOn="appInfos", pipeline=[])
+        client["AlteryxGallery"]["Users"].insert_one({"differs": "by case"})
+        counts["AlteryxGallery.Users"] = 1
+        port = mongo.ports[0]
+    return Data(next(machine.path("D:\\").glob(f"mongo-*/{port}")), counts)
+
+
+@pytest.fixture
+def data(machine: Engine, closed: Data) -> Iterator[Data]:
+    """A copy of it in D:\\scratch-data, and an empty staging folder."""
+    folder, staging = machine.path(r"D:\scratch-data"), machine.path(STAGING)
+    shutil.copytree(closed.folder, folder)
+    staging.mkdir()
+    yield Data(folder, closed.counts)
+    shutil.rmtree(folder)
+    shutil.rmtree(staging)
+
+
+def scratch(machine: Engine, action: str, *, tick: str = "", options: str = "", **values: str) -> dict[str, Any]:
+    """What Invoke-ScratchMongod returns, as answer, or the failure: reason and message."""
+    variables = "".join(f"${name} = '{value}'\n" for name, value in values.items())
+    program = values.get("program", rf"{alteryx_install.BIN}\mongod.exe")
+    text = f"""Import-NodeType -Name 'ProcessTable', 'NodeDisk'
+    $problem = 0
+    $null = [AlteryxOps.ProcessTable]::HoldChildren([ref]$problem)
+    {variables}
+    $count = @{{ ticks = 0; counting = 0 }}
+    try {{
+        $answer = Invoke-ScratchMongod -Program '{program}' -Folder 'D:\\scratch-data' -Staging '{STAGING}' {options} `
+            -OnTick {{ $count.ticks++; {tick} }} -Action {{ param($Client); {action} }}
+        $result = @{{ answer = $answer; ticks = $count.ticks }}
+    }}
+    catch {{ $result = Get-NodeFailure -ErrorRecord $_ }}
+    ConvertTo-NodeJson -InputObject $result
+    """
+    result: dict[str, Any] = json.loads(machine.run(text, timeout=300))
+    if "reason" in result:
+        reasons.saw(result["reason"])
+    return result
+
+
+def servers() -> list[list[str]]:
+    """The command lines of the scratch servers that run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        if any(word.endswith("mongod.exe") for word in words) and r"D:\scratch-data" in words:
+            found.append(words)
+    return found
+
+
+def assert_nothing_left(machine: Engine) -> None:
+    assert servers() == []
+    assert list(machine.path(STAGING).iterdir()) == []
+
+
+LOG = r"""
+    $stream = Open-SharedFile -Path 'D:\scratch-staging\scratch_mongod\mongod.log'
+    $text = (New-Object System.IO.StreamReader $stream).ReadToEnd()
+    $stream.Dispose()
+    $text
+"""
+COUNT = "Get-DocumentCount -Client $Client -Database 'AlteryxService', 'AlteryxGallery', 'AlteryxGallery_Lucene'"
+
+
+def test_a_scratch_mongod_counts_what_is_in_the_folder_and_closes_it(machine: Engine, data: Data) -> None:
+    first = scratch(machine, COUNT)
+    assert first["answer"] == data.counts
+    assert_nothing_left(machine)
+    assert recovered(scratch(machine, LOG)) == []
+    assert_nothing_left(machine)
+
+
+def recovered(second: dict[str, Any]) -> list[str]:
+    """The lines about a crash in the log of the start after it."""
+    assert "Waiting for connections" in second["answer"]
+    return [line for line in second["answer"].splitlines() if "unclean" in line.lower()]
+
+
+def test_a_start_after_a_crash_says_so(machine: Engine, data: Data) -> None:
+    (data.folder / "mongod.lock").write_text("4711\n", encoding="ascii")
+    assert recovered(scratch(machine, LOG)) != []
+
+
+@pytest.mark.reaches("scratch_mongod_failed")
+def test_the_failure_on_a_damaged_folder_has_the_words_of_mongod(machine: Engine, data: Data) -> None:
+    (data.folder / "WiredTiger.turtle").write_bytes(b"damaged " * 100)
+    end = scratch(machine, COUNT)
+    assert end["reason"] == "scratch_mongod_failed"
+    assert r"The scratch mongod on D:\scratch-data ended with code" in end["message"]
+    assert "WiredTiger" in end["message"]
+    assert_nothing_left(machine)
+
+
+def test_a_folder_that_is_not_there_is_named(machine: Engine, data: Data) -> None:
+    (data.folder / "WiredTiger").parent.rename(machine.path(r"D:\elsewhere"))
+    try:
+        end = scratch(machine, COUNT)
+    finally:
+        machine.path(r"D:\elsewhere").rename(data.folder)
+    assert end["reason"] == "scratch_mongod_failed"
+    assert "not found" in end["message"]
+    assert_nothing_left(machine)
+
+
+def test_a_program_that_is_not_there_is_named(machine: Engine, data: Data) -> None:
+    end = scratch(machine, COUNT, program=r"C:\none\mongod.exe")
+    assert end["reason"] == "scratch_mongod_failed"
+    assert r"C:\none\mongod.exe cannot be started" in end["message"]
+    assert_nothing_left(machine)
+
+
+def test_what_the_action_throws_passes_and_the_folder_is_closed(machine: Engine, data: Data) -> None:
+    end = scratch(machine, "throw (New-NodeFailure -Reason 'database_differs' -Message 'it differs')")
+    assert (end["reason"], end["message"]) == ("database_differs", "it differs")
+    assert_nothing_left(machine)
+    assert (data.folder / "mongod.lock").read_bytes() == b""
+
+
+CANCEL = "throw (New-NodeFailure -Reason 'job_died' -Message 'cancelled')"
+
+
+@pytest.mark.parametrize(
+    ("when", "action"),
+    [
+        ("$count.ticks -eq 2", COUNT),
+        # While the client waits for an answer: nothing else ticks in the action.
+        ("$count.counting -and $count.ticks -gt $count.counting", f"$count.counting = $count.ticks; while (1) {{ {COUNT} }}"),
+    ],
+    ids=["start", "action"],
+)  # fmt: skip
+def test_what_a_tick_throws_passes_and_ends_the_mongod(machine: Engine, data: Data, when: str, action: str) -> None:
+    end = scratch(machine, action, tick=f"if ({when}) {{ {CANCEL} }}")
+    assert (end["reason"], end["message"]) == ("job_died", "cancelled")
+    assert_nothing_left(machine)
+
+
+KILL = """
+foreach ($entry in [AlteryxOps.ProcessTable]::ReadHeld()) {
+    $null = [AlteryxOps.ProcessTable]::Finish($entry.Id, $entry.Birth, 5000)
+}
+"""
+
+
+def test_a_mongod_that_dies_in_use_is_a_failure_of_it(machine: Engine, data: Data) -> None:
+    end = scratch(machine, KILL + COUNT)
+    assert end["reason"] == "scratch_mongod_failed"
+    assert "ended with code 1 while it was in use" in end["message"]
+    assert_nothing_left(machine)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [("-StartSeconds -1", "was not ready within -1 s"), ("-StopSeconds -1", "did not end within -1 s")],
+    ids=["start", "stop"],
+)
+def test_a_mongod_that_is_too_slow_is_ended(machine: Engine, data: Data, options: str, words: str) -> None:
+    end = scratch(machine, COUNT, options=options)
+    assert end["reason"] == "scratch_mongod_failed"
+    assert words in end["message"]
+    assert_nothing_left(machine)
+
+
+def test_a_mongod_dies_with_its_job_and_the_next_one_removes_what_it_left(machine: Engine, data: Data) -> None:
+    with pytest.raises(EngineError):
+        scratch(machine, "[Diagnostics.Process]::GetCurrentProcess().Kill()")
+    deadline = time.monotonic() + 20
+    while servers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert servers() == []
+    assert machine.path(KEY).exists()
+    old = machine.path(KEY).read_text(encoding="ascii")
+    assert scratch(machine, f"[IO.File]::ReadAllText('{KEY}') -ceq '{old}'")["answer"] is False
+    assert_nothing_left(machine)
+
+
+def test_nobody_without_the_key_gets_in_from_the_first_moment_on(machine: Engine, data: Data) -> None:
+    seen: list[str] = []
+    with strangers(seen):
+        # The strangers have ten seconds beside the action, and all of the start and the end.
+        end = scratch(machine, f"Start-Sleep -Seconds 10; {COUNT}")
+    assert end["answer"] == data.counts
+    assert set(seen) == {"refused", "allowed to greet"}
+    assert seen.count("refused") > 5
+
+
+@contextmanager
+def strangers(seen: list[str]) -> Iterator[None]:
+    """Somebody who tries to get into a scratch server all the time, from before its port is open."""
+    over = threading.Event()
+
+    def knock() -> None:
+        while not over.is_set():
+            for words in servers():
+                seen.extend(break_in(int(words[words.index("--port") + 1])))
+            over.wait(0.01)
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def break_in(port: int) -> list[str]:
+    """What a stranger achieves; nothing while the port is closed."""
+    achieved = []
+    for login in ({}, {"username": "__system", "password": "x" * 128, "authSource": "local"},
+                  {"username": "root", "password": "root"}):  # fmt: skip
+        client: MongoClient[dict[str, Any]]
+        with MongoClient(
+            "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=300, retryReads=False, **login
+        ) as client:
+            for what, ask in (
+                ("list", client.list_database_names),
+                ("read", client["AlteryxGallery"]["users"].find_one),
+                ("create", lambda: client["admin"].command("createUser", "me", pwd="me", roles=["root"])),
+                ("shut down", lambda: client["admin"].command("shutdown")),
+            ):
+                try:
+                    ask()
+                    achieved.append(what)
+                except OperationFailure:
+                    achieved.append("refused")
+                except PyMongoError:
+                    break
+            if not login:
+                with suppress(PyMongoError):
+                    client["admin"].command("hello")
+                    achieved.append("allowed to greet")
+    return achieved
