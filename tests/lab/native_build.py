@@ -27,6 +27,7 @@ PROGRAMS = {
         "controlled_mongod.c",
         "mongod.c",
         "mongod_users.c",
+        "mongo_message.c",
         "settings.c",
         "behaviour.c",
         "job.c",
