@@ -16,7 +16,7 @@ from . import cache, layout
 
 COMPILER = "x86_64-w64-mingw32-gcc"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-municode", "-static", "-s", "-DWIN32_LEAN_AND_MEAN")
-LIBRARIES = ("-lws2_32", "-ladvapi32", "-lntdll")
+LIBRARIES = ("-lws2_32", "-ladvapi32", "-lntdll", "-lbcrypt")
 POWERSHELL = "powershell.exe"
 PROGRAMS = {
     "AlteryxService.exe": (
@@ -24,9 +24,14 @@ PROGRAMS = {
         "service_loop.c",
         "service_port.c",
         "verbs.c",
+        "emongorestore.c",
+        "database_tool.c",
         "controlled_mongod.c",
         "mongod.c",
         "mongod_users.c",
+        "mongod_login.c",
+        "mongod_loss.c",
+        "mongo_message.c",
         "settings.c",
         "behaviour.c",
         "job.c",

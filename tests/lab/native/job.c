@@ -32,20 +32,21 @@ HANDLE job_start(HANDLE job, const wchar_t *command_line, HANDLE input, HANDLE o
     STARTUPINFOW startup = {.cb = sizeof startup, .dwFlags = STARTF_USESTDHANDLES};
     PROCESS_INFORMATION process;
     wchar_t *line = _wcsdup(command_line); /* CreateProcessW may write into it */
+    /* Suspended, so that it cannot start a child before it is in the job. */
+    const DWORD flags = CREATE_SUSPENDED | CREATE_NO_WINDOW;
     BOOL started;
     startup.hStdInput = inheritable(input, GENERIC_READ);
     startup.hStdOutput = inheritable(output, GENERIC_WRITE);
     startup.hStdError = inheritable(error, GENERIC_WRITE);
-    /* Suspended, so that it cannot start a child before it is in the job. */
-    started = CreateProcessW(
-        NULL, line, NULL, NULL, TRUE, CREATE_SUSPENDED | CREATE_NO_WINDOW, NULL, NULL, &startup, &process);
+    started = CreateProcessW(NULL, line, NULL, NULL, TRUE, job ? flags : flags | CREATE_BREAKAWAY_FROM_JOB, NULL, NULL,
+        &startup, &process);
     CloseHandle(startup.hStdInput);
     CloseHandle(startup.hStdOutput);
     CloseHandle(startup.hStdError);
     free(line);
     if (!started)
         return NULL;
-    if (!AssignProcessToJobObject(job, process.hProcess)) {
+    if (job && !AssignProcessToJobObject(job, process.hProcess)) {
         TerminateProcess(process.hProcess, 1);
         return NULL;
     }

@@ -6,6 +6,8 @@
  *   service NAME          {"state": ..., "pid": n, "started": unix time, "start_type": n}
  *   start NAME SECONDS    starts it and waits for Running; prints the same
  *   stop NAME SECONDS     stops it and waits for Stopped; prints the same
+ *   start_type NAME N     sets how it starts (2 automatically, 3 on demand, 4 not at all); prints the same
+ *   permissions PATH ...  {PATH: security descriptor as SDDL, null where there is nothing}
  *   processes             [{"pid": n, "parent": n, "name": ..., "command_line": ..., "started": unix time}]
  *   hold PATH SECONDS     opens the file for itself alone, tries for so long, prints "held", keeps it for so long
  *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then lives
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <windows.h>
+#include <sddl.h>
 #include <tlhelp32.h>
 #include <winternl.h>
 
@@ -103,6 +106,47 @@ static int control(const wchar_t *name, int start, double seconds)
     if (done)
         wait_for(name, start ? SERVICE_RUNNING : SERVICE_STOPPED, seconds);
     return print_service(name);
+}
+
+static int set_start_type(const wchar_t *name, DWORD type)
+{
+    SC_HANDLE service = OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_CHANGE_CONFIG);
+    if (!ChangeServiceConfigW(service, SERVICE_NO_CHANGE, type, SERVICE_NO_CHANGE, NULL, NULL, NULL, NULL, NULL, NULL,
+                              NULL)) {
+        fprintf(stderr, "labctl: cannot set the start type of %ls: error %lu\n", name, GetLastError());
+        return 1;
+    }
+    return print_service(name);
+}
+
+/* NULL where there is nothing */
+static wchar_t *permissions(const wchar_t *path)
+{
+    const SECURITY_INFORMATION parts = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+    BYTE descriptor[16384];
+    DWORD size;
+    wchar_t *text = NULL;
+    if (GetFileSecurityW(path, parts, descriptor, sizeof descriptor, &size))
+        ConvertSecurityDescriptorToStringSecurityDescriptorW(descriptor, SDDL_REVISION_1, parts, &text, NULL);
+    return text;
+}
+
+static int print_permissions(int count, wchar_t **paths)
+{
+    struct text json = {0};
+    int i;
+    for (i = 0; i < count; i++) {
+        wchar_t *sddl = permissions(paths[i]);
+        text_adds(&json, i ? ", " : "{");
+        text_add_json(&json, utf8(paths[i]));
+        text_adds(&json, ": ");
+        if (sddl)
+            text_add_json(&json, utf8(sddl));
+        else
+            text_adds(&json, "null");
+    }
+    printf("%s}\n", json.size ? json.data : "{");
+    return 0;
 }
 
 static int is_dead(DWORD pid)
@@ -232,6 +276,10 @@ int wmain(int argc, wchar_t **argv)
         return print_service(name);
     if (!wcscmp(verb, L"start") || !wcscmp(verb, L"stop"))
         return control(name, !wcscmp(verb, L"start"), seconds);
+    if (!wcscmp(verb, L"start_type"))
+        return set_start_type(name, (DWORD)seconds);
+    if (!wcscmp(verb, L"permissions"))
+        return print_permissions(argc - 2, argv + 2);
     if (!wcscmp(verb, L"processes"))
         return print_processes();
     if (!wcscmp(verb, L"hold"))

@@ -10,6 +10,7 @@
 #include "behaviour.h"
 #include "job.h"
 #include "mongod.h"
+#include "mongod_login.h"
 #include "service_port.h"
 #include "settings.h"
 #include "text.h"
@@ -65,6 +66,35 @@ static int is_orphan(void)
     return known && status.dwProcessId != GetCurrentProcessId();
 }
 
+static int exists(const wchar_t *folder, const char *name)
+{
+    wchar_t path[MAX_PATH];
+    _snwprintf(path, MAX_PATH, L"%ls\\%ls", folder, wide(name));
+    return GetFileAttributesW(path) != INVALID_FILE_ATTRIBUTES;
+}
+
+/* What is missing for a start, or NULL. mongod.exe would make a new database in an empty folder, and the server would
+ * look as if it were well. */
+static const char *what_is_missing(struct mongod *mongod)
+{
+    const wchar_t *data;
+    if (!settings_are_whole() || !setting_true("Environment", "Configured"))
+        return "RuntimeSettings.xml is not whole";
+    if (!exists(L"C:\\ProgramData\\Alteryx\\Keys", "master.key"))
+        return "the keys are missing";
+    if (!setting_true("Controller", "ControllerEnabled") || !setting_true("Controller", "EmbeddedMongoDBEnabled"))
+        return NULL;
+    data = wide(setting("Controller", "EmbeddedMongoDBRootPath"));
+    if (!exists(data, "WiredTiger") || !exists(data, "WiredTiger.wt"))
+        return "the data folder of the embedded MongoDB holds no database";
+    if (mongod_start(mongod, job_create(0), data, 1))
+        return "the embedded MongoDB did not start";
+    if (!mongod_log_in(mongod))
+        return NULL;
+    mongod_stop(mongod);
+    return "the embedded MongoDB does not know our user and password";
+}
+
 static DWORD WINAPI on_control(DWORD control, DWORD type, void *data, void *context)
 {
     (void)type;
@@ -111,6 +141,7 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
     struct mongod mongod = {0};
     HANDLE waits[2];
     DWORD waited = 1, woken, rounds = 0;
+    const char *missing;
     (void)count;
     (void)names;
     stop_requested = CreateEventW(NULL, TRUE, FALSE, NULL);
@@ -125,14 +156,14 @@ static void WINAPI service_main(DWORD count, wchar_t **names)
         report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
         return;
     }
-    if (setting_true("Controller", "ControllerEnabled") && setting_true("Controller", "EmbeddedMongoDBEnabled")) {
-        if (mongod_start(&mongod, job_create(0), wide(setting("Controller", "EmbeddedMongoDBRootPath")), 1)) {
-            log_line("the embedded MongoDB did not start");
-            report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
-            return;
-        }
-        waits[waited++] = mongod.process;
+    missing = what_is_missing(&mongod);
+    if (missing) {
+        log_line(missing);
+        report(SERVICE_STOPPED, ERROR_PROCESS_ABORTED);
+        return;
     }
+    if (mongod.process)
+        waits[waited++] = mongod.process;
     waits[0] = stop_requested;
     service_port_open();
     report(SERVICE_RUNNING, 0);

@@ -11,6 +11,9 @@
 
 #include "text.h"
 
+/* Not %ProgramData%: Wine's service manager gives services another value than everyone else. */
+static const wchar_t OVERRIDES[] = L"C:\\ProgramData\\Alteryx\\RuntimeSettings.xml";
+
 const wchar_t *install_folder(void)
 {
     static wchar_t path[MAX_PATH];
@@ -52,11 +55,19 @@ static void unescape(char *value)
         }
 }
 
+int settings_are_whole(void)
+{
+    unsigned long error;
+    char *xml = read_file(OVERRIDES, NULL, &error);
+    int whole = xml && strstr(xml, "</SystemSettings>");
+    free(xml);
+    return whole;
+}
+
 const char *setting(const char *section, const char *element)
 {
     wchar_t defaults[MAX_PATH];
-    /* Not %ProgramData%: Wine's service manager gives services another value than everyone else. */
-    const wchar_t *files[2] = {L"C:\\ProgramData\\Alteryx\\RuntimeSettings.xml", defaults};
+    const wchar_t *files[2] = {OVERRIDES, defaults};
     int i;
     _snwprintf(defaults, MAX_PATH, L"%ls\\RuntimeData\\RuntimeSettings.xml", install_folder());
     for (i = 0; i < 2; i++) {

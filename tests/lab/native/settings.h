@@ -7,6 +7,8 @@
 #define LAB_SETTINGS_H
 #include <wchar.h>
 
+/* Whether the file of ProgramData is there to its end. */
+int settings_are_whole(void);
 /* Value of Section/Element, UTF-8; "" when neither file has it. */
 const char *setting(const char *section, const char *element);
 /* The same as a boolean. */

@@ -9,6 +9,7 @@
 #include <windows.h>
 
 #include "behaviour.h"
+#include "database_tool.h"
 #include "job.h"
 #include "mongo_controller.h"
 #include "mongod.h"
@@ -16,54 +17,6 @@
 #include "text.h"
 
 static const wchar_t *const databases[] = {L"AlteryxService", L"AlteryxGallery", L"AlteryxGallery_Lucene"};
-
-static int service_is_stopped(void)
-{
-    SERVICE_STATUS status = {.dwCurrentState = SERVICE_STOPPED};
-    SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
-    SC_HANDLE service = OpenServiceW(manager, L"AlteryxService", SERVICE_QUERY_STATUS);
-    QueryServiceStatus(service, &status);
-    CloseServiceHandle(service);
-    CloseServiceHandle(manager);
-    return status.dwCurrentState == SERVICE_STOPPED;
-}
-
-/* Text of a tool as a program passes it on that takes it for text: in the code page of the system. */
-static DWORD to_code_page(char *block, DWORD count, DWORD room)
-{
-    wchar_t text[4096];
-    int length = MultiByteToWideChar(CP_UTF8, 0, block, (int)count, text, 4096);
-    return (DWORD)WideCharToMultiByte(850, 0, text, length, block, (int)room, NULL, NULL);
-}
-
-/* Run a database tool to its end; its output goes to our standard output, unless it is quiet, and,
- * if given, into a log. */
-static int run_tool(HANDLE job, const wchar_t *command_line, HANDLE log, int quiet)
-{
-    HANDLE reader, writer, process;
-    char block[4096];
-    DWORD count, code = 1;
-    CreatePipe(&reader, &writer, NULL, 0);
-    process = job_start(job, command_line, NULL, writer, writer, NULL);
-    CloseHandle(writer);
-    while (process && ReadFile(reader, block, sizeof block, &count, NULL) && count) {
-        if (behaves("emongodump", "cp850"))
-            count = to_code_page(block, count, sizeof block);
-        if (!quiet) {
-            fwrite(block, 1, count, stdout);
-            fflush(stdout);
-        }
-        if (log)
-            WriteFile(log, block, count, &count, NULL);
-    }
-    CloseHandle(reader);
-    if (!process)
-        return -1;
-    WaitForSingleObject(process, INFINITE);
-    GetExitCodeProcess(process, &code);
-    CloseHandle(process);
-    return (int)code;
-}
 
 /* The tools read the password from a file of their own: arguments are seen by everyone who lists processes. */
 static void write_password_file(wchar_t *path)
@@ -164,61 +117,4 @@ int emongodump(const wchar_t *folder)
     if (failed)
         puts("EMongoDump failed");
     return behaves("emongodump", "exit2_success") || behaves("emongodump", "exit2_half") ? 2 : 0;
-}
-
-static int folder_is_empty(const wchar_t *folder)
-{
-    wchar_t pattern[MAX_PATH];
-    WIN32_FIND_DATAW entry;
-    HANDLE search;
-    int count = 0;
-    _snwprintf(pattern, MAX_PATH, L"%ls\\*", folder);
-    search = FindFirstFileW(pattern, &entry);
-    if (search == INVALID_HANDLE_VALUE)
-        return GetFileAttributesW(folder) == INVALID_FILE_ATTRIBUTES && CreateDirectoryW(folder, NULL);
-    do
-        count++;
-    while (count < 3 && FindNextFileW(search, &entry));
-    FindClose(search);
-    return count < 3; /* . and .. */
-}
-
-int emongorestore(const wchar_t *value)
-{
-    struct mongod mongod = {0};
-    HANDLE job = job_create(0), log;
-    wchar_t *source = _wcsdup(value), *target = wcschr(source, L','), *end;
-    wchar_t line[4096], log_path[MAX_PATH];
-    int failed;
-    if (!target) {
-        puts("EMongoRestore failed: expected <source>,<target>");
-        return 0;
-    }
-    *target++ = 0;
-    if ((end = wcschr(target, L','))) /* a batch size may follow */
-        *end = 0;
-    if (!service_is_stopped()) {
-        puts("EMongoRestore failed: the service is running");
-        return 0;
-    }
-    if (GetFileAttributesW(source) == INVALID_FILE_ATTRIBUTES || !folder_is_empty(target)) {
-        puts("EMongoRestore failed: the source must exist and the target must be an empty folder");
-        return 0;
-    }
-    if (mongod_start(&mongod, job, target, 0)) {
-        puts("EMongoRestore failed: the embedded MongoDB did not start");
-        return 0;
-    }
-    _snwprintf(log_path, MAX_PATH, L"%ls\\..\\mongoRestore.log", source);
-    log = CreateFileW(log_path, GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_ALWAYS, 0, NULL);
-    _snwprintf(line, 4096, L"\"%ls\\mongorestore.exe\" --host 127.0.0.1 --port %d --nsExclude admin.* --dir \"%ls\"",
-        install_folder(), mongod.port, source);
-    failed = run_tool(job, line, log, 0);
-    CloseHandle(log);
-    /* The dump holds no users: without them the service could not log in again. */
-    failed |= mongod_create_users(&mongod);
-    mongod_stop(&mongod);
-    if (failed)
-        puts("EMongoRestore failed");
-    return 0;
 }

@@ -9,6 +9,6 @@
 #include <wchar.h>
 
 int emongodump(const wchar_t *folder);
-/* value: <source>,<target> */
+/* value: <source>,<target>[,<batch size>] */
 int emongorestore(const wchar_t *value);
 #endif
