@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ntpath
 import secrets
 import time
 import typing as t
@@ -80,6 +81,7 @@ class ActionModule(NodeAction):
         who = describe_operator()
         for host, node in plan["nodes"].items():
             node["who"] = who
+            node["work_folder"] = ntpath.join(arguments["work_directory"], plan["run_id"])
             _add_addresses(node, facts[host])
         roles_by_host = {host: node["roles"] for host, node in plan["nodes"].items()}
         plan["stop_tiers"] = _plan.order_tiers(roles_by_host)

@@ -116,7 +116,7 @@ def _build_database(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "new": new,
         "target": new or folder,
         "source": extracted["database_folder"],
-        "counts": ntpath.join(extracted["target"], "collections.json"),
+        "counts": extracted["collection_file"],
         "timeout": arguments["restore_timeout"],
         "batch_size": arguments["batch_size"],
     }

@@ -189,6 +189,7 @@ def plan_node(
         "folder": backup.get("folder", ""),
         "base_name": backup.get("id", ""),
         "archive": paths.archive_file(backup["folder"], backup["id"]) if backup else "",
+        "work_folder": "",
         "restores_database": bool(backup) and "controller" in roles and asked.scope != "configuration",
         "restores_files": bool(backup) and asked.scope != "database",
         "rolls_back": {},
