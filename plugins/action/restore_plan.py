@@ -28,7 +28,12 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet i
     _runtime_settings,
     _topology,
 )
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _choose, _gates, _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import (
+    _choose,
+    _gates,
+    _plan,
+    _space,
+)
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _sets
 
 
@@ -123,19 +128,40 @@ class ActionModule(NodeAction):
         records: _plan.Records,
     ) -> tuple[_sets.BackupSet, t.Sequence[str]]:
         _plan.check_pending(records)
-        hosts = list(facts)
+        hosts, now = list(facts), datetime.now(UTC)
         catalogues = self._read(of_hosts, hosts, arguments["catalogues"])
-        sets = _sets.read_sets(catalogues, plan["fleet"], datetime.now(UTC))
-        choice = _choose.choose(sets, arguments["backup"], asked.scope, hosts)
+        sets = _sets.read_sets(catalogues, plan["fleet"], now)
+        others = _choose.list_others(catalogues, plan["fleet"])
+        choice = _choose.choose(sets, arguments["backup"], asked.scope, hosts, now, others)
         plan["backup"] = {"name": choice.set.name, "run_id": choice.set.run_id, "mode": choice.set.mode}
         for host in hosts:
-            entry = choice.set.backups.get(host, {})
+            entry = choice.backups.get(host, {})
             roles = list(entry.get("roles") or _roles_of(facts[host]))
-            node = _plan.plan_node(host, facts[host], roles, entry, asked)
-            node["data_folder_wanted"] = arguments["data_folder"]
-            plan["nodes"][host] = node
-            plan["warnings"] += [f"{host}: {text}" for text in _gates.check_node(facts[host], entry, arguments)]
+            plan["nodes"][host] = _plan.plan_node(host, facts[host], roles, entry, asked)
+            plan["nodes"][host]["data_folder_wanted"] = arguments["data_folder"]
+        saved = {host: _gates.read_saved(entry) for host, entry in choice.backups.items()}
+        current = {host: _gates.read_now(_node_facts.read(facts[host])) for host in hosts}
+        options = _gates.Options(
+            restores_database=asked.scope != "configuration",
+            force_version=arguments["other_version"],
+            reserve=arguments["space_reserve"],
+            needs={host: _list_needs(facts[host], entry) for host, entry in choice.backups.items()},
+        )
+        if refusals := _gates.find_refusals(saved, current, options):
+            reason, message = refusals[0]
+            more = f" (and {len(refusals) - 1} more problems)" if len(refusals) > 1 else ""
+            raise StepFailed(reason, f"{message}{more}", {"refusals": [text for _reason, text in refusals]})
+        plan["warnings"] += [*choice.warnings, *_gates.find_warnings(saved, current, options)]
         return choice.set, choice.passed_over
+
+
+def _list_needs(facts: t.Mapping[str, t.Any], backup: t.Mapping[str, t.Any]) -> list[_space.Need]:
+    """What the extraction needs. How much the database needs is looked at by the restore job, before the stop."""
+    return [
+        _space.Need(folder["volume"], int(folder["free_bytes"]), "the unpacked backup", int(backup["file_bytes"]))
+        for folder in facts["folders"][:1]
+        if folder["volume"]
+    ]
 
 
 def _roles_of(facts: t.Mapping[str, t.Any]) -> list[str]:

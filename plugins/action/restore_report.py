@@ -35,11 +35,11 @@ class ActionModule(NodeAction):
             show(_outcome.summarize(outcome, f"not written: {failure.message}"))
             raise
         show(_outcome.summarize(outcome, result["directory"]))
-        if outcome["exit_code"]:
-            # Also where Ansible was told to go on after a step that has failed.
+        if outcome["exit_code"] and not _outcome.ended_by_a_step(results):
+            # Without this the play would end green for everybody who does not read the report.
             raise StepFailed(
                 outcome["reason"],
                 outcome["message"],
-                {"node": outcome["node"] or variables.get("inventory_hostname", ""), "outcome": outcome},
+                {"node": outcome["node"] or variables.get("inventory_hostname", "")},
             )
         return result

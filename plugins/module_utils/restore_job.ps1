@@ -97,6 +97,16 @@ function Assert-Room {
             'so the restore was ended'))
 }
 
+function Assert-RoomToRestore {
+    # Before the stop: is there room for a second data folder?
+    $drive = [IO.Path]::GetDirectoryName($database.data_folder)
+    while ($drive -and -not [IO.Directory]::Exists($drive)) { $drive = [IO.Path]::GetDirectoryName($drive) }
+    if (-not $drive -or -not (Test-SpaceBelow -Path $drive -Bytes ($database.bytes + $Spec.space_reserve))) { return }
+    throw (New-NodeFailure -Reason 'space_short' -Message (
+            "The drive of $($database.data_folder) has not $($database.bytes) bytes for the restored database and " +
+            "$($Spec.space_reserve) bytes that are to stay free; nothing was stopped"))
+}
+
 function Copy-NewFile {
     # Puts a file or folder of the backup beside its target, so that the exchange is a rename. The old one's access list
     # is the new one's; where there is none, that of the backup is (Keys.sddl), else that of the folder.
@@ -358,6 +368,7 @@ $isCommitted = $false
 try {
     Write-Beat -Now
     Write-JobStatus -Phase 'copy'
+    if ($null -ne $database) { Assert-RoomToRestore }
     if ($Spec.verb -eq 'restore') { foreach ($item in @($Spec.files)) { $item.new = Copy-NewFile -Item $item } }
     Write-NodeNotice -Lease $lease
     Write-Mark -Name 'stop_requested'

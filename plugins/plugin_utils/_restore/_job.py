@@ -9,6 +9,7 @@ import ntpath
 import typing as t
 
 from .._core.reasons import StepFailed
+from . import _gates
 
 _PERMISSIONS = {"keys": "Keys.sddl"}
 """Item of the configuration -> the file in the backup that lists its permissions."""
@@ -107,9 +108,7 @@ def _list_files(extracted: t.Mapping[str, t.Any], run_id: str) -> list[dict[str,
 def _build_database(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     extracted, run_id = arguments["extracted"], arguments["run_id"]
     folder = find_data_folder(arguments["node"], extracted)
-    # emongorestore separates its two paths with a comma, and public scripts do not agree on how to quote a blank.
-    is_odd = any(character in folder for character in " ,")
-    new = f"{folder}.new_{run_id}" if is_odd else ""
+    new = f"{folder}.new_{run_id}" if _gates.needs_sibling(folder) else ""
     return {
         "data_folder": folder,
         "away": f"{folder}.before_{run_id}",
@@ -117,6 +116,7 @@ def _build_database(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "target": new or folder,
         "source": extracted["database_folder"],
         "counts": extracted["collection_file"],
+        "bytes": extracted["bytes"],
         "timeout": arguments["restore_timeout"],
         "batch_size": arguments["batch_size"],
     }

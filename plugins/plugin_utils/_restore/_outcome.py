@@ -34,6 +34,9 @@ STEPS: tuple[str, ...] = (
 )
 """Steps of the role in their order; each is registered in the variable of its name, with the prefix."""
 
+_GOES_ON = ("health", "cleared")
+"""Steps after whose failure the play goes on by itself."""
+
 _OF_FLEET = ("plan",)
 """Steps that are done once for all nodes, and registered on each."""
 
@@ -58,6 +61,15 @@ def read_steps(registered: t.Mapping[str, t.Any]) -> dict[str, Result]:
 def is_ok(result: Result | None) -> bool:
     """Was the step done, without a failure?"""
     return result is not None and not result.get("failed") and not result.get("unreachable")
+
+
+def ended_by_a_step(results: Results) -> bool:
+    """Has a step failed in a way that ends its host? Else only the report itself can let the play fail."""
+    return any(
+        not is_ok(result) and not (step in _GOES_ON or (step == "job" and "service" in steps))
+        for steps in results.values()
+        for step, result in steps.items()
+    )
 
 
 def compose(results: Results, check_mode: bool, now: str, clock: float, tool: str) -> dict[str, t.Any]:

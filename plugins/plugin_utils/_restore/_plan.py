@@ -14,13 +14,6 @@ from .._core.text import size
 from .._fleet._topology import STOP_ORDER
 from .._retention._sets import BackupSet
 
-SCOPES: t.Mapping[str, tuple[str, ...]] = {
-    "full": ("full",),
-    "database": ("full", "database"),
-    "configuration": ("full", "config"),
-}
-"""Scope of a restore -> modes of the backups that hold it."""
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -203,7 +196,7 @@ def describe_plan(plan: t.Mapping[str, t.Any], chosen: BackupSet | None, passed_
     if chosen is not None:
         lines.append(
             f"plan: restore {plan['scope']} of the fleet {plan['fleet']} from {chosen.name} "
-            f"(run {chosen.run_id}, {chosen.started}, {size(chosen.bytes)})"
+            f"(run {chosen.run_id}, {size(chosen.bytes)})"
         )
     else:
         lines.append(f"plan: {words[plan['verb']]} {plan['fleet']}: {plan['restore_id']}")
