@@ -4,10 +4,17 @@
 
 from __future__ import annotations
 
+import typing as t
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._restore_action import (
-    RestoreAction,
+    perform_restore,
 )
 
 
-class ActionModule(RestoreAction):
-    """Restores or rolls back the critical files of a worker or UI node. See plugins/modules/config_import.yml."""
+class ActionModule(NodeAction):
+    """Restores or rolls back the critical files of a worker or UI node."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/config_import.yml."""
+        return perform_restore(self, arguments, variables)

@@ -4,10 +4,17 @@
 
 from __future__ import annotations
 
+import typing as t
+
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._restore_action import (
-    RestoreAction,
+    perform_restore,
 )
 
 
-class ActionModule(RestoreAction):
-    """Restores or rolls back database and configuration of a controller. See plugins/modules/database_restore.yml."""
+class ActionModule(NodeAction):
+    """Restores or rolls back database and configuration of a controller."""
+
+    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+        """See plugins/modules/database_restore.yml."""
+        return perform_restore(self, arguments, variables)

@@ -12,29 +12,26 @@ from .._restore import _job
 from ._action import NodeAction, Result
 
 
-class RestoreAction(NodeAction):
-    """Runs the restore job of a node, or ends it."""
-
-    def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
-        """See plugins/modules/database_restore.yml and config_import.yml."""
-        job_id = f"{arguments['run_id']}-restore"
-        own = {key: arguments[key] for key in ("run_id", "state")}
-        if arguments["state"] == "cancelled":
-            if not self.check_mode:
-                self.call_node({**own, "_operation": "cancel", "_job_id": job_id}, variables)
-            return {"changed": not self.check_mode}
-        rolls_back = arguments["state"] == "rolled_back"
-        spec = _job.build_rollback_spec(arguments) if rolls_back else _job.build_restore_spec(arguments)
-        if self.check_mode:
-            return {"changed": True, **_job.read_result({}, spec)}
-        # The job itself ends at its limits; the control node waits for what it does then.
-        limit = arguments["max_downtime"] + arguments["start_timeout"] + 600
-        try:
-            report = self.run_job(job_id, spec, limit, own, variables)
-        except StepFailed as failure:
-            detail = {**failure.detail, **_job.read_result(failure.detail, spec)}
-            raise StepFailed(failure.reason.name, failure.message, detail) from failure
-        result = _job.read_result(report, spec)
-        for text in result["remarks"]:
-            self.note_warning(variables["inventory_hostname"], text)
-        return {"changed": True, **result}
+def perform_restore(action: NodeAction, arguments: Result, variables: dict[str, t.Any]) -> Result:
+    """Runs the restore job of a node, or ends it. See plugins/modules/database_restore.yml and config_import.yml."""
+    job_id = f"{arguments['run_id']}-restore"
+    own = {key: arguments[key] for key in ("run_id", "state")}
+    if arguments["state"] == "cancelled":
+        if not action.check_mode:
+            action.call_node({**own, "_operation": "cancel", "_job_id": job_id}, variables)
+        return {"changed": not action.check_mode}
+    rolls_back = arguments["state"] == "rolled_back"
+    spec = _job.build_rollback_spec(arguments) if rolls_back else _job.build_restore_spec(arguments)
+    if action.check_mode:
+        return {"changed": True, **_job.read_result({}, spec)}
+    # The job itself ends at its limits; the control node waits for what it does then.
+    limit = arguments["max_downtime"] + arguments["start_timeout"] + 600
+    try:
+        report = action.run_job(job_id, spec, limit, own, variables)
+    except StepFailed as failure:
+        detail = {**failure.detail, **_job.read_result(failure.detail, spec)}
+        raise StepFailed(failure.reason.name, failure.message, detail) from failure
+    result = _job.read_result(report, spec)
+    for text in result["remarks"]:
+        action.note_warning(variables["inventory_hostname"], text)
+    return {"changed": True, **result}
