@@ -55,17 +55,19 @@ def check_confirmation(asked: Asked, fleet: str) -> None:
 
 
 def check_pending(records: Records) -> None:
-    """Refuses a restore while an earlier one is neither accepted nor rolled back.
+    """Refuses a restore while an earlier one has not ended, or is neither accepted nor rolled back.
 
     Raises:
-        StepFailed: restore_pending.
+        StepFailed: restore_unfinished, restore_pending.
     """
     for host, found in records.items():
         for record in found:
-            if record["word"] in ("committed", "pending"):
-                name = record["run_id"] or record["path"]
-                state = "has not ended" if record["word"] == "pending" else "is neither accepted nor rolled back"
-                raise StepFailed("restore_pending", f"the restore {name} of {host} {state}", {"node": host})
+            name = record["run_id"] or record["path"]
+            if record["word"] == "pending":
+                raise StepFailed("restore_unfinished", f"the restore {name} of {host} has not ended", {"node": host})
+            if record["word"] == "committed":
+                message = f"the restore {name} of {host} is neither accepted nor rolled back"
+                raise StepFailed("restore_pending", message, {"node": host})
 
 
 def check_hold(facts: Facts) -> None:
