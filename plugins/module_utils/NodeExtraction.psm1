@@ -61,7 +61,7 @@ function Assert-ExtractionOwned {
     if ($null -ne (Get-ExtractionMark -Path $Path)) { return }
     if (@([IO.Directory]::GetFileSystemEntries($Path)).Count -eq 0) { return }
     throw (New-NodeFailure -Reason 'folder_invalid' -Message (
-            "$Path has files of somebody else: it has no extraction.json of this collection"))
+            "$Path has files and no extraction.json, so this collection has not made it and does not empty it"))
 }
 
 function New-ExtractionFolder {

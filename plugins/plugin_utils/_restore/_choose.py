@@ -79,7 +79,7 @@ def choose(
             restore_set_incomplete, invalid_variable.
     """
     if scope not in SCOPES:
-        raise StepFailed("invalid_variable", f"the scope {scope!r} is none of {', '.join(SCOPES)}")
+        raise StepFailed("invalid_variable", f"the scope is {scope!r}, not one of {', '.join(SCOPES)}")
     ordered = sorted(sets, key=lambda one: (*one.order, one.run_id), reverse=True)
     if wanted == LATEST:
         return _choose_latest(ordered, scope, nodes, now)

@@ -122,14 +122,14 @@ def find_refusals(
     found: list[tuple[str, str]] = []
     for host, before in saved.items():
         after = now.get(host, NodeNow())
-        checks = [
-            ("restore_pending", _pending_problem(after)),
-            ("restore_other_host", _host_problem(before, after)),
-            ("restore_version", "" if options.force_version else _version_problem(before, after)),
-            ("restore_database_kind", _kind_problem(before, after) if options.restores_database else ""),
-            *(("space_short", text) for text in find_shortages(options.needs.get(host, ()), options.reserve)),
+        failures = [
+            _find_pending(after),
+            _find_other_host(before, after),
+            None if options.force_version else _find_version(before, after),
+            _find_kind(before, after) if options.restores_database else None,
+            *(StepFailed("space_short", text) for text in find_shortages(options.needs.get(host, ()), options.reserve)),
         ]
-        found += [(reason, f"{host}: {text}") for reason, text in checks if text]
+        found += [(failure.reason.name, f"{host}: {failure.message}") for failure in failures if failure]
     return found
 
 
@@ -154,28 +154,39 @@ def needs_sibling(folder: str) -> bool:
     return re.search(r"[\s,]", folder) is not None
 
 
-def _pending_problem(after: NodeNow) -> str:
+def refuse(refusals: t.Sequence[tuple[str, str]]) -> None:
+    """Raises StepFailed with the first reason and all messages; nothing when there are none."""
+    if refusals:
+        told = [{"reason": reason, "message": message} for reason, message in refusals]
+        raise StepFailed(refusals[0][0], "; ".join(message for _reason, message in refusals), {"refusals": told})
+
+
+def _find_pending(after: NodeNow) -> StepFailed | None:
     if not after.pending:
-        return ""
-    return f"the restore {after.pending} was neither accepted nor rolled back"
+        return None
+    return StepFailed("restore_pending", f"the restore {after.pending} was neither accepted nor rolled back")
 
 
-def _host_problem(before: SavedNode, after: NodeNow) -> str:
+def _find_other_host(before: SavedNode, after: NodeNow) -> StepFailed | None:
     # Windows does not tell names of computers by case.
     if not before.computer or not after.computer or before.computer.casefold() == after.computer.casefold():
-        return ""
-    return (
+        return None
+    return StepFailed(
+        "restore_other_host",
         f"the backup is of the computer {before.computer}, this is {after.computer}; "
-        "this version restores on the same computer only"
+        "this version restores on the same computer only",
     )
 
 
-def _version_problem(before: SavedNode, after: NodeNow) -> str:
+def _find_version(before: SavedNode, after: NodeNow) -> StepFailed | None:
     if not before.alteryx_version or not after.alteryx_version:
-        return ""
+        return None
     if _release(before.alteryx_version) == _release(after.alteryx_version):
-        return ""
-    return f"the backup is of Alteryx Server {before.alteryx_version}, {after.alteryx_version} is installed"
+        return None
+    return StepFailed(
+        "restore_version",
+        f"the backup is of Alteryx Server {before.alteryx_version}, {after.alteryx_version} is installed",
+    )
 
 
 def _version_warning(before: SavedNode, after: NodeNow, force_version: bool) -> str:
@@ -187,9 +198,9 @@ def _version_warning(before: SavedNode, after: NodeNow, force_version: bool) -> 
             f"node {after.alteryx_version or 'not known'}"
         )
     text = f"the backup is of Alteryx Server {before.alteryx_version}, {after.alteryx_version} is installed"
-    if not _version_problem(before, after):
+    if not _find_version(before, after):
         return f"{text}: another patch of the same release"
-    return f"{text}, and the restore goes on because it is forced" if force_version else ""
+    return f"{text}, and the operator forces the restore" if force_version else ""
 
 
 def _release(version: str) -> tuple[str, ...]:
@@ -197,14 +208,15 @@ def _release(version: str) -> tuple[str, ...]:
     return tuple(version.split(".")[:2])
 
 
-def _kind_problem(before: SavedNode, after: NodeNow) -> str:
+def _find_kind(before: SavedNode, after: NodeNow) -> StepFailed | None:
     if not before.holds_database:
-        return ""
+        return None
     # A catalogue does not say the kind; the extraction does.
     for kind, whose in ((before.database_kind, "the backup holds"), (after.database_kind, "the node uses")):
         if kind and kind != EMBEDDED:
-            return (
+            return StepFailed(
+                "restore_database_kind",
                 f"{whose} {_KINDS.get(kind, kind)}; this version restores the embedded MongoDB only, "
-                "a later version is to restore the others"
+                "a later version is to restore the others",
             )
-    return ""
+    return None

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _node_facts
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _gates
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore._gates import (
@@ -50,14 +51,15 @@ def test_what_is_not_known_of_a_broken_server_refuses_nothing() -> None:
     ]
 
 
+@pytest.mark.reaches("restore_version", when="refused")
 @pytest.mark.parametrize(
     ("installed", "refused", "said"),
     [
         ("2024.1.1.136", False, ""),
         ("2024.1.2.9", False, "another patch"),
-        ("2024.2.1.136", True, ""),
-        ("2023.1.1.136", True, ""),
-        ("2024.10.1.136", True, ""),
+        pytest.param("2024.2.1.136", True, "", id="refused-minor"),
+        pytest.param("2023.1.1.136", True, "", id="refused-major"),
+        pytest.param("2024.10.1.136", True, "", id="refused-two-digits"),
     ],
 )
 def test_another_patch_warns_and_another_release_refuses(installed: str, refused: bool, said: str) -> None:
@@ -70,9 +72,10 @@ def test_another_patch_warns_and_another_release_refuses(installed: str, refused
 def test_another_release_can_be_forced_and_is_told() -> None:
     now = replace(NOW, alteryx_version="2025.1.1.1")
     assert refusals(now=now, force_version=True) == []
-    assert "because it is forced" in warnings(now=now, force_version=True)[0]
+    assert "the operator forces" in warnings(now=now, force_version=True)[0]
 
 
+@pytest.mark.reaches("restore_other_host")
 def test_another_computer_refuses() -> None:
     ((reason, message),) = refusals(now=replace(NOW, computer="ALTERYX02"))
     assert reason == "restore_other_host"
@@ -80,6 +83,7 @@ def test_another_computer_refuses() -> None:
     assert "ALTERYX02" in message
 
 
+@pytest.mark.reaches("restore_database_kind")
 @pytest.mark.parametrize(("kind", "said"), [("mongodb", "a self-managed MongoDB"), ("sqlserver", "an SQL Server")])
 def test_a_database_that_is_not_embedded_refuses_in_plain_words(kind: str, said: str) -> None:
     for saved, now in ((replace(SAVED, database_kind=kind), NOW), (SAVED, replace(NOW, database_kind=kind))):
@@ -94,6 +98,7 @@ def test_the_kind_counts_only_where_the_backup_has_a_database() -> None:
     assert refusals(replace(SAVED, database_kind="", holds_database=False), replace(NOW, database_kind="mongodb")) == []
 
 
+@pytest.mark.reaches("restore_pending")
 def test_an_earlier_restore_that_is_not_decided_refuses() -> None:
     ((reason, message),) = refusals(now=replace(NOW, pending="Restore_1"))
     assert (reason, "Restore_1" in message) == ("restore_pending", True)
@@ -121,6 +126,7 @@ def test_room_is_the_sum_of_what_goes_to_a_volume() -> None:
     assert find_shortages([replace(extraction, free=-1)], GB) == []
 
 
+@pytest.mark.reaches("space_short")
 def test_no_room_refuses() -> None:
     needs = {"node1": [Need("C:\\", GB, "the extraction", 2 * GB)]}
     ((reason, message),) = refusals(needs=needs)
@@ -135,6 +141,16 @@ def test_everything_is_told_at_once() -> None:
         "restore_version",
         "restore_database_kind",
     ]
+
+
+def test_a_refusal_has_the_first_reason_and_every_message() -> None:
+    _gates.refuse([])
+    found = refusals(SAVED, NodeNow("OTHER", "2020.1", "mongodb", "", "Restore_1"))
+    with pytest.raises(StepFailed) as caught:
+        _gates.refuse(found)
+    assert caught.value.reason.name == "restore_pending"
+    assert all(message in caught.value.message for _reason, message in found)
+    assert [told["reason"] for told in caught.value.detail["refusals"]] == [reason for reason, _message in found]
 
 
 def test_a_catalogue_and_an_extraction_are_read() -> None:
