@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_plan": {"_core", "_fleet", "_database", "_server_api"},
     "_report": {"_core", "_archive", "_server_api"},
     "_retention": {"_core", "_archive"},
+    "_restore": {"_core", "_archive", "_retention", "_fleet", "_database"},
     # The one that knows Ansible; action plugins join it with all others.
     "_ansible": {"_core", "_node"},
 }

@@ -13,6 +13,20 @@ using System.IO.Compression;
 
 namespace AlteryxOps
 {
+    /// <summary>Gets what is read, entry by entry, until something is wrong.</summary>
+    public interface IArchiveSink
+    {
+        /// <summary>Before the first entry: how much a drive needs for all of them.</summary>
+        void Open(long neededBytes);
+
+        void Begin(ZipRecord entry);
+
+        void Write(byte[] buffer, int offset, int count);
+
+        /// <summary>The entry was good. Modified: UTC, "" when nothing says it.</summary>
+        void End(string modified);
+    }
+
     public sealed class ArchiveVerifier
     {
         public const string ManifestName = "BackupManifest.json";
@@ -59,6 +73,21 @@ namespace AlteryxOps
             get { return manifest == null ? "" : manifest.RunId; }
         }
 
+        /// <summary>The manifest inside; null when it could not be opened.</summary>
+        public ManifestReader Manifest
+        {
+            get { return manifest; }
+        }
+
+        /// <summary>Documents of each collection of the dump, by namespace.</summary>
+        public Dictionary<string, long> Walked
+        {
+            get { return walked; }
+        }
+
+        /// <summary>Who gets what is read; null for nobody.</summary>
+        public IArchiveSink Sink { get; set; }
+
         /// <summary>Bytes of the archive that are read, and all of them; told twice a second at most.</summary>
         public Action<long, long> Progress { get; set; }
 
@@ -87,6 +116,7 @@ namespace AlteryxOps
                     OpenManifest();
                     using (manifestStream)
                     {
+                        if (Sink != null && Problems.Total == 0) { Sink.Open(zip.NeededBytes); }
                         while (zip.Next()) { Entry(); }
                         EndManifest();
                     }
@@ -117,6 +147,12 @@ namespace AlteryxOps
             string dumped = isManifest ? "" : DumpedNamespace(entry.Name);
             long documents = 0;
             string damage = "";
+            bool isKept = Sink != null && Problems.Total == 0 && zip.Content != null;
+            if (isKept)
+            {
+                Sink.Begin(entry);
+                zip.Copy = Sink.Write;
+            }
             if (dumped != "" && zip.Content != null)
             {
                 // What the zip says of the same damage is told once, by Finish.
@@ -133,6 +169,7 @@ namespace AlteryxOps
             if (isManifest)
             {
                 ManifestSha256 = zip.Sha256;
+                if (isKept && Problems.Total == 0) { Sink.End(""); }
                 return;
             }
             Entries++;
@@ -145,16 +182,18 @@ namespace AlteryxOps
                 walkedBytes[dumped] = entry.Size;
                 if (damage != "" && zip.Sha256 != "") { Problems.Add(entry.Name + " is no sound dump: " + damage); }
             }
-            Compare(entry);
+            ManifestFile file = Compare(entry);
+            if (isKept && Problems.Total == 0) { Sink.End(file.Modified); }
         }
 
         /// <summary>Entries stand in the order of the manifest. Where they do not, the rest of it is held, so that
-        /// everything wrong can be named.</summary>
-        private void Compare(ZipRecord entry)
+        /// everything wrong can be named. Returns what the manifest says of the entry, null when it says nothing.
+        /// </summary>
+        private ManifestFile Compare(ZipRecord entry)
         {
             ManifestFile file = null;
             if (!manifestBroken) { Guarded(() => { file = NextOf(entry.Name); }); }
-            if (manifestBroken) { return; }
+            if (manifestBroken) { return null; }
             if (file == null)
             {
                 Problems.Add(entry.Name + " is not in the manifest, or not where the manifest has it");
@@ -167,6 +206,7 @@ namespace AlteryxOps
             {
                 Problems.Add(entry.Name + " does not have the SHA-256 of the manifest");
             }
+            return file;
         }
 
         private ManifestFile NextOf(string name)

@@ -26,6 +26,16 @@ namespace AlteryxOps
         public string Path;
         public long Bytes = -1;
         public string Sha256;
+        /// <summary>UTC, as it stands there; "" when the manifest does not say.</summary>
+        public string Modified = "";
+    }
+
+    /// <summary>Where files of the configuration lay on the node.</summary>
+    public sealed class ManifestItem
+    {
+        public string Id = "";
+        public string Source = "";
+        public bool Present;
     }
 
     public sealed class ManifestCollection
@@ -42,6 +52,10 @@ namespace AlteryxOps
     {
         public const int Schema = 1;
 
+        // A manifest of ours has some tens of texts and of places.
+        private const int MostTexts = 100;
+        private const int MostItems = 10000;
+
         private readonly JsonPull json;
         private bool begun;
         private bool inFiles;
@@ -51,10 +65,24 @@ namespace AlteryxOps
         public ManifestFile Current { get; private set; }
 
         /// <summary>Of the run that made the archive; "" when the manifest does not say.</summary>
-        public string RunId = "";
+        public string RunId
+        {
+            get { return Texts.ContainsKey("run_id") ? Texts["run_id"] : ""; }
+        }
 
         public long FileCount = -1;
         public long FileBytes = -1;
+
+        /// <summary>Every text of the manifest itself, and of what it says of its database, by name.</summary>
+        public readonly Dictionary<string, string> Texts = new Dictionary<string, string>(StringComparer.Ordinal);
+        public readonly Dictionary<string, string> DatabaseTexts =
+            new Dictionary<string, string>(StringComparer.Ordinal);
+
+        /// <summary>Does it say that there is a dump?</summary>
+        public bool HasDatabase;
+
+        /// <summary>The places of the configuration; null when none was taken.</summary>
+        public List<ManifestItem> Configuration;
 
         /// <summary>The collections of the dump; null when the manifest does not list them.</summary>
         public List<ManifestCollection> Collections;
@@ -92,16 +120,17 @@ namespace AlteryxOps
                 switch (json.Name)
                 {
                     case "schema": schema = json.Whole(); break;
-                    case "run_id": RunId = json.Text(); break;
+                    case "run_id": Keep(Texts, json.Text()); break;
                     case "file_count": FileCount = json.Whole(); break;
                     case "file_bytes": FileBytes = json.Whole(); break;
                     case "database": Database(); break;
+                    case "configuration": Items(); break;
                     case "files":
                         json.Is('[');
                         if (hasFiles) { throw new ManifestProblem("it has two lists of files"); }
                         hasFiles = inFiles = true;
                         return true;
-                    default: json.Skip(); break;
+                    default: KeepOrSkip(Texts); break;
                 }
             }
             json.End();
@@ -124,6 +153,7 @@ namespace AlteryxOps
                     case "path": file.Path = json.Text(); break;
                     case "bytes": file.Bytes = json.Whole(); break;
                     case "sha256": file.Sha256 = json.Text(); break;
+                    case "modified": file.Modified = json.Text(); break;
                     default: json.Skip(); break;
                 }
             }
@@ -138,17 +168,53 @@ namespace AlteryxOps
         {
             if (json.Token == 'n') { return; }
             json.Is('{');
+            HasDatabase = true;
             while (json.Next() != '}')
             {
                 if (json.Name != "collections")
                 {
-                    json.Skip();
+                    KeepOrSkip(DatabaseTexts);
                     continue;
                 }
                 json.Is('[');
                 Collections = new List<ManifestCollection>();
                 while (json.Next() != ']') { Collections.Add(Collection()); }
             }
+        }
+
+        private void Items()
+        {
+            if (json.Token == 'n') { return; }
+            json.Is('[');
+            Configuration = new List<ManifestItem>();
+            while (json.Next() != ']')
+            {
+                json.Is('{');
+                ManifestItem item = new ManifestItem();
+                while (json.Next() != '}')
+                {
+                    switch (json.Name)
+                    {
+                        case "id": item.Id = json.Text(); break;
+                        case "source": item.Source = json.Text(); break;
+                        case "present": item.Present = json.Token == 't'; break;
+                        default: json.Skip(); break;
+                    }
+                }
+                if (Configuration.Count == MostItems) { throw new ManifestProblem("its configuration is too long"); }
+                Configuration.Add(item);
+            }
+        }
+
+        private void KeepOrSkip(Dictionary<string, string> texts)
+        {
+            if (json.Token == 's' && texts.Count < MostTexts) { Keep(texts, json.Text()); }
+            else { json.Skip(); }
+        }
+
+        private void Keep(Dictionary<string, string> texts, string text)
+        {
+            texts[json.Name] = text;
         }
 
         private ManifestCollection Collection()

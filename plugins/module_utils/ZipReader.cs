@@ -65,6 +65,7 @@ namespace AlteryxOps
         private const int EndSize = 22;
         private const int Zip64EndSize = 56;
         private const int LocatorSize = 20;
+        private const int Cluster = 4096;
 
         private readonly Func<Stream> opener;
         private readonly ProblemList problems;
@@ -81,6 +82,9 @@ namespace AlteryxOps
         private long descriptorSize;
 
         public long EntryCount { get; private set; }
+
+        /// <summary>What a drive needs for all entries, each in whole clusters, as the directory says.</summary>
+        public long NeededBytes { get; private set; }
 
         public ZipRecord Last { get; private set; }
 
@@ -251,6 +255,8 @@ namespace AlteryxOps
                     }
                     names[count++] = ZipName.Hash(all.Entry.Name, all.Entry.Name.Length);
                     Last = all.Entry;
+                    // An absurd size does not become a negative sum.
+                    NeededBytes += Math.Min(Last.Size / Cluster * Cluster + Cluster, long.MaxValue - NeededBytes);
                 }
             }
             if (count != EntryCount)
@@ -328,6 +334,12 @@ namespace AlteryxOps
         public Stream Content
         {
             get { return content; }
+        }
+
+        /// <summary>Gets every byte of the current entry when it has been read.</summary>
+        public Action<byte[], int, int> Copy
+        {
+            set { content.Copy = value; }
         }
 
         private void SuspectFolders(string name)
@@ -883,6 +895,8 @@ namespace AlteryxOps
         private long read;
         private bool open = true;
 
+        public Action<byte[], int, int> Copy;
+
         public string Sha256 { get; private set; }
 
         public ZipContent(ZipLimited compressed, ZipRecord entry, ZipChecksum checksum)
@@ -904,6 +918,7 @@ namespace AlteryxOps
                 throw new ZipProblem("it has more than the " + entry.Size + " bytes that the directory says");
             }
             checksum.Add(buffer, offset, got);
+            if (Copy != null && got > 0) { Copy(buffer, offset, got); }
             return got;
         }
 

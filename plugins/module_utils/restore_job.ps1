@@ -27,7 +27,7 @@ $leaseSeen = @{ at = Get-MonotonicSecond }
 $states = New-Object System.Collections.ArrayList
 # What is copied beside its target before the stop, and removed again when nothing comes of it.
 $staged = New-Object System.Collections.ArrayList
-$counts = @{ documents = [long]0; collections = 0; remarks = @() }
+$counts = @{ documents = [long]0; collections = 0; remarks = @(); output = '' }
 $failure = $null
 $startError = 0
 $startProblem = ''
@@ -248,9 +248,7 @@ function Invoke-DatabaseRestore {
         -TimeoutSeconds $database.timeout -TickSeconds 0.25 `
         -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
     $output = Hide-Secret -Text ($run.stdout + "`n" + $run.stderr + "`n" + (Read-RestoreLog))
-    foreach ($line in @($output.Split("`n") | Where-Object { $_.Trim() } | Select-Object -Last 20)) {
-        Write-JobLog -Level 'DEBUG' -Text $line.Trim()
-    }
+    $counts.output = $output
     Write-JobLog -Text "emongorestore has ended, exit code $($run.exit_code)"
     if ($null -ne $ended.failure) {
         throw (New-NodeFailure -Reason $ended.failure.reason -Message $ended.failure.message)
@@ -460,6 +458,7 @@ $detail = @{
     collections = $counts.collections
     documents = $counts.documents
     remarks = @($counts.remarks)
+    output = $counts.output
 }
 $first = if ($null -ne $failure) { " (before that: $($failure.message))" } else { '' }
 if ($unproven) { throw (New-NodeFailure -Reason 'restore_unproven' -Detail $detail -Message "$unproven$first") }

@@ -138,7 +138,7 @@ NOT_OF_THE_OPERATOR = {
     ("schedule_pause", "ca_file"),
     ("workflow_drain", "bin_folder"),
 }
-_IS_PATH = re.compile(r"(^|_)(folders?|directory|mongodump)$|^tls_.*_file$|^ca_file$")
+_IS_PATH = re.compile(r"(^|_)(folders?|directory|mongodump)$|^target$|^tls_.*_file$|^ca_file$")
 
 
 def test_every_option_that_is_a_path_on_a_node_is_read_as_one() -> None:

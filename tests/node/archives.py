@@ -115,6 +115,32 @@ class Staged:
             },
         )
 
+    @property
+    def extracted(self) -> Path:
+        """The folder into which the archive is extracted."""
+        return self.engine.path(rf"C:\{self.name}.r\run")
+
+    def extract(
+        self,
+        *,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 120,
+        under: Sequence[str] = (),
+        job: str = "",
+        **changes: Any,
+    ) -> JobEnd:
+        """Run the extraction. Wine keeps access lists only in part, so they are accepted as they are."""
+        spec = {
+            "run_id": "r",
+            "folder": rf"D:\{self.name}\archives",
+            "base_name": "Backup",
+            "target": rf"C:\{self.name}.r\run",
+            "free_reserve": 0,
+            "accept_access": True,
+            **changes,
+        }
+        return self.engine.run_job("extract_job", spec, environment=environment, timeout=timeout, under=under, name=job)
+
     def status(self) -> dict[str, Any]:
         """The job's status just now; nothing before it has begun."""
         file = self.engine.path(rf"C:\jobs\{self.name}\status.json")

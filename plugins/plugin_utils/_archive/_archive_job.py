@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the jobs that write and verify an archive are told (archive_job.ps1, verify_job.ps1)."""
+"""What the jobs of an archive are told (archive_job.ps1, verify_job.ps1, extract_job.ps1)."""
 
 from __future__ import annotations
 
@@ -96,6 +96,33 @@ def build_verify_spec(
 def verify_job_id(base_name: str) -> str:
     """A name for a job that verifies an archive. Several may run at the same time."""
     return f"{base_name}-verify-{secrets.token_hex(2)}"
+
+
+def build_extract_spec(
+    folder: str, base_name: str, target: str, free_reserve: int, run_id: str = "", *, accept_access: bool = False
+) -> dict[str, t.Any]:
+    """The spec of a job that extracts an archive.
+
+    Args:
+        folder, base_name: of the archive.
+        target: the folder that gets its files; new, or of an earlier extraction.
+        free_reserve: bytes that stay free on the drive of the target.
+        run_id: of the run that extracts it, "" for none.
+        accept_access: access lists of others on the target are accepted (alteryx_preflight_folder_trust).
+    """
+    return {
+        "run_id": run_id,
+        "folder": folder,
+        "base_name": base_name,
+        "target": target,
+        "free_reserve": free_reserve,
+        "accept_access": accept_access,
+    }
+
+
+def extract_job_id(base_name: str) -> str:
+    """A name for a job that extracts an archive."""
+    return f"{base_name}-extract-{secrets.token_hex(2)}"
 
 
 def _missing(run: Mapping, taken: Mapping | None, configuration: Mapping | None) -> list[dict[str, str]]:

@@ -67,6 +67,7 @@ def _database(
         "method": _method(node["dump"], "downtime" in window),
         "servers": [{key: server[key] for key in ("shown", "version")} for server in servers],
         **_versions(node, servers),
+        **_folders(node),
         "point_in_time": node["dump"]["point_in_time"],
         "why": node["dump"]["why"],
         "proof": window["proof"],
@@ -87,6 +88,14 @@ def _versions(node: t.Mapping[str, t.Any], servers: t.Sequence[t.Mapping[str, t.
         return {"mongodb_version": "@@mongodb_version@@", "tool_version": "@@tool_version@@"}
     found = dict.fromkeys(server["version"] for server in servers)
     return {"mongodb_version": ", ".join(found), "tool_version": node["dump"]["tool_version"]}
+
+
+def _folders(node: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Where the embedded MongoDB is: what a restore needs of a server whose settings nobody can read any more."""
+    if node["database_kind"] != "embedded":
+        return {}
+    # The plan of a run of an earlier version does not say them.
+    return {key: node.get(key, "") for key in ("data_folder", "bin_folder")}
 
 
 def _method(dump: t.Mapping[str, t.Any], stopped: bool) -> str:

@@ -16,6 +16,7 @@ NODE_PATHS: dict[str, str] = {
     "archive_folder": "alteryx_archive_directory",
     "folder": "alteryx_archive_directory",
     "folders": "",
+    "target": "",
     "try_folders": "",
     "mongodump": "alteryx_preflight_mongodump",
     "tls_ca_file": "alteryx_preflight_mongodb_connections",

@@ -100,6 +100,8 @@ class NodePlan:
     controller_host: str = ""
     controller_port: int = 0
     controller_url: str = ""
+    data_folder: str = ""
+    """Of the embedded MongoDB; "" where there is none."""
     dump: dict[str, t.Any] = field(default_factory=lambda: dict(NO_DUMP))
     resumes_schedules: bool = False
     """Has a dead run left a record that this one can use?"""
@@ -153,6 +155,7 @@ def plan_node(name: str, facts: NodeFacts, request: Request, database: Database 
         archive_folder=paths.archive_folder(request.archive_directory, name),
         base_name=_names.base_name(request.mode, request.stamp, request.name_pattern),
         expected_bytes=facts.database.bytes,
+        data_folder=facts.database.folder if kind == "embedded" else "",
     )
     node_plan.warnings += _check_state_folders(facts, request)
     node_plan.resumes_schedules, left = _schedules_left(facts, request)

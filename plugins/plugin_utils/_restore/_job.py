@@ -154,6 +154,7 @@ def read_result(report: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> d
         "collections": int(report.get("collections", 0)),
         "documents": int(report.get("documents", 0)),
         "remarks": list(report.get("remarks") or ()),
+        "output": str(report.get("output") or ""),
         "events": list(report.get("events") or ()),
     }
 

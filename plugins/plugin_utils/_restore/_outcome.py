@@ -239,6 +239,8 @@ def write_log(outcome: t.Mapping[str, t.Any], results: Results) -> str:
             lines.append((str(result.get("finished", "")), level, host, f"{step}: {text}"))
             events = result.get("events") or (result.get("detail") or {}).get("events") or ()
             lines += [(event["at"], event["level"], host, one_line(event["text"])) for event in events]
+            output = str(result.get("output") or (result.get("detail") or {}).get("output") or "")
+            lines += [(str(result.get("finished", "")), "DEBUG", host, text) for text in output.splitlines() if text]
     lines.sort(key=lambda line: line[0])
     return (
         "".join(f"{at} {level:7} {host}: {text}\n" for at, level, host, text in lines) + summarize(outcome, "") + "\n"

@@ -43,7 +43,9 @@ def run(
             assert module_name == f"{COLLECTION}.{name}"
             return node(module_args)
 
-    task = SimpleNamespace(action=f"{COLLECTION}.{name}", args=dict(arguments), check_mode=check_mode, async_val=0)
+    task = SimpleNamespace(
+        action=f"{COLLECTION}.{name}", args=dict(arguments), check_mode=check_mode, async_val=0, environment=None
+    )
     connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"))
     action = OnNode(task, connection, play_context=None, loader=None, templar=None, shared_loader_obj=None)
     return t.cast(dict[str, t.Any], action.run(task_vars={"inventory_hostname": "node1", **(variables or {})}))

@@ -82,6 +82,23 @@ def test_a_file_that_was_left_out_stands_in_its_entry_with_the_reason() -> None:
     assert json.loads(text)["configuration"][0]["left_out"] == [{"path": r"C:\Keys\a", "why": "it is held"}]
 
 
+def test_the_folders_of_an_embedded_mongodb_are_in_the_manifest() -> None:
+    database = archive()["database"]
+    assert database["data_folder"] == samples.plan()["nodes"]["node1"]["data_folder"] != ""
+    assert database["bin_folder"] == samples.plan()["nodes"]["node1"]["bin_folder"] != ""
+
+
+def test_of_a_self_managed_mongodb_and_of_an_older_plan_they_are_not_claimed() -> None:
+    results = samples.steps()
+    plan = results["plan"]["plan"]
+    node = {key: value for key, value in plan["nodes"]["node1"].items() if key != "data_folder"}
+    told = json.loads(_manifest.of_archive(plan, node, results["window"], None, "0.1.0"))["database"]
+    assert told["data_folder"] == ""
+    node["database_kind"] = "mongodb"
+    told = json.loads(_manifest.of_archive(plan, node, results["window"], None, "0.1.0"))["database"]
+    assert "data_folder" not in told
+
+
 def test_a_database_backup_has_no_configuration_and_says_so() -> None:
     manifest = archive("database")
     assert manifest["configuration"] is None

@@ -1,0 +1,108 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
+
+# The folder into which an archive is extracted. It is new, and only SYSTEM and Administrators may touch it: what is in
+# it goes into the database and the configuration of the server.
+#
+#   <target>\extraction.json      written first; a folder without it is nobody's to empty or to remove
+#           \files\database       the dump
+#           \files\configuration  critical files
+#           \BackupManifest.json  the manifest of the archive
+#           \collections.json     how many documents of each collection were walked
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+$script:Tool = 'alteryx_ops.server_backup'
+$script:LongestMark = 65536
+
+function Assert-ExtractionPath {
+    <# .SYNOPSIS
+    Throws folder_invalid unless the path is one that the restore tools take. #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    # Case counts: to ignore it, Turkish makes another letter of I.
+    $problem = if ($Path -cnotmatch '^[A-Za-z]:\\.') { 'is not an absolute path on a local drive' }
+    # emongorestore takes SOURCE,TARGET as one argument.
+    elseif ($Path -cmatch '[\s,]') { 'has a blank or a comma, which emongorestore does not take' }
+    elseif ([IO.Path]::GetFullPath($Path) -cne $Path -or $Path.EndsWith('\')) { 'is not written as Windows writes it' }
+    elseif ([IO.File]::Exists($Path)) { 'is a file' }
+    if ($problem) { throw (New-NodeFailure -Reason 'folder_invalid' -Message "$Path $problem") }
+}
+
+function Get-ExtractionMark {
+    # What the folder says of its extraction, or nothing when it is none.
+    param([string] $Path)
+    $mark = Join-Path -Path $Path -ChildPath 'extraction.json'
+    if (-not [IO.File]::Exists($mark) -or (New-Object System.IO.FileInfo $mark).Length -gt $script:LongestMark) {
+        return
+    }
+    try { $read = ConvertFrom-Json -InputObject (Read-NodeText -Path $mark) }
+    catch [ArgumentException] { return }
+    $tool = if ($null -ne $read) { $read.PSObject.Properties['tool'] }
+    if ($null -ne $tool -and $tool.Value -ceq $script:Tool) { $read }
+}
+
+function Assert-ExtractionTrust {
+    # A link in the path is never accepted, whatever the operator says of access lists.
+    param([string] $Path, [switch] $AcceptAccess)
+    foreach ($folder in @([IO.Path]::GetDirectoryName($Path), $Path)) {
+        $isDrive = [IO.Path]::GetPathRoot($folder) -eq $folder
+        Assert-FolderTrust -Path $folder -Itself:(-not $AcceptAccess -and -not $isDrive)
+    }
+}
+
+function Assert-ExtractionOwned {
+    # An empty folder is one that was made and not marked any more.
+    param([string] $Path)
+    if ($null -ne (Get-ExtractionMark -Path $Path)) { return }
+    if (@([IO.Directory]::GetFileSystemEntries($Path)).Count -eq 0) { return }
+    throw (New-NodeFailure -Reason 'folder_invalid' -Message (
+            "$Path has files and no extraction.json, so this collection has not made it and does not empty it"))
+}
+
+function New-ExtractionFolder {
+    <#
+    .SYNOPSIS
+    Makes the folder, new and protected. One that an earlier extraction has left is removed first; anything else that
+    is there throws folder_invalid. AcceptAccess: foreign access lists are accepted (alteryx_preflight_folder_trust).
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job has no check mode')]
+    param(
+        [Parameter(Mandatory = $true)][string] $Path,
+        [Parameter(Mandatory = $true)][AllowEmptyString()][string] $RunId,
+        [Parameter(Mandatory = $true)][string] $BaseName,
+        [switch] $AcceptAccess
+    )
+    Assert-ExtractionPath -Path $Path
+    Assert-ExtractionTrust -Path $Path -AcceptAccess:$AcceptAccess
+    if ([IO.Directory]::Exists($Path)) {
+        Assert-ExtractionOwned -Path $Path
+        Remove-NodeFolder -Path $Path
+    }
+    New-ProtectedFolder -Path ([IO.Path]::GetDirectoryName($Path))
+    New-ProtectedFolder -Path $Path
+    # Somebody else may have made it in between.
+    Assert-ExtractionTrust -Path $Path -AcceptAccess:$AcceptAccess
+    Write-NodeText -Path (Join-Path -Path $Path -ChildPath 'extraction.json') -Text (
+        (ConvertTo-NodeDocument -InputObject ([ordered]@{
+                    schema = 1; tool = $script:Tool; run_id = $RunId; backup = $BaseName; begun = Get-UtcText
+                })) + "`n")
+}
+
+function Test-ExtractionFolder {
+    <# .SYNOPSIS
+    Is there such a folder? Throws folder_invalid when it is not one of this collection. #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    Assert-ExtractionPath -Path $Path
+    if (-not [IO.Directory]::Exists($Path)) { return $false }
+    Assert-FolderTrust -Path $Path
+    Assert-ExtractionOwned -Path $Path
+    $true
+}
+
+Export-ModuleMember -Function 'Assert-ExtractionPath', 'New-ExtractionFolder', 'Test-ExtractionFolder'

@@ -1,0 +1,176 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which backup set is restored: the newest good one, or the one that the operator names."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .._archive import _catalogue
+from .._core.reasons import StepFailed
+from .._retention import _sets
+from .._retention._sets import BackupSet, Catalogues, Entry
+
+LATEST = "latest"
+"""What an operator writes for the newest good set."""
+
+SCOPES: dict[str, tuple[str, ...]] = {
+    "full": ("full",),
+    "database": ("full", "database"),
+    "configuration": ("full", "config"),
+}
+"""What can be restored -> the modes of backups that hold it."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is restored.
+
+    Attributes:
+        set: the backup set.
+        backups: host -> its backup, of those that are restored.
+        passed_over: newer sets that hold the scope and are not taken, and why, a sentence each; newest first.
+        warnings: what is known against a set that the operator has named, and does not prevent its restore.
+    """
+
+    set: BackupSet
+    backups: t.Mapping[str, Entry] = field(default_factory=dict)
+    passed_over: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def list_others(catalogues: Catalogues, fleet: str) -> list[Entry]:
+    """The backups in the folders of these nodes that are in no set of the fleet: of other fleets, and those that
+    nothing ascribes to one."""
+    return [
+        entry
+        for host, result in catalogues.items()
+        for entry in result["catalogue"]
+        if _sets.is_of_node(entry, host) and not (entry["run_id"] and entry["fleet"] == fleet)
+    ]
+
+
+def choose(
+    sets: t.Sequence[BackupSet],
+    wanted: str,
+    scope: str,
+    nodes: t.Sequence[str],
+    now: datetime,
+    others: t.Sequence[Entry] = (),
+) -> Choice:
+    """Chooses the set that is restored.
+
+    An archive that is not complete or was found bad is never chosen. Of a set that the operator names, an archive may
+    be unverified, because the extraction reads all of it before anything is touched.
+
+    Args:
+        sets: of the fleet, see _sets.read_sets.
+        wanted: LATEST, the id of a run, or the name of a backup.
+        scope: one of SCOPES.
+        nodes: that are restored.
+        now: what was started later is never the latest.
+        others: see list_others.
+
+    Raises:
+        StepFailed: backup_unknown, no_good_backup, archive_incomplete, archive_bad, restore_scope_missing,
+            restore_set_incomplete, invalid_variable.
+    """
+    if scope not in SCOPES:
+        raise StepFailed("invalid_variable", f"the scope is {scope!r}, not one of {', '.join(SCOPES)}")
+    ordered = sorted(sets, key=lambda one: (*one.order, one.run_id), reverse=True)
+    if wanted == LATEST:
+        return _choose_latest(ordered, scope, nodes, now)
+    return _choose_named(ordered, wanted, scope, nodes, others)
+
+
+def _choose_latest(sets: t.Sequence[BackupSet], scope: str, nodes: t.Sequence[str], now: datetime) -> Choice:
+    passed_over: list[str] = []
+    for one in sets:
+        if one.mode not in SCOPES[scope]:
+            continue
+        why = [*one.why, *_missing(one, scope, nodes)]
+        if one.started is None:
+            why.append("nothing says when it was started")
+        elif one.started > now:
+            why.append("it was started in the future, by its date")
+        if not why:
+            return Choice(one, _backups(one, scope, nodes), tuple(passed_over))
+        passed_over.append(f"{one.name}: {'; '.join(dict.fromkeys(why))}")
+    what = f"no backup of the fleet holds the scope {scope} and is complete and verified good on every node"
+    detail = {"passed_over": passed_over}
+    raise StepFailed("no_good_backup", f"{what}: {' | '.join(passed_over) or 'there is none at all'}", detail)
+
+
+def _choose_named(
+    sets: t.Sequence[BackupSet], wanted: str, scope: str, nodes: t.Sequence[str], others: t.Sequence[Entry]
+) -> Choice:
+    found = _named(sets, wanted)
+    if not found:
+        raise _unknown(sets, wanted, others)
+    if len(found) > 1:
+        runs = " or ".join(one.run_id for one in found)
+        raise StepFailed("backup_unknown", f"the name {wanted} stands for several backups: name the run, {runs}")
+    one = found[0]
+    if one.mode not in SCOPES[scope]:
+        modes = " or ".join(SCOPES[scope])
+        raise StepFailed(
+            "restore_scope_missing",
+            f"{one.name} is a backup of the mode {one.mode}; the scope {scope} needs one of the mode {modes}",
+        )
+    if missing := _missing(one, scope, nodes):
+        raise StepFailed("restore_set_incomplete", f"{one.name}: {'; '.join(missing)}")
+    backups = _backups(one, scope, nodes)
+    if why := [f"{host}: {each}" for host, entry in backups.items() for each in _incomplete(entry)]:
+        raise StepFailed("archive_incomplete", f"{one.name} is not complete: {'; '.join(why)}")
+    if bad := [host for host, entry in backups.items() if entry["verified"]["verdict"] == "bad"]:
+        why = [f"{host}: {backups[host]['verified']['problem'] or 'it does not say why'}" for host in bad]
+        raise StepFailed("archive_bad", f"the verification of {one.name} found it bad: {'; '.join(why)}")
+    return Choice(one, backups, warnings=tuple(f"{one.name}: {why}" for why in one.why))
+
+
+def _named(sets: t.Sequence[BackupSet], wanted: str) -> list[BackupSet]:
+    # The id of a run stands for one set. Windows does not tell names of files by case.
+    by_run = [one for one in sets if one.run_id == wanted]
+    return by_run or [one for one in sets if one.name.casefold() == wanted.casefold()]
+
+
+def _unknown(sets: t.Sequence[BackupSet], wanted: str, others: t.Sequence[Entry]) -> StepFailed:
+    """Why no set has this name."""
+    for entry in others:
+        if wanted != entry["run_id"] and wanted.casefold() != str(entry["id"]).casefold():
+            continue
+        if entry["fleet"]:
+            return StepFailed("backup_unknown", f"{wanted} is a backup of another fleet, {entry['fleet']}")
+        why = "; ".join(entry["why"]) or "its manifest names no fleet or no run"
+        return StepFailed("archive_incomplete", f"{wanted} in {entry['folder']} is not complete: {why}")
+    known = [{"id": one.name, "run_id": one.run_id} for one in sets]
+    return StepFailed("backup_unknown", f"of this fleet, {_catalogue.unknown_text(known, wanted)}")
+
+
+def _incomplete(entry: Entry) -> list[str]:
+    """Why an archive is not complete; empty when it is."""
+    if entry["pruning"]:
+        return ["its deletion has begun"]
+    return [] if entry["complete"] else [str(why) for why in entry["why"]] or ["it is not complete"]
+
+
+def _backups(one: BackupSet, scope: str, nodes: t.Sequence[str]) -> dict[str, Entry]:
+    """What is extracted: of a database alone only where it was dumped."""
+    return {
+        host: entry
+        for host, entry in sorted(one.backups.items())
+        if host in nodes and (scope != "database" or entry["dumped"])
+    }
+
+
+def _missing(one: BackupSet, scope: str, nodes: t.Sequence[str]) -> list[str]:
+    """What the set does not have of what is restored."""
+    found = []
+    if scope != "configuration" and not any(one.backups[host]["dumped"] for host in nodes if host in one.backups):
+        found.append("no archive of a node that is restored holds the database")
+    if scope != "database":
+        found += [f"it has no archive of {host}" for host in nodes if host not in one.backups]
+    return found

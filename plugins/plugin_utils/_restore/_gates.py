@@ -1,0 +1,222 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands against a restore, as far as it is known before anything is touched.
+
+A server that is broken is the normal case: what nobody can read of it now refuses nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from .._core.reasons import StepFailed
+from .._database import _persistence
+from .._fleet._node_facts import NodeFacts
+from ._space import Need, find_shortages
+
+EMBEDDED = "embedded"
+"""The kind of database that this version restores."""
+
+_KINDS = {"mongodb": "a self-managed MongoDB", "sqlserver": "an SQL Server", EMBEDDED: "the embedded MongoDB"}
+
+
+@dataclass(frozen=True)
+class SavedNode:
+    """What a backup says of the node that it was made of; "" for what it does not say."""
+
+    computer: str = ""
+    alteryx_version: str = ""
+    database_kind: str = ""
+    data_folder: str = ""
+    holds_database: bool = False
+
+
+@dataclass(frozen=True)
+class NodeNow:
+    """What is known of the node now; "" for what is not.
+
+    Attributes:
+        pending: the run of an earlier restore that was neither accepted nor rolled back.
+        data_folder: of the embedded MongoDB.
+    """
+
+    computer: str = ""
+    alteryx_version: str = ""
+    database_kind: str = ""
+    data_folder: str = ""
+    pending: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator says, and the figures of the plan.
+
+    Attributes:
+        restores_database: does the scope hold the database?
+        force_version: another version of Alteryx Server does not refuse.
+        reserve: bytes that stay free on each volume.
+        needs: host -> what goes to its volumes.
+    """
+
+    restores_database: bool = True
+    force_version: bool = False
+    reserve: int = 0
+    needs: t.Mapping[str, t.Sequence[Need]] = field(default_factory=dict)
+
+
+def read_saved(backup: t.Mapping[str, t.Any]) -> SavedNode:
+    """What a backup says of its node.
+
+    Args:
+        backup: an entry of a catalogue, or the result of backup_extract, which says more.
+    """
+    database = backup.get("database") or {}
+    return SavedNode(
+        computer=str(backup.get("computer", "")),
+        alteryx_version=str(backup.get("alteryx_version", "")),
+        database_kind=str(database.get("kind", "")),
+        data_folder=str(database.get("data_folder", "")),
+        holds_database=bool(database or backup.get("dumped")),
+    )
+
+
+def read_now(facts: NodeFacts | None, declared_kind: str = "", pending: str = "") -> NodeNow:
+    """What is known of a node; nothing where its facts are not.
+
+    Args:
+        facts: of the node.
+        declared_kind: the kind of the database, as the operator says.
+        pending: see NodeNow.
+    """
+    if facts is None:
+        return NodeNow(pending=pending)
+    kind = ""
+    if facts.readable_settings is not None and "controller" in facts.roles:
+        try:
+            kind = _persistence.resolve_kind(facts.readable_settings, declared_kind)[0]
+        except StepFailed:
+            # Settings that contradict each other say nothing.
+            kind = ""
+    return NodeNow(
+        computer=facts.system.computer,
+        alteryx_version=facts.alteryx.version,
+        database_kind=kind if kind in _KINDS else "",
+        data_folder=facts.database.folder,
+        pending=pending,
+    )
+
+
+def find_refusals(
+    saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow], options: Options
+) -> list[tuple[str, str]]:
+    """Everything that refuses a restore: reason and message, node by node.
+
+    Args:
+        saved: host -> what its backup says; of the nodes that are restored.
+        now: host -> what is known of it.
+        options: of the plan.
+    """
+    found: list[tuple[str, str]] = []
+    for host, before in saved.items():
+        after = now.get(host, NodeNow())
+        failures = [
+            _find_pending(after),
+            _find_other_host(before, after),
+            None if options.force_version else _find_version(before, after),
+            _find_kind(before, after) if options.restores_database else None,
+            *(StepFailed("space_short", text) for text in find_shortages(options.needs.get(host, ()), options.reserve)),
+        ]
+        found += [(failure.reason.name, f"{host}: {failure.message}") for failure in failures if failure]
+    return found
+
+
+def find_warnings(saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow], options: Options) -> list[str]:
+    """What an operator should know of a restore that is not refused, node by node; arguments as of find_refusals."""
+    found = []
+    for host, before in saved.items():
+        after = now.get(host, NodeNow())
+        texts = [_version_warning(before, after, options.force_version)]
+        folder = after.data_folder or before.data_folder
+        if options.restores_database and before.holds_database and needs_sibling(folder):
+            texts.append(
+                f"the data folder {folder} has a blank or a comma, which emongorestore does not take, so the database "
+                "is restored into a folder beside it, which is then renamed"
+            )
+        found += [f"{host}: {text}" for text in texts if text]
+    return found
+
+
+def needs_sibling(folder: str) -> bool:
+    """Must the database be restored into another folder first? emongorestore takes SOURCE,TARGET as one argument."""
+    return re.search(r"[\s,]", folder) is not None
+
+
+def refuse(refusals: t.Sequence[tuple[str, str]]) -> None:
+    """Raises StepFailed with the first reason and all messages; nothing when there are none."""
+    if refusals:
+        told = [{"reason": reason, "message": message} for reason, message in refusals]
+        raise StepFailed(refusals[0][0], "; ".join(message for _reason, message in refusals), {"refusals": told})
+
+
+def _find_pending(after: NodeNow) -> StepFailed | None:
+    if not after.pending:
+        return None
+    return StepFailed("restore_pending", f"the restore {after.pending} was neither accepted nor rolled back")
+
+
+def _find_other_host(before: SavedNode, after: NodeNow) -> StepFailed | None:
+    # Windows does not tell names of computers by case.
+    if not before.computer or not after.computer or before.computer.casefold() == after.computer.casefold():
+        return None
+    return StepFailed(
+        "restore_other_host",
+        f"the backup is of the computer {before.computer}, this is {after.computer}; "
+        "this version restores on the same computer only",
+    )
+
+
+def _find_version(before: SavedNode, after: NodeNow) -> StepFailed | None:
+    if not before.alteryx_version or not after.alteryx_version:
+        return None
+    if _release(before.alteryx_version) == _release(after.alteryx_version):
+        return None
+    return StepFailed(
+        "restore_version",
+        f"the backup is of Alteryx Server {before.alteryx_version}, {after.alteryx_version} is installed",
+    )
+
+
+def _version_warning(before: SavedNode, after: NodeNow, force_version: bool) -> str:
+    if before.alteryx_version == after.alteryx_version and before.alteryx_version:
+        return ""
+    if not before.alteryx_version or not after.alteryx_version:
+        return (
+            f"the versions of Alteryx Server cannot be compared: backup {before.alteryx_version or 'not known'}, "
+            f"node {after.alteryx_version or 'not known'}"
+        )
+    text = f"the backup is of Alteryx Server {before.alteryx_version}, {after.alteryx_version} is installed"
+    if not _find_version(before, after):
+        return f"{text}: another patch of the same release"
+    return f"{text}, and the operator forces the restore" if force_version else ""
+
+
+def _release(version: str) -> tuple[str, ...]:
+    """Major and minor number."""
+    return tuple(version.split(".")[:2])
+
+
+def _find_kind(before: SavedNode, after: NodeNow) -> StepFailed | None:
+    if not before.holds_database:
+        return None
+    # A catalogue does not say the kind; the extraction does.
+    for kind, whose in ((before.database_kind, "the backup holds"), (after.database_kind, "the node uses")):
+        if kind and kind != EMBEDDED:
+            return StepFailed(
+                "restore_database_kind",
+                f"{whose} {_KINDS.get(kind, kind)}; this version restores the embedded MongoDB only, "
+                "a later version is to restore the others",
+            )
+    return None
