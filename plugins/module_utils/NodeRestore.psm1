@@ -215,9 +215,9 @@ function Resolve-Restore {
     What must be known before a service is started: whether a restore has left the server half done. Undoes a restore
     that has not ended and whose job is not alive. Returns a hashtable: state ('' for no restore, committed, undone) and
     did. Throws restore_unproven when it is not certain what is on the disk. Run is the restore that the caller belongs
-    to, if any.
+    to, if any. Trusted: a job, which was not started before somebody has looked at the state folder.
     #>
-    param([string] $Run = '')
+    param([string] $Run = '', [switch] $Trusted)
     $order = Get-RestoreOrder
     if (-not $order.run_id) {
         if ($Run -and [IO.File]::Exists((Get-RecordPath -RunId $Run -Word 'committed'))) {
@@ -226,7 +226,7 @@ function Resolve-Restore {
         return @{ state = ''; did = @() }
     }
     # What somebody else may have written is not carried out.
-    Assert-FolderTrust -Path (Get-StateFolder)
+    if (-not $Trusted) { Assert-FolderTrust -Path (Get-StateFolder) }
     if ($order.undo_script -and [IO.File]::Exists($order.undo_script) -and
         (Test-PathBelow -Path $order.undo_script -Folder (Get-CodeFolder))) {
         $script = [scriptblock]::Create([IO.File]::ReadAllText($order.undo_script))

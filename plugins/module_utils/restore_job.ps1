@@ -384,7 +384,7 @@ try {
         if ($null -ne $database -and $entry.path -ceq $database.data_folder) { Restore-Database -Entry $entry }
         else {
             Invoke-RestoreExchange -Entry $entry -OnTick { Assert-Wanted }
-            Write-JobLog -Text "restored $($entry.path)"
+            Write-JobLog -Text "$(if ($Spec.verb -eq 'restore') { 'restored' } else { 'put back' }) $($entry.path)"
         }
     }
     Assert-Wanted
@@ -394,7 +394,8 @@ try {
     Complete-Restore -RunId $Spec.run_id
     $isCommitted = $true
     Write-Mark -Name 'committed'
-    Write-JobLog -Text 'the restore is complete; nobody undoes it any more but you'
+    $what = if ($Spec.verb -eq 'restore') { 'restore' } else { 'rollback' }
+    Write-JobLog -Text "the $what is complete on this node"
 }
 catch { $failure = Get-NodeFailure -ErrorRecord $_ }
 finally {
@@ -403,7 +404,7 @@ finally {
     # Whether the commit has happened is read from the disk: it may have failed after its rename.
     $unproven = ''
     try {
-        $verdict = Resolve-Restore -Run $Spec.run_id
+        $verdict = Resolve-Restore -Run $Spec.run_id -Trusted
         $isCommitted = $verdict.state -eq 'committed'
         foreach ($text in @($verdict.did)) { Write-JobLog -Text "undone: $text" }
         if (-not $isCommitted) { Remove-Staged }
