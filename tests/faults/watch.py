@@ -103,10 +103,14 @@ class Restart:
 
 
 class Watch:
-    """Samples service and dump beside the test, so that times are seen when they happen. Use as a context manager."""
+    """Samples service and dump beside the test, so that times are seen when they happen. Use as a context manager.
 
-    def __init__(self, lab: Lab) -> None:
+    Another verb of AlteryxService.exe can take the place of the dump.
+    """
+
+    def __init__(self, lab: Lab, verb: str = DUMP) -> None:
         self._lab = lab
+        self._verb = verb
         self._end = threading.Event()
         self._threads = [
             threading.Thread(target=self._watch_dump, daemon=True),
@@ -159,7 +163,7 @@ class Watch:
 
     def _watch_dump(self) -> None:
         while not self._end.is_set():
-            runs = bool(host_processes(self._lab.node, DUMP))
+            runs = bool(host_processes(self._lab.node, self._verb))
             if runs != self.dump_runs:
                 if runs:
                     self.dumps.append([time.monotonic()])
