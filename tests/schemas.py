@@ -13,7 +13,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"
-NAMES = ("manifest", "set", "verdict", "outcome", "catalogue", "node")
+NAMES = ("manifest", "set", "verdict", "outcome", "catalogue", "node", "restore")
 
 # Where which kind of document lies beside an archive.
 _PATTERNS = {"manifest": "*.manifest.json", "set": "*.set.json", "verdict": "*.verify_*.json"}

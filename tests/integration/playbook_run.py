@@ -119,7 +119,7 @@ class PlaybookRunner:
         folder = new[0] if new else None
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
         if outcome:
-            schemas.assert_valid("outcome", outcome)
+            schemas.assert_valid("restore" if "verb" in outcome else "outcome", outcome)
         for node in self.lab.nodes or [self.lab.node]:
             schemas.assert_all_valid(node.path(ARCHIVES), self._judged)
         run = Run(rc, stdout, stderr, folder, outcome)

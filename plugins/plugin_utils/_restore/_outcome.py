@@ -7,7 +7,9 @@ summary."""
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
 
+from .._core import _names
 from .._core.reasons import EXIT_CODES, REASONS, overall_exit_code
 from .._core.text import one_line
 
@@ -102,8 +104,8 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
     return {
         "schema": SCHEMA,
         "tool": tool,
-        "name": run_id or f"Restore_{now[:10].replace('-', '')}_{now[11:19].replace(':', '')}_0000",
-        "log_name": f"RestoreLog_{now[:10].replace('-', '')}_{now[11:19].replace(':', '')}.log",
+        "name": run_id or f"Restore_{_stamp(now)}_{int(now[20:23]):04x}",
+        "log_name": f"RestoreLog_{_stamp(now)}.log",
         "run_id": run_id,
         "verb": verb,
         "scope": plan.get("scope", ""),
@@ -121,6 +123,11 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
         "warnings": _list_warnings(plan, results),
         "nodes": nodes,
     }
+
+
+def _stamp(now: str) -> str:
+    """UTC text as it stands in names."""
+    return _names.stamp(datetime.fromisoformat(now))
 
 
 def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
