@@ -7,9 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._restore_action import (
-    perform_restore,
-)
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _perform
 
 
 class ActionModule(NodeAction):
@@ -17,4 +15,4 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/config_import.yml."""
-        return perform_restore(self, arguments, variables)
+        return _perform.perform(self, arguments, variables)

@@ -159,8 +159,9 @@ function Write-NodeNotice {
     $until = "$($Lease.deadline) at the latest; the scheduled task $script:GuardTask sees to that"
     $then = if ($isRestore) { 'That ends the restore and puts the old files back first, unless it is complete.' }
     else { 'The backup that is running then fails and says so.' }
+    $what = "A $work (alteryx_ops.server_backup) stops"
     $text = @(
-        "A $work (alteryx_ops.server_backup) stops the Windows service $($Lease.service) on purpose and starts it again."
+        "$what the Windows service $($Lease.service) on purpose and starts it again."
         "This file is removed when the service is back."
         "Run:       $($Lease.run_id)"
         "Since:     $(Get-UtcText)"
@@ -172,8 +173,8 @@ function Write-NodeNotice {
     # Nobody but the guard starts a service in a restore: it knows what to undo. Without a lease it acts at once.
     $start = if ($isRestore) { @('del "%~dp0lease.json"', "schtasks.exe /Run /TN ""$script:GuardTask""") }
     else { @("sc.exe start ""$($Lease.service)"" && del ""%~dp0STATUS.txt""") }
-    $command = @('@echo off', "rem Starts the Alteryx service now, whatever a $work is doing.", 'del "%~dp0HOLD" 2>nul') +
-    $start + @('')
+    $rem = "rem Starts the Alteryx service now, whatever a $work is doing."
+    $command = @('@echo off', $rem, 'del "%~dp0HOLD" 2>nul') + $start + @('')
     Write-NodeText -Path (Get-StatePath -Name 'restore-service.cmd') -Text ($command -join "`r`n")
 }
 
@@ -432,5 +433,6 @@ function Remove-NodeLease {
 Export-ModuleMember -Function @(
     'Read-LeaseFile', 'Read-NodeLease', 'Get-WindowJobProcess', 'Test-NodeHold', 'Test-LeaseRemains',
     'Get-GuardOrder', 'Write-LeaseHeartbeat', 'Write-NodeNotice', 'Remove-NodeNotice', 'New-NodeLease',
-    'Get-LeaseFollower', 'Get-LeaseUndo', 'Test-LeaseLost', 'Set-LeaseRun', 'Get-LeaseLack', 'Assert-NodeLease', 'Remove-NodeLease'
+    'Get-LeaseFollower', 'Get-LeaseUndo', 'Test-LeaseLost', 'Set-LeaseRun', 'Get-LeaseLack', 'Assert-NodeLease',
+    'Remove-NodeLease'
 )

@@ -8,7 +8,8 @@
 #   <state>\restore.json              a restore that has not ended. run_id, verb (restore or roll_back), of (the run
 #                                     that is rolled back), service, began, state (prepared: nothing was moved; begun),
 #                                     entries
-#   <state>\restores\RUN.committed.json   the same file, renamed: the new server is complete, and only a person goes back
+#   <state>\restores\RUN.committed.json   the same file, renamed: the new server is complete, and only a person goes
+#                                         back
 #                   \RUN.undone.json      the same file, renamed: everything is as it was before
 #                   \RUN.accepted.json    the old files were deleted
 #
@@ -27,8 +28,9 @@ function Get-JournalPath {
 }
 
 function Get-RecordPath {
-    # The record of a restore that has ended.
-    param([string] $RunId, [string] $Word)
+    <# .SYNOPSIS
+    The record of a restore that has ended: Word is committed, undone or accepted. #>
+    param([Parameter(Mandatory = $true)][string] $RunId, [Parameter(Mandatory = $true)][string] $Word)
     Join-Path -Path (Get-StateFolder) -ChildPath "restores\$RunId.$Word.json"
 }
 
@@ -57,126 +59,6 @@ function Write-RestoreJournal {
     Writes the journal as a whole. #>
     param([Parameter(Mandatory = $true)][hashtable] $Journal)
     Write-NodeText -Path (Get-JournalPath) -Text (ConvertTo-NodeJson -InputObject $Journal)
-}
-
-function New-RestoreEntry {
-    <# .SYNOPSIS
-    The entry of a path in the journal, with what is there now. #>
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
-        Justification = 'returns a hashtable')]
-    param(
-        [Parameter(Mandatory = $true)][string] $Path,
-        [Parameter(Mandatory = $true)][string] $Away,
-        [AllowEmptyString()][string] $New = ''
-    )
-    $existed = Test-RestorePath -Path $Path
-    @{
-        path = $Path; away = $Away; new = $New; existed = $existed
-        fingerprint = $(if ($existed) { Get-RestoreFingerprint -Path $Path } else { '' })
-    }
-}
-
-function Test-RestorePath {
-    <# .SYNOPSIS
-    Is there a file or a folder of that name? #>
-    param([Parameter(Mandatory = $true)][string] $Path)
-    [IO.File]::Exists($Path) -or [IO.Directory]::Exists($Path)
-}
-
-function Get-RestoreFingerprint {
-    # As undo_restore.ps1 computes it, which must not depend on this module.
-    param([string] $Path)
-    if ([IO.File]::Exists($Path)) {
-        try { return Get-FileSha256 -Path $Path } catch { return 'unreadable' }
-    }
-    try {
-        $root = New-Object System.IO.DirectoryInfo $Path
-        $list = New-Object 'System.Collections.Generic.List[string]'
-        foreach ($file in $root.GetFiles('*', [IO.SearchOption]::AllDirectories)) {
-            $list.Add(('{0} {1}' -f $file.FullName.Substring($root.FullName.Length), $file.Length))
-        }
-        $list.Sort([StringComparer]::Ordinal)
-        Get-TextSha256 -Text ($list.ToArray() -join "`n")
-    }
-    catch { 'unreadable' }
-}
-
-function Invoke-RestoreExchange {
-    <#
-    .SYNOPSIS
-    Moves the old file or folder of an entry away, and the new one to its place where the entry names one.
-    #>
-    param([Parameter(Mandatory = $true)] $Entry, [scriptblock] $OnTick = {})
-    if ($Entry.existed) { Move-NodeFile -Path $Entry.path -Target $Entry.away -Seconds 60 -OnTick $OnTick }
-    if ($Entry.new) { Move-NodeFile -Path $Entry.new -Target $Entry.path -Seconds 60 -OnTick $OnTick }
-}
-
-function Copy-Permission {
-    <#
-    .SYNOPSIS
-    Gives a new file or folder the permissions that a backup has recorded (Listed: a file of config_export, a line each:
-    SDDL, a tab, the relative path), else those of the file or folder that it replaces (From). Without both it keeps
-    what it has inherited. Best effort: returns what could not be set, as a sentence; empty when all is well.
-    #>
-    param(
-        [Parameter(Mandatory = $true)][AllowEmptyString()][string] $From,
-        [Parameter(Mandatory = $true)][AllowEmptyString()][string] $Listed,
-        [Parameter(Mandatory = $true)][string] $Target
-    )
-    $wanted = New-Object System.Collections.ArrayList
-    $sections = [Security.AccessControl.AccessControlSections]'Owner, Group, Access'
-    try {
-        if ($Listed -and [IO.File]::Exists($Listed)) {
-            foreach ($line in (Read-NodeText -Path $Listed).Split([char[]]@("`n"), [StringSplitOptions]'RemoveEmptyEntries')) {
-                $sddl, $path = $line.TrimEnd("`r").Split([char[]]@("`t"), 2)
-                if ($path -and $sddl -cmatch '^[OGDS]:') { $null = $wanted.Add(@($path, $sddl)) }
-            }
-        }
-        elseif ($From) {
-            $type = if ([IO.Directory]::Exists($From)) { 'DirectorySecurity' } else { 'FileSecurity' }
-            $security = New-Object "System.Security.AccessControl.$type" $From, $sections
-            $null = $wanted.Add(@('.', $security.GetSecurityDescriptorSddlForm($sections)))
-        }
-    }
-    catch { return $_.Exception.GetBaseException().Message }
-    $problem = ''
-    foreach ($each in $wanted) {
-        $path = if ($each[0] -eq '.') { $Target } else { Join-Path -Path $Target -ChildPath $each[0] }
-        if (-not (Test-PathBelow -Path $path -Folder $Target) -or -not (Test-RestorePath -Path $path)) { continue }
-        try { Set-PathPermission -Path $path -Sddl $each[1] }
-        catch { $problem = "${path}: $($_.Exception.GetBaseException().Message)" }
-    }
-    $problem
-}
-
-function Set-PathPermission {
-    # Access entries first: without the right to give a file to another owner, those still count.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
-        Justification = 'callers check')]
-    param([string] $Path, [string] $Sddl)
-    $isFolder = [IO.Directory]::Exists($Path)
-    $item = if ($isFolder) { New-Object System.IO.DirectoryInfo $Path } else { New-Object System.IO.FileInfo $Path }
-    $extensions = 'System.IO.FileSystemAclExtensions' -as [type]
-    foreach ($section in 'Access', 'Owner, Group') {
-        $type = if ($isFolder) { 'DirectorySecurity' } else { 'FileSecurity' }
-        $security = New-Object "System.Security.AccessControl.$type"
-        $security.SetSecurityDescriptorSddlForm($Sddl, [Security.AccessControl.AccessControlSections]$section)
-        # .NET Framework has the method on the object itself, later .NET moved it to an extension class.
-        if ($null -ne $extensions) { $extensions::SetAccessControl($item, $security) }
-        else { $item.SetAccessControl($security) }
-    }
-}
-
-function Complete-Restore {
-    <#
-    .SYNOPSIS
-    Commits: from now on nobody undoes the restore by himself. One rename, which is on the disk when it returns.
-    #>
-    param([Parameter(Mandatory = $true)][string] $RunId)
-    $target = Get-RecordPath -RunId $RunId -Word 'committed'
-    $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($target))
-    Invoke-Patiently -Seconds 60 -Action { [AlteryxOps.NodeDisk]::MoveThrough((Get-JournalPath), $target) } `
-        -IsHopeless { [IO.File]::Exists($target) }
 }
 
 function Get-RestoreRecord {
@@ -266,12 +148,13 @@ function Get-RestoreOrder {
         }
     }
     catch {
+        $why = $_.Exception.GetBaseException().Message
         throw (New-NodeFailure -Reason 'restore_unproven' -Message (
-                "The journal $(Get-JournalPath) of a restore cannot be read: $($_.Exception.GetBaseException().Message)"))
+                "The journal $(Get-JournalPath) of a restore cannot be read: $why"))
     }
 }
 
 Export-ModuleMember -Function @(
-    'Get-JournalPath', 'New-RestoreJournal', 'Write-RestoreJournal', 'New-RestoreEntry', 'Test-RestorePath', 'Invoke-RestoreExchange',
-    'Copy-Permission', 'Complete-Restore', 'Get-RestoreRecord', 'Resolve-Restore'
+    'Get-JournalPath', 'Get-RecordPath', 'New-RestoreJournal', 'Write-RestoreJournal', 'Get-RestoreRecord',
+    'Resolve-Restore'
 )

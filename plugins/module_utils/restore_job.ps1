@@ -374,8 +374,8 @@ try {
     Wait-Leftover
     $entries = @(Get-Entry)
     $journal = @{
-        run_id = $Spec.run_id; verb = $Spec.verb; of = $Spec.of; who = $Spec.who; service = $Spec.service_name; began = Get-UtcText
-        undo_script = Get-LeaseUndo -Lease $lease; state = 'begun'; entries = $entries
+        run_id = $Spec.run_id; verb = $Spec.verb; of = $Spec.of; who = $Spec.who; service = $Spec.service_name
+        began = Get-UtcText; undo_script = Get-LeaseUndo -Lease $lease; state = 'begun'; entries = $entries
     }
     Assert-Wanted
     Write-RestoreJournal -Journal $journal

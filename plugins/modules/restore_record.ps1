@@ -25,8 +25,8 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 function Get-KeptPath {
-    # What a record has moved aside, and what of it is there now. Only names that a restore gives: a record that somebody
-    # has changed must not delete anything else.
+    # What is kept beside the paths of a record. Only names that a restore gives: a record that somebody has changed
+    # must not delete anything else.
     param($Record)
     foreach ($entry in $Record.entries) {
         $own = @("before_$($Record.run_id)", "rolled_back_$($Record.run_id)", "failed_$($Record.run_id)",

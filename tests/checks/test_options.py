@@ -133,6 +133,7 @@ NOT_OF_THE_OPERATOR = {
     ("backup_plan", "report_directory"),
     ("fleet_topology", "report_directory"),
     ("backup_report", "directory"),
+    ("restore_report", "directory"),
     ("backup_request", "report_directory"),
     ("run_lock", "log_directory"),
     ("schedule_pause", "ca_file"),

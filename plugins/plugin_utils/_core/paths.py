@@ -18,6 +18,8 @@ NODE_PATHS: dict[str, str] = {
     "folders": "",
     "target": "",
     "try_folders": "",
+    "work_directory": "alteryx_restore_work_directory",
+    "data_folder": "alteryx_restore_data_folder",
     "mongodump": "alteryx_preflight_mongodump",
     "tls_ca_file": "alteryx_preflight_mongodb_connections",
     "tls_certificate_key_file": "alteryx_preflight_mongodb_connections",

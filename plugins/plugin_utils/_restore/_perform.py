@@ -8,11 +8,29 @@ from __future__ import annotations
 import typing as t
 
 from .._core.reasons import StepFailed
-from .._restore import _job
-from ._action import NodeAction, Result
+from . import _job
+
+Result = dict[str, t.Any]
 
 
-def perform_restore(action: NodeAction, arguments: Result, variables: dict[str, t.Any]) -> Result:
+class NodeWork(t.Protocol):
+    """What an action plugin offers (_ansible/_action.py)."""
+
+    @property
+    def check_mode(self) -> bool:
+        """Is this a prediction?"""
+
+    def call_node(self, arguments: Result, variables: Result, patience: float = 0.0) -> Result:
+        """Runs the node's part of the module."""
+
+    def run_job(self, job_id: str, spec: Result, total_seconds: float, arguments: Result, variables: Result) -> Result:
+        """Runs a job on the node to its end."""
+
+    def note_warning(self, host: str, text: str) -> None:
+        """Tells the operator."""
+
+
+def perform(action: NodeWork, arguments: Result, variables: Result) -> Result:
     """Runs the restore job of a node, or ends it. See plugins/modules/database_restore.yml and config_import.yml."""
     job_id = f"{arguments['run_id']}-restore"
     own = {key: arguments[key] for key in ("run_id", "state")}

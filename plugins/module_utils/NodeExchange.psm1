@@ -1,0 +1,136 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#AnsibleRequires -CSharpUtil ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRestore
+
+# What the restore job does to one path: the old file or folder goes away, the new one comes to its place. The journal
+# (NodeRestore.psm1) says beforehand what is exchanged, so that undo_restore.ps1 can put it back.
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function New-RestoreEntry {
+    <# .SYNOPSIS
+    The entry of a path in the journal, with what is there now. #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'returns a hashtable')]
+    param(
+        [Parameter(Mandatory = $true)][string] $Path,
+        [Parameter(Mandatory = $true)][string] $Away,
+        [AllowEmptyString()][string] $New = ''
+    )
+    $existed = Test-RestorePath -Path $Path
+    @{
+        path = $Path; away = $Away; new = $New; existed = $existed
+        fingerprint = $(if ($existed) { Get-RestoreFingerprint -Path $Path } else { '' })
+    }
+}
+
+function Test-RestorePath {
+    <# .SYNOPSIS
+    Is there a file or a folder of that name? #>
+    param([Parameter(Mandatory = $true)][string] $Path)
+    [IO.File]::Exists($Path) -or [IO.Directory]::Exists($Path)
+}
+
+function Get-RestoreFingerprint {
+    # As undo_restore.ps1 computes it, which must not depend on this module.
+    param([string] $Path)
+    if ([IO.File]::Exists($Path)) {
+        try { return Get-FileSha256 -Path $Path } catch { return 'unreadable' }
+    }
+    try {
+        $root = New-Object System.IO.DirectoryInfo $Path
+        $list = New-Object 'System.Collections.Generic.List[string]'
+        foreach ($file in $root.GetFiles('*', [IO.SearchOption]::AllDirectories)) {
+            $list.Add(('{0} {1}' -f $file.FullName.Substring($root.FullName.Length), $file.Length))
+        }
+        $list.Sort([StringComparer]::Ordinal)
+        Get-TextSha256 -Text ($list.ToArray() -join "`n")
+    }
+    catch { 'unreadable' }
+}
+
+function Invoke-RestoreExchange {
+    <#
+    .SYNOPSIS
+    Moves the old file or folder of an entry away, and the new one to its place where the entry names one.
+    #>
+    param([Parameter(Mandatory = $true)] $Entry, [scriptblock] $OnTick = {})
+    if ($Entry.existed) { Move-NodeFile -Path $Entry.path -Target $Entry.away -Seconds 60 -OnTick $OnTick }
+    if ($Entry.new) { Move-NodeFile -Path $Entry.new -Target $Entry.path -Seconds 60 -OnTick $OnTick }
+}
+
+function Copy-Permission {
+    <#
+    .SYNOPSIS
+    Gives a new file or folder the permissions that a backup has recorded (Listed: a file of config_export, a line each:
+    SDDL, a tab, the relative path), else those of the file or folder that it replaces (From). Without both it keeps
+    what it has inherited. Best effort: returns what could not be set, as a sentence; empty when all is well.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][AllowEmptyString()][string] $From,
+        [Parameter(Mandatory = $true)][AllowEmptyString()][string] $Listed,
+        [Parameter(Mandatory = $true)][string] $Target
+    )
+    $wanted = New-Object System.Collections.ArrayList
+    $sections = [Security.AccessControl.AccessControlSections]'Owner, Group, Access'
+    try {
+        if ($Listed -and [IO.File]::Exists($Listed)) {
+            $lines = (Read-NodeText -Path $Listed).Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)
+            foreach ($line in $lines) {
+                $sddl, $path = $line.TrimEnd("`r").Split([char[]]@("`t"), 2)
+                if ($path -and $sddl -cmatch '^[OGDS]:') { $null = $wanted.Add(@($path, $sddl)) }
+            }
+        }
+        elseif ($From) {
+            $type = if ([IO.Directory]::Exists($From)) { 'DirectorySecurity' } else { 'FileSecurity' }
+            $security = New-Object "System.Security.AccessControl.$type" $From, $sections
+            $null = $wanted.Add(@('.', $security.GetSecurityDescriptorSddlForm($sections)))
+        }
+    }
+    catch { return $_.Exception.GetBaseException().Message }
+    $problem = ''
+    foreach ($each in $wanted) {
+        $path = if ($each[0] -eq '.') { $Target } else { Join-Path -Path $Target -ChildPath $each[0] }
+        if (-not (Test-PathBelow -Path $path -Folder $Target) -or -not (Test-RestorePath -Path $path)) { continue }
+        try { Set-PathPermission -Path $path -Sddl $each[1] }
+        catch { $problem = "${path}: $($_.Exception.GetBaseException().Message)" }
+    }
+    $problem
+}
+
+function Set-PathPermission {
+    # Access entries first: without the right to give a file to another owner, those still count.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'callers check')]
+    param([string] $Path, [string] $Sddl)
+    $isFolder = [IO.Directory]::Exists($Path)
+    $item = if ($isFolder) { New-Object System.IO.DirectoryInfo $Path } else { New-Object System.IO.FileInfo $Path }
+    $extensions = 'System.IO.FileSystemAclExtensions' -as [type]
+    foreach ($section in 'Access', 'Owner, Group') {
+        $type = if ($isFolder) { 'DirectorySecurity' } else { 'FileSecurity' }
+        $security = New-Object "System.Security.AccessControl.$type"
+        $security.SetSecurityDescriptorSddlForm($Sddl, [Security.AccessControl.AccessControlSections]$section)
+        # .NET Framework has the method on the object itself, later .NET moved it to an extension class.
+        if ($null -ne $extensions) { $extensions::SetAccessControl($item, $security) }
+        else { $item.SetAccessControl($security) }
+    }
+}
+
+function Complete-Restore {
+    <#
+    .SYNOPSIS
+    Commits: from now on nobody undoes the restore by himself. One rename, which is on the disk when it returns.
+    #>
+    param([Parameter(Mandatory = $true)][string] $RunId)
+    $target = Get-RecordPath -RunId $RunId -Word 'committed'
+    $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($target))
+    Invoke-Patiently -Seconds 60 -Action { [AlteryxOps.NodeDisk]::MoveThrough((Get-JournalPath), $target) } `
+        -IsHopeless { [IO.File]::Exists($target) }
+}
+
+Export-ModuleMember -Function @(
+    'New-RestoreEntry', 'Test-RestorePath', 'Invoke-RestoreExchange', 'Copy-Permission', 'Complete-Restore'
+)
