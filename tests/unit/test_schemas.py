@@ -21,6 +21,7 @@ from tests import schemas
 from tests.lab import layout
 from tests.unit.plugins import samples
 from tests.unit.plugins.plugin_utils._archive import test_catalogue
+from tests.unit.plugins.plugin_utils._restore import test_plan
 
 NOW = "2026-09-01T02:05:00.000Z"
 FILE = {"path": "files/a", "bytes": 5, "sha256": "0" * 64, "modified": NOW}
@@ -88,6 +89,7 @@ VERDICT = {
 }
 GOOD = {
     "manifest": manifest(), "set": the_set(), "node": node_json(), "outcome": outcome(), "verdict": VERDICT,
+    "restore": test_plan.compose(),
     "catalogue": test_catalogue._catalogue.listing({"node1": test_catalogue.result(test_catalogue.backup())}, NOW),
 }  # fmt: skip
 
