@@ -31,7 +31,8 @@ function Get-ManifestFact {
     $fact = @{
         error = ''; schema = 0; tool = ''; run_id = ''; mode = ''; fleet = ''; node = ''; computer = ''; started = ''
         alteryx_version = ''; databases = @(); documents = [long]0; dumped = $false; downtime_seconds = 0.0
-        file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''
+        file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''; roles = @(); database_kind = ''
+        data_folder = ''
     }
     try {
         $manifest = Read-ManifestHead -Path $Path
@@ -39,6 +40,7 @@ function Get-ManifestFact {
         foreach ($name in @('tool', 'run_id', 'mode', 'fleet', 'node', 'computer', 'started', 'alteryx_version')) {
             $fact[$name] = Get-FieldText -InputObject $manifest -Name $name
         }
+        $fact.roles = @(foreach ($role in @(Get-Field -InputObject $manifest -Name 'roles')) { [string]$role })
         $fact.file_count = [long](Get-Field -InputObject $manifest -Name 'file_count')
         $fact.file_bytes = [long](Get-Field -InputObject $manifest -Name 'file_bytes')
         $secrets = Get-Field -InputObject $manifest -Name 'secrets'
@@ -49,6 +51,8 @@ function Get-ManifestFact {
             $names = @(Get-Field -InputObject $database -Name 'databases')
             $fact.databases = @(foreach ($name in $names) { [string]$name })
             $fact.proof = Get-FieldText -InputObject $database -Name 'proof'
+            $fact.database_kind = Get-FieldText -InputObject $database -Name 'kind'
+            $fact.data_folder = Get-FieldText -InputObject $database -Name 'data_folder'
             $fact.downtime_seconds = [double](Get-Field -InputObject $database -Name 'downtime_seconds')
             $documents = Get-Field -InputObject $database -Name 'documents'
             if ($null -ne $documents) {

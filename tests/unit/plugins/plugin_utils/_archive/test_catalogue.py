@@ -25,7 +25,8 @@ def manifest(**changes: t.Any) -> dict[str, t.Any]:
         "mode": "full", "fleet": "alteryx_prod", "node": "node1", "computer": "AYX01",
         "started": "2026-09-01T02:00:00.123Z", "alteryx_version": "2024.2", "databases": ["AlteryxService"],
         "documents": 1234, "dumped": True, "downtime_seconds": 41.5, "file_count": 45, "file_bytes": 12_900_000,
-        "secrets": True, "proof": "counts", **changes,
+        "secrets": True, "proof": "counts", "roles": ["controller"], "database_kind": "embedded",
+        "data_folder": r"D:\Alteryx", **changes,
     }  # fmt: skip
 
 
@@ -105,7 +106,8 @@ def test_a_complete_backup_says_everything_that_is_known_of_it() -> None:
         "fleet": "alteryx_prod", "computer": "AYX01", "tool": "alteryx_ops.server_backup 0.1.0",
         "alteryx_version": "2024.2", "complete": True, "why": [], "bytes": 5_100_000, "archive_sha256": "9c1e" * 16,
         "file_count": 45, "file_bytes": 12_900_000, "databases": ["AlteryxService"], "documents": 1234,
-        "downtime_seconds": 41.5, "dumped": True, "secrets": True, "proof": "counts",
+        "downtime_seconds": 41.5, "dumped": True, "secrets": True, "proof": "counts", "roles": ["controller"],
+        "database_kind": "embedded", "data_folder": r"D:\Alteryx",
         "verified": {
             "verdict": "good", "at": "2026-09-01T02:01:12.000Z", "method": "read back", "problems": 0, "problem": "",
             "count": 1,
