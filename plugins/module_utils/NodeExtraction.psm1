@@ -28,7 +28,8 @@ function Assert-ExtractionPath {
     $problem = if ($Path -cnotmatch '^[A-Za-z]:\\.') { 'is not an absolute path on a local drive' }
     # emongorestore takes SOURCE,TARGET as one argument.
     elseif ($Path -cmatch '[\s,]') { 'has a blank or a comma, which emongorestore does not take' }
-    elseif ([IO.Path]::GetFullPath($Path) -cne $Path -or $Path.EndsWith('\')) { 'is not written as Windows writes it' }
+    elseif ($Path.IndexOfAny('<>"|?*'.ToCharArray()) -ge 0) { 'has a character that no folder has' }
+    elseif ([IO.Path]::GetFullPath($Path) -cne $Path -or $Path[-1] -ceq '\') { 'is not written as Windows writes it' }
     elseif ([IO.File]::Exists($Path)) { 'is a file' }
     if ($problem) { throw (New-NodeFailure -Reason 'folder_invalid' -Message "$Path $problem") }
 }
@@ -40,8 +41,9 @@ function Get-ExtractionMark {
     if (-not [IO.File]::Exists($mark) -or (New-Object System.IO.FileInfo $mark).Length -gt $script:LongestMark) {
         return
     }
+    # What cannot be read says nothing.
     try { $read = ConvertFrom-Json -InputObject (Read-NodeText -Path $mark) }
-    catch [ArgumentException] { return }
+    catch { return }
     $tool = if ($null -ne $read) { $read.PSObject.Properties['tool'] }
     if ($null -ne $tool -and $tool.Value -ceq $script:Tool) { $read }
 }
@@ -84,14 +86,31 @@ function New-ExtractionFolder {
         Assert-ExtractionOwned -Path $Path
         Remove-NodeFolder -Path $Path
     }
-    New-ProtectedFolder -Path ([IO.Path]::GetDirectoryName($Path))
-    New-ProtectedFolder -Path $Path
-    # Somebody else may have made it in between.
+    try {
+        New-ProtectedFolder -Path ([IO.Path]::GetDirectoryName($Path))
+        New-ProtectedFolder -Path $Path
+    }
+    catch { throw (Get-WriteFailure -Path $Path -ErrorRecord $_) }
+    # Another account may have made it in between.
     Assert-ExtractionTrust -Path $Path -AcceptAccess:$AcceptAccess
-    Write-NodeText -Path (Join-Path -Path $Path -ChildPath 'extraction.json') -Text (
-        (ConvertTo-NodeDocument -InputObject ([ordered]@{
-                    schema = 1; tool = $script:Tool; run_id = $RunId; backup = $BaseName; begun = Get-UtcText
-                })) + "`n")
+    $mark = [ordered]@{
+        schema = 1; tool = $script:Tool; run_id = $RunId; backup = $BaseName; begun = Get-UtcText
+    }
+    try {
+        $text = (ConvertTo-NodeDocument -InputObject $mark) + "`n"
+        Write-NodeText -Path (Join-Path -Path $Path -ChildPath 'extraction.json') -Text $text
+    }
+    catch {
+        $failure = Get-WriteFailure -Path $Path -ErrorRecord $_
+        try { Remove-NodeFolder -Path $Path } catch { Write-Verbose -Message "${Path}: $_" }
+        throw $failure
+    }
+}
+
+function Get-WriteFailure {
+    param([string] $Path, $ErrorRecord)
+    $why = $ErrorRecord.Exception.GetBaseException().Message
+    New-NodeFailure -Reason 'folder_unwritable' -Message "$Path cannot be written: $why"
 }
 
 function Test-ExtractionFolder {

@@ -256,7 +256,8 @@ namespace AlteryxOps
                     names[count++] = ZipName.Hash(all.Entry.Name, all.Entry.Name.Length);
                     Last = all.Entry;
                     // An absurd size does not become a negative sum.
-                    NeededBytes += Math.Min(Last.Size / Cluster * Cluster + Cluster, long.MaxValue - NeededBytes);
+                    long needed = Math.Min(Last.Size, long.MaxValue / 2) / Cluster * Cluster + Cluster;
+                    NeededBytes += Math.Min(needed, long.MaxValue - NeededBytes);
                 }
             }
             if (count != EntryCount)

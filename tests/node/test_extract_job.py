@@ -39,6 +39,8 @@ def good(engine: Engine) -> Staged:
     case.put("database/A/packed.bson.gz", gzip.compress(damages.documents(3000)))
     case.put("database/A/users.metadata.json", b"{}")
     os.utime(case.put("configuration/größe €.txt", b"some text\n" * 100), (MODIFIED, MODIFIED))
+    # Longer than what .NET Framework takes.
+    case.put(f"configuration/{'/'.join(['long' * 15] * 6)}/deep.txt", b"deep")
     case.put("configuration/stored.zip", random.Random(1).randbytes(5000))
     case.put("configuration/empty.txt", b"")
     end = case.write(reported={"A.users": 50, "A.packed": 3000})
@@ -104,7 +106,7 @@ def test_a_good_archive_comes_out_as_it_went_in(copy: Staged, good: Staged) -> N
         "configuration_folder": rf"{target}\files\configuration",
         "manifest_file": rf"{target}\{MANIFEST}",
     }
-    assert (end.result["entries"], end.result["collections"], end.result["documents"]) == (6, 2, 3050)
+    assert (end.result["entries"], end.result["collections"], end.result["documents"]) == (7, 2, 3050)
     assert end.result["bytes"] == copy.manifest()["file_bytes"]
     assert not list(copy.folder.glob("*.verify_*"))
 
@@ -237,10 +239,48 @@ def test_what_an_earlier_extraction_has_left_is_emptied_and_nothing_else(copy: S
 def test_a_link_in_the_path_is_refused(copy: Staged) -> None:
     elsewhere = copy.engine.path(rf"C:\{copy.name}.elsewhere")
     elsewhere.mkdir()
-    copy.engine.run(rf"$null = New-Item -ItemType Junction -Path 'C:\{copy.name}.r' -Value 'C:\{copy.name}.elsewhere'")
+    copy.extracted.parent.symlink_to(elsewhere, target_is_directory=True)
     end = copy.extract()
     assert (end.result["state"], end.result["reason"]) == ("failed", "folder_untrusted"), end.result
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_folder_that_others_may_write_to_is_refused_unless_the_operator_accepts_that(copy: Staged) -> None:
+    copy.extracted.parent.mkdir(mode=0o777)
+    end = copy.extract(accept_access=False)
+    assert (end.result["state"], end.result["reason"]) == ("failed", "folder_untrusted"), end.result
+    assert list(copy.extracted.parent.iterdir()) == []
+
+
+@pytest.mark.reaches("space_short")
+def test_of_an_archive_for_which_the_drive_gets_full_nothing_stays(engine: Engine) -> None:
+    case = Staged(engine)
+    case.put("a.txt", b"a")
+    case.put("b-big.zip", random.Random(3).randbytes(6_000_000))
+    assert case.write().result["state"] == "succeeded"
+    end = case.extract(under=("env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4000000"))
+    assert_nothing_left(case, end, "space_short")
+
+
+def test_free_space_is_looked_at_before_and_while_it_is_written(engine: Engine) -> None:
+    script = r"""
+Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ArchiveExtractor'
+$null = [IO.Directory]::CreateDirectory('C:\filling')
+$free = @{ bytes = 1000 }
+$extractor = New-Object AlteryxOps.ArchiveExtractor 'C:\filling', 100, ([Func[long]] { $free.bytes })
+$entry = New-Object AlteryxOps.ZipRecord
+$entry.NameIsGood = $true
+$entry.Name = 'big.bin'
+$block = New-Object byte[] (32MB)
+foreach ($try in { $extractor.Open(900) }, { $extractor.Open(901) }, { $extractor.Begin($entry) },
+    { $extractor.Write($block, 0, 32MB) }, { $free.bytes = 99 }, { $extractor.Write($block, 0, 31MB) },
+    { $extractor.Write($block, 0, 1MB) }) {
+    try { $null = & $try; 'good' }
+    catch { (Get-NodeFailure -ErrorRecord $_).reason }
+}
+$extractor.Dispose()
+"""
+    assert engine.run(script).split() == ["good", "space_short", "good", "good", "good", "good", "space_short"]
 
 
 def test_a_file_that_is_there_already_is_not_overwritten(engine: Engine) -> None:

@@ -71,14 +71,14 @@ def read_saved(backup: t.Mapping[str, t.Any]) -> SavedNode:
     """What a backup says of its node.
 
     Args:
-        backup: an entry of a catalogue, or the result of backup_extract, which says more.
+        backup: an entry of a catalogue, or the result of backup_extract.
     """
     database = backup.get("database") or {}
     return SavedNode(
         computer=str(backup.get("computer", "")),
         alteryx_version=str(backup.get("alteryx_version", "")),
-        database_kind=str(database.get("kind", "")),
-        data_folder=str(database.get("data_folder", "")),
+        database_kind=str(database.get("kind") or backup.get("database_kind", "")),
+        data_folder=str(database.get("data_folder") or backup.get("data_folder", "")),
         holds_database=bool(database or backup.get("dumped")),
     )
 
@@ -211,7 +211,6 @@ def _release(version: str) -> tuple[str, ...]:
 def _find_kind(before: SavedNode, after: NodeNow) -> StepFailed | None:
     if not before.holds_database:
         return None
-    # A catalogue does not say the kind; the extraction does.
     for kind, whose in ((before.database_kind, "the backup holds"), (after.database_kind, "the node uses")):
         if kind and kind != EMBEDDED:
             return StepFailed(

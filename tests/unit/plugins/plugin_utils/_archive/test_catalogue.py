@@ -26,7 +26,8 @@ def manifest(**changes: t.Any) -> dict[str, t.Any]:
         "started": "2026-09-01T02:00:00.123Z", "alteryx_version": "2024.2",
         "roles": ["controller"], "database_kind": "embedded", "databases": ["AlteryxService"],
         "documents": 1234, "dumped": True, "downtime_seconds": 41.5, "file_count": 45, "file_bytes": 12_900_000,
-        "secrets": True, "proof": "counts", **changes,
+        "secrets": True, "proof": "counts", "roles": ["controller"], "database_kind": "embedded",
+        "data_folder": r"D:\Alteryx", **changes,
     }  # fmt: skip
 
 
@@ -107,7 +108,8 @@ def test_a_complete_backup_says_everything_that_is_known_of_it() -> None:
         "alteryx_version": "2024.2", "roles": ["controller"], "database_kind": "embedded",
         "complete": True, "why": [], "bytes": 5_100_000, "archive_sha256": "9c1e" * 16,
         "file_count": 45, "file_bytes": 12_900_000, "databases": ["AlteryxService"], "documents": 1234,
-        "downtime_seconds": 41.5, "dumped": True, "secrets": True, "proof": "counts",
+        "downtime_seconds": 41.5, "dumped": True, "secrets": True, "proof": "counts", "roles": ["controller"],
+        "database_kind": "embedded", "data_folder": r"D:\Alteryx",
         "verified": {
             "verdict": "good", "at": "2026-09-01T02:01:12.000Z", "method": "read back", "problems": 0, "problem": "",
             "count": 1,

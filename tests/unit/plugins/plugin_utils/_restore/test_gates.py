@@ -156,6 +156,8 @@ def test_a_refusal_has_the_first_reason_and_every_message() -> None:
 def test_a_catalogue_and_an_extraction_are_read() -> None:
     entry = {"computer": "A", "alteryx_version": "2024.1", "dumped": True}
     assert _gates.read_saved(entry) == SavedNode("A", "2024.1", holds_database=True)
+    told = {"database_kind": "mongodb", "data_folder": r"D:\y"}
+    assert _gates.read_saved({**entry, **told}) == SavedNode("A", "2024.1", "mongodb", r"D:\y", holds_database=True)
     database = {"kind": "embedded", "data_folder": r"D:\x"}
     extracted = {"computer": "A", "alteryx_version": "2024.1", "database": database}
     assert _gates.read_saved(extracted) == SavedNode("A", "2024.1", "embedded", r"D:\x", holds_database=True)
