@@ -4,11 +4,12 @@
 
 // A client of one MongoDB server, for what a restore must know of it: which databases and collections there are, how
 // many documents they hold, who is logged in; and to drop a database. Servers from 3.0 on: those before 3.6 (wire
-// version 6) are asked with OP_QUERY, later ones with OP_MSG. Every wait has a limit and lets Tick run five times a
+// version 6) are asked with OP_QUERY, later ones with OP_MSG. Every wait has a limit and lets Tick run, up to ten times a
 // second; what Tick throws passes through. No exception holds a password.
 
 using System;
 using System.Collections.Generic;
+using System.ComponentModel;
 using System.Diagnostics;
 using System.Globalization;
 using System.IO;
@@ -120,10 +121,12 @@ namespace AlteryxOps
 
     public sealed class MongoClient : IDisposable
     {
-        private const int TickMilliseconds = 200;
+        private const int TickMilliseconds = 100;
         private const int MostCollections = 1000000;
         private static readonly string[] OwnDatabases = { "admin", "config", "local" };
         private readonly MongoWire wire;
+        // Servers before 4.4.2 know it by its old name only.
+        private string greeting = "isMaster";
 
         /// <summary>What the server said of itself when the connection was made.</summary>
         public MongoServer Server { get; private set; }
@@ -146,7 +149,10 @@ namespace AlteryxOps
             try
             {
                 // Every server understands this greeting in an OP_QUERY, also those that refuse anything else in one.
-                client.Server = Describe(client.wire.Ask("admin", new BsonMap().Add("isMaster", 1), false));
+                BsonMap reply = client.wire.Ask(
+                    "admin", new BsonMap().Add("isMaster", 1).Add("helloOk", true), false);
+                client.Server = Describe(reply);
+                client.greeting = True(reply, "helloOk") ? "hello" : "isMaster";
                 client.wire.UsesMessages = client.Server.MaxWireVersion >= 6;
                 if (client.Server.MaxWireVersion < 3)
                 {
@@ -316,8 +322,7 @@ namespace AlteryxOps
 
         private BsonMap Greet(string mechanismsOf)
         {
-            // Servers before 4.4.2 know the greeting by its old name only, and later ones by both.
-            BsonMap command = new BsonMap().Add("isMaster", 1);
+            BsonMap command = new BsonMap().Add(greeting, 1);
             if (mechanismsOf != null) { command.Add("saslSupportedMechs", mechanismsOf); }
             return wire.Ask("admin", command);
         }
@@ -495,8 +500,17 @@ namespace AlteryxOps
         {
             if (stream == null) { throw new MongoProblem(MongoFailure.Network, "the connection is closed"); }
             if (sinceTick.ElapsedMilliseconds >= tickMilliseconds) { Tick(); }
+            int request = ++lastRequest;
+            byte[] sent;
+            try { sent = asMessage ? Message(request, database, command) : Query(request, database, command); }
+            catch (Exception problem)
+            {
+                if (!(problem is BsonMistake || problem is ArgumentException)) { throw; }
+                throw new MongoProblem(
+                    MongoFailure.Refused, command.NameAt(0) + " cannot be sent: " + problem.Message, 0, problem);
+            }
             BsonMap reply;
-            try { reply = Exchange(database, command, asMessage); }
+            try { reply = Exchange(request, sent, asMessage); }
             catch
             {
                 // What is left of this answer would be taken for that to the next command.
@@ -517,10 +531,8 @@ namespace AlteryxOps
             throw new MongoProblem(MongoFailure.Refused, message, code, null);
         }
 
-        private BsonMap Exchange(string database, BsonMap command, bool asMessage)
+        private BsonMap Exchange(int request, byte[] sent, bool asMessage)
         {
-            int request = ++lastRequest;
-            byte[] sent = asMessage ? Message(request, database, command) : Query(request, database, command);
             Stopwatch watch = Stopwatch.StartNew();
             Wait(Begin(delegate { return stream.BeginWrite(sent, 0, sent.Length, null, null); }), watch,
                 ReadMilliseconds, "takes no command");
@@ -546,7 +558,7 @@ namespace AlteryxOps
             writer.Int32(0);
             writer.Byte(0);
             writer.Map(command);
-            return writer.Close();
+            return Finished(writer);
         }
 
         private static byte[] Query(int request, string database, BsonMap command)
@@ -557,13 +569,20 @@ namespace AlteryxOps
             writer.Int32(0);
             writer.Int32(-1);
             writer.Map(command);
-            return writer.Close();
+            return Finished(writer);
+        }
+
+        private static byte[] Finished(BsonWriter writer)
+        {
+            byte[] message = writer.ToArray();
+            Buffer.BlockCopy(BitConverter.GetBytes(message.Length), 0, message, 0, 4);
+            return message;
         }
 
         private static BsonWriter Head(int request, int kind)
         {
             BsonWriter writer = new BsonWriter();
-            // The length, written at the end.
+            // Room for the length.
             writer.Int32(0);
             writer.Int32(request);
             writer.Int32(0);
@@ -678,7 +697,11 @@ namespace AlteryxOps
             if (certificate == null) { return "the server shows no certificate"; }
             if ((errors & SslPolicyErrors.RemoteCertificateNameMismatch) != 0)
             {
-                return "the certificate of the server is not for " + address.Host;
+                if (!IsFor(new X509Certificate2(certificate), address.Host))
+                {
+                    return "the certificate of the server is not for " + address.Host;
+                }
+                errors &= ~SslPolicyErrors.RemoteCertificateNameMismatch;
             }
             if (issuers.Count == 0)
             {
@@ -706,6 +729,41 @@ namespace AlteryxOps
                 if (issuers.Contains(element.Certificate)) { return ""; }
             }
             return "no certificate in " + address.CaFile + " has issued that of the server";
+        }
+
+        /// <summary>Does a certificate name this address? Older Windows compares names only.</summary>
+        private static bool IsFor(X509Certificate2 certificate, string host)
+        {
+            IPAddress literal;
+            X509Extension names = certificate.Extensions["2.5.29.17"];
+            if (names == null || !IPAddress.TryParse(host, out literal)) { return false; }
+            string wanted = BitConverter.ToString(literal.GetAddressBytes());
+            byte[] bytes = names.RawData;
+            int at = 1;
+            int end = Length(bytes, ref at) + at;
+            while (at < end && end <= bytes.Length)
+            {
+                byte tag = bytes[at++];
+                int length = Length(bytes, ref at);
+                if (length < 0 || length > end - at) { return false; }
+                // An address is the seventh kind of name.
+                if (tag == 0x87 && BitConverter.ToString(bytes, at, length) == wanted) { return true; }
+                at += length;
+            }
+            return false;
+        }
+
+        /// <summary>A length of DER, in one byte or after one that counts its bytes; -1 when it is none.</summary>
+        private static int Length(byte[] bytes, ref int at)
+        {
+            if (at >= bytes.Length) { return -1; }
+            int first = bytes[at++];
+            if (first < 0x80) { return first; }
+            int count = first & 0x7F;
+            if (count < 1 || count > 2 || at + count > bytes.Length) { return -1; }
+            int length = 0;
+            for (; count > 0; count--) { length = length << 8 | bytes[at++]; }
+            return length;
         }
 
         private static string Say(X509Chain chain)
@@ -759,18 +817,20 @@ namespace AlteryxOps
         private void Guarded(Action action)
         {
             try { action(); }
-            catch (AuthenticationException problem)
-            {
-                string why = distrust.Length > 0 ? distrust : problem.Message;
-                throw new MongoProblem(MongoFailure.Trust, Shown + ": " + why, 0, problem);
-            }
             catch (Exception problem)
             {
-                if (!(problem is IOException || problem is SocketException || problem is ObjectDisposedException))
+                // What TLS throws when the certificate was not accepted depends on the system.
+                if (distrust.Length > 0)
                 {
-                    throw;
+                    throw new MongoProblem(MongoFailure.Trust, Shown + ": " + distrust, 0, problem);
                 }
-                throw new MongoProblem(MongoFailure.Network, Shown + ": " + problem.Message, 0, problem);
+                // A SocketException is a Win32Exception, and so is what Windows says of a failed handshake.
+                if (problem is IOException || problem is Win32Exception || problem is ObjectDisposedException
+                    || problem is AuthenticationException)
+                {
+                    throw new MongoProblem(MongoFailure.Network, Shown + ": " + problem.Message, 0, problem);
+                }
+                throw;
             }
         }
 
@@ -1076,12 +1136,9 @@ namespace AlteryxOps
         private static readonly UTF8Encoding Utf8 = new UTF8Encoding(false, true);
         private readonly MemoryStream bytes = new MemoryStream();
 
-        /// <summary>Writes the length of all at its begin, where Int32 has left room.</summary>
-        public byte[] Close()
+        public byte[] ToArray()
         {
-            byte[] all = bytes.ToArray();
-            Buffer.BlockCopy(BitConverter.GetBytes(all.Length), 0, all, 0, 4);
-            return all;
+            return bytes.ToArray();
         }
 
         public void Byte(byte value)

@@ -23,8 +23,8 @@ function Open-MongoClient {
     <#
     .SYNOPSIS
     Connects to a server and returns the client, an AlteryxOps.MongoClient, which the caller disposes of. Its method
-    Authenticate logs in: a password is no argument of a command. CaFile: see AlteryxOps.MongoAddress. OnTick runs about
-    five times a second in every wait of the client; what it throws passes.
+    Authenticate logs in: a password is no argument of a command. CaFile: see AlteryxOps.MongoAddress. OnTick runs up
+    to ten times a second in every wait of the client; what it throws passes.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $HostName,
@@ -134,12 +134,14 @@ function Start-ScratchMongod {
                 throw (New-ScratchFailure -Scratch $Scratch -What "ended with code $code instead of starting")
             }
             $attempts++
+            $Scratch.process.Dispose()
             Start-MongodProcess -Scratch $Scratch
         }
         try {
             $Scratch.client = Open-MongoClient -HostName '127.0.0.1' -Port $Scratch.port -ConnectSeconds 5 `
-                -ReadSeconds 30 -OnTick $OnTick
+                -ReadSeconds 10 -OnTick $OnTick
             $Scratch.client.Authenticate('__system', $Scratch.secret, 'local', '')
+            $Scratch.client.ReadMilliseconds = 60000
             return
         }
         catch {
@@ -152,7 +154,7 @@ function Start-ScratchMongod {
             $what = "was not ready within $Seconds s ($last)"
             throw (New-ScratchFailure -Scratch $Scratch -What $what)
         }
-        Start-Sleep -Milliseconds 200
+        Start-Sleep -Milliseconds 100
     }
 }
 
@@ -206,7 +208,7 @@ function Stop-ScratchMongod {
     $Scratch.client.Dispose()
     $watch = [Diagnostics.Stopwatch]::StartNew()
     Request-MongodEnd -Scratch $Scratch
-    while (-not $Scratch.process.WaitForExit(200)) {
+    while (-not $Scratch.process.WaitForExit(100)) {
         $null = & $OnTick
         if ($watch.Elapsed.TotalSeconds -gt $Seconds) {
             throw (New-ScratchFailure -Scratch $Scratch -What "did not end within $Seconds s")
@@ -267,19 +269,20 @@ function New-ScratchFailure {
     param([hashtable] $Scratch, [string] $What)
     $text = "The scratch mongod on $($Scratch.folder) $What"
     $said = Get-ScratchOutput -Scratch $Scratch
-    if ($said) { $text += ". Its last lines: $said" }
+    if ($said) { $text += ". It says: $said" }
     New-NodeFailure -Reason $script:ScratchReason -Message $text
 }
 
 function Get-ScratchOutput {
-    # The last lines of the log, or of what mongod has printed when it got no further.
+    # The first errors in the log, for those that follow are their consequences; without one the last lines, also of what
+    # mongod has printed when it got no further.
     param([hashtable] $Scratch)
     $text = ''
     try {
         if ([IO.File]::Exists($Scratch.log)) {
             $stream = Open-SharedFile -Path $Scratch.log
             try {
-                $null = $stream.Seek(-[Math]::Min($stream.Length, 65536), [IO.SeekOrigin]::End)
+                $null = $stream.Seek(-[Math]::Min($stream.Length, 1MB), [IO.SeekOrigin]::End)
                 $reader = New-Object System.IO.StreamReader $stream, ([Text.Encoding]::UTF8)
                 $text = $reader.ReadToEnd()
             }
@@ -293,10 +296,14 @@ function Get-ScratchOutput {
         }
     }
     catch { Write-Verbose -Message "log of mongod: $_" }
-    $lines = @($text -split '\r?\n' | Where-Object { $_.Trim() } | Select-Object -Last 12)
-    $text = Hide-Secret -Text ($lines -join "`n")
+    $lines = @($text -split '\r?\n' | Where-Object { $_.Trim() } |
+            ForEach-Object { $_.Substring(0, [Math]::Min($_.Length, 600)) })
+    # JSON since MongoDB 4.4; a date and a letter before.
+    $errors = @($lines | Where-Object { $_ -cmatch '"s":"[EF]"|^\S+ [EF] ' } | Select-Object -First 5)
+    if ($errors.Count -eq 0) { $errors = @($lines | Select-Object -Last 10) }
+    $text = Hide-Secret -Text ($errors -join "`n")
     if ($Scratch.secret) { $text = $text.Replace($Scratch.secret, '(redacted)') }
-    $text.Substring([Math]::Max(0, $text.Length - 3000))
+    $text
 }
 
 function Test-DumpedCollection {

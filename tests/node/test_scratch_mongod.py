@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import threading
 import time
@@ -21,11 +22,13 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from tests import reasons
 from tests.lab import alteryx_install, mongo_servers, seed
+from tests.node import mongo_double
 from tests.node.engine import Engine, EngineError
 
 pytestmark = pytest.mark.wine
 
 STAGING = r"D:\scratch-staging"
+PROGRAM = rf"{alteryx_install.BIN}\mongod.exe"
 KEY = rf"{STAGING}\scratch_mongod\key"
 
 
@@ -49,7 +52,7 @@ def closed(machine: Engine) -> Data:
     """Of a server with users and the seed's documents."""
     counts = {}
     with mongo_servers.running(machine.folder) as mongo, mongo.client() as client:
-        chance = seed.random.Random(seed.SEED)
+        chance = random.Random(seed.SEED)
         for database, name, count, make in seed._collections():
             client[database][name].insert_many([make(chance, index) for index in range(count)])
             counts[f"{database}.{name}"] = count
@@ -71,15 +74,15 @@ def data(machine: Engine, closed: Data) -> Iterator[Data]:
     shutil.rmtree(staging)
 
 
-def scratch(machine: Engine, action: str, *, tick: str = "", options: str = "", **values: str) -> dict[str, Any]:
+def scratch(
+    machine: Engine, action: str, *, tick: str = "", options: str = "", before: str = "", program: str = PROGRAM
+) -> dict[str, Any]:
     """What Invoke-ScratchMongod returns, as answer, or the failure: reason and message."""
-    variables = "".join(f"${name} = '{value}'\n" for name, value in values.items())
-    program = values.get("program", rf"{alteryx_install.BIN}\mongod.exe")
     text = f"""Import-NodeType -Name 'ProcessTable', 'NodeDisk'
     $problem = 0
     $null = [AlteryxOps.ProcessTable]::HoldChildren([ref]$problem)
-    {variables}
-    $count = @{{ ticks = 0; counting = 0 }}
+    {before}
+    $count = @{{ ticks = 0; in = 0 }}
     try {{
         $answer = Invoke-ScratchMongod -Program '{program}' -Folder 'D:\\scratch-data' -Staging '{STAGING}' {options} `
             -OnTick {{ $count.ticks++; {tick} }} -Action {{ param($Client); {action} }}
@@ -161,6 +164,27 @@ def test_a_folder_that_is_not_there_is_named(machine: Engine, data: Data) -> Non
     assert_nothing_left(machine)
 
 
+@pytest.mark.parametrize("taken", [1, 3], ids=["once", "always"])
+def test_another_port_is_tried_when_a_program_has_taken_it(machine: Engine, data: Data, taken: int) -> None:
+    with mongo_double.serving(lambda _request: b"") as port:
+        end = scratch(
+            machine,
+            COUNT,
+            before=f"""& (Get-Module -Name 'NodeMongod') {{
+                $script:asked = 0
+                function script:Get-FreePort {{
+                    $script:asked++
+                    if ($script:asked -le {taken}) {{ {port} }} else {{ {alteryx_install.free_port()} }}
+                }}
+            }}""",
+        )
+    if taken == 1:
+        assert end["answer"] == data.counts
+    else:
+        assert "ended with code 48" in end["message"]
+    assert_nothing_left(machine)
+
+
 def test_a_program_that_is_not_there_is_named(machine: Engine, data: Data) -> None:
     end = scratch(machine, COUNT, program=r"C:\none\mongod.exe")
     assert end["reason"] == "scratch_mongod_failed"
@@ -183,7 +207,7 @@ CANCEL = "throw (New-NodeFailure -Reason 'job_died' -Message 'cancelled')"
     [
         ("$count.ticks -eq 2", COUNT),
         # While the client waits for an answer: nothing else ticks in the action.
-        ("$count.counting -and $count.ticks -gt $count.counting", f"$count.counting = $count.ticks; while (1) {{ {COUNT} }}"),
+        ("$count.in -and $count.ticks -gt $count.in", f"$count.in = $count.ticks; while (1) {{ {COUNT} }}"),
     ],
     ids=["start", "action"],
 )  # fmt: skip
@@ -207,13 +231,17 @@ def test_a_mongod_that_dies_in_use_is_a_failure_of_it(machine: Engine, data: Dat
     assert_nothing_left(machine)
 
 
+# A mongod that does not hear that it is to end.
+DEAF = "& (Get-Module -Name 'NodeMongod') { function script:Request-MongodEnd { param([hashtable] $Scratch) } }"
+
+
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [("-StartSeconds -1", "was not ready within -1 s"), ("-StopSeconds -1", "did not end within -1 s")],
+    ("options", "before", "words"),
+    [("-StartSeconds -1", "", "was not ready within -1 s"), ("-StopSeconds 1", DEAF, "did not end within 1 s")],
     ids=["start", "stop"],
 )
-def test_a_mongod_that_is_too_slow_is_ended(machine: Engine, data: Data, options: str, words: str) -> None:
-    end = scratch(machine, COUNT, options=options)
+def test_a_mongod_that_is_too_slow_is_ended(machine: Engine, data: Data, options: str, before: str, words: str) -> None:
+    end = scratch(machine, COUNT, options=options, before=before)
     assert end["reason"] == "scratch_mongod_failed"
     assert words in end["message"]
     assert_nothing_left(machine)
@@ -230,6 +258,35 @@ def test_a_mongod_dies_with_its_job_and_the_next_one_removes_what_it_left(machin
     old = machine.path(KEY).read_text(encoding="ascii")
     assert scratch(machine, f"[IO.File]::ReadAllText('{KEY}') -ceq '{old}'")["answer"] is False
     assert_nothing_left(machine)
+
+
+def compared(machine: Engine, expected: dict[str, int], found: dict[str, int]) -> list[str]:
+    """What Compare-DocumentCount says of two tables."""
+    script = f"""$tables = @(foreach ($text in '{json.dumps(expected)}', '{json.dumps(found)}') {{
+        $table = New-Object System.Collections.Hashtable ([StringComparer]::Ordinal)
+        foreach ($match in [regex]::Matches($text, '"([^"]+)": (\\d+)')) {{
+            $table[$match.Groups[1].Value] = [long]$match.Groups[2].Value
+        }}
+        $table
+    }})
+    ConvertTo-NodeJson -InputObject @(Compare-DocumentCount -Expected $tables[0] -Found $tables[1])
+    """
+    texts: list[str] = json.loads(machine.run(script))
+    return texts
+
+
+def test_what_differs_between_two_counts_is_said(machine: Engine) -> None:
+    assert compared(machine, {"a.b": 1, "a.B": 2}, {"a.b": 1, "a.B": 2}) == []
+    assert compared(machine, {}, {}) == []
+    assert compared(machine, {"a.b": 1, "a.B": 2, "a.c": 0}, {"a.b": 1, "a.B": 3, "a.d": 4}) == [
+        "a.B has 3 documents; 2 were expected",
+        "a.c is missing; 0 documents were expected",
+        "a.d was not expected; it has 4 documents",
+    ]
+    many = compared(machine, {f"a.{number:02}": 1 for number in range(25)}, {})
+    assert many[0] == "a.00 is missing; 1 documents were expected"
+    assert many[-1] == "and 5 more differences"
+    assert len(many) == 21
 
 
 def test_nobody_without_the_key_gets_in_from_the_first_moment_on(machine: Engine, data: Data) -> None:
@@ -265,21 +322,25 @@ def strangers(seen: list[str]) -> Iterator[None]:
 def break_in(port: int) -> list[str]:
     """What a stranger achieves; nothing while the port is closed."""
     achieved = []
-    for login in ({}, {"username": "__system", "password": "x" * 128, "authSource": "local"},
-                  {"username": "root", "password": "root"}):  # fmt: skip
+    logins: tuple[dict[str, Any], ...] = (
+        {},
+        {"username": "__system", "password": "x" * 128, "authSource": "local"},
+        {"username": "root", "password": "root"},
+    )
+    for login in logins:
         client: MongoClient[dict[str, Any]]
         with MongoClient(
             "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=300, retryReads=False, **login
         ) as client:
-            for what, ask in (
-                ("list", client.list_database_names),
-                ("read", client["AlteryxGallery"]["users"].find_one),
-                ("create", lambda: client["admin"].command("createUser", "me", pwd="me", roles=["root"])),
-                ("shut down", lambda: client["admin"].command("shutdown")),
+            for database, command in (
+                ("admin", {"listDatabases": 1}),
+                ("AlteryxGallery", {"find": "users"}),
+                ("admin", {"createUser": "me", "pwd": "me", "roles": ["root"]}),
+                ("admin", {"shutdown": 1}),
             ):
                 try:
-                    ask()
-                    achieved.append(what)
+                    client[database].command(command)
+                    achieved.append(f"{command}")
                 except OperationFailure:
                     achieved.append("refused")
                 except PyMongoError:
