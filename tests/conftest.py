@@ -27,7 +27,9 @@ COUNTS_FILE = layout.LAB / "test-counts.json"
 RECORD = "ALTERYX_TEST_RECORD"
 FAULT = "fault of the lab"
 LANES = ("node", "no node", "engine", "fleet")  # the longest first
-_ON_A_FLEET = tuple(f"tests/integration/test_{name}.py" for name in ("fleet", "schedules", "topology"))
+_ON_A_FLEET = tuple(
+    f"tests/integration/test_{name}.py" for name in ("fleet", "fleet_restore", "fleet_scene", "schedules", "topology")
+)
 NO_TRANSCRIPT = "[no transcript yet]"  # as in tests/windows/test_transcripts.py
 
 

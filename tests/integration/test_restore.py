@@ -1,0 +1,351 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""restore.yml, roll_back_restore.yml and accept_restore.yml on a Wine node, judged by documents and files.
+
+One full backup serves every test; after each the server is put back to the moment of that backup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import watch
+from tests.faults.background_run import BackgroundRun
+from tests.lab import alteryx_install
+
+from . import observer
+from . import restore_scene as scene
+from .backup_files import Backup
+from .kinds import wine_only
+from .lab_of_tests import STAGING, Lab, run_id_pattern
+from .playbook_run import PlaybookRunner, Run
+
+pytestmark = [wine_only, pytest.mark.timeout(1800)]
+
+FLEET = "alteryx_lab"
+WORK = r"C:\AlteryxOps.r"
+VERSION_KEY = r"HKLM\SOFTWARE\WOW6432Node\SRC\Alteryx"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of which there is one full backup."""
+
+    lab: Lab
+    run_playbook: PlaybookRunner
+    run_id: str
+    backup: Backup
+    golden: scene.GoldenState  # at the time of the backup
+
+    def restore(self, *options: str, confirm: str = FLEET, backup: str = "latest", **variables: object) -> Run:
+        """Run restore.yml."""
+        named = {f"alteryx_restore_{name}": value for name, value in variables.items()}
+        asked = {"alteryx_restore_backup": backup, "alteryx_restore_confirm": confirm, **named}
+        return self.run_playbook("restore.yml", *options, extra_vars=asked, timeout=900)
+
+    def roll_back(self, run_id: str, *, confirm: str = FLEET) -> Run:
+        """Run roll_back_restore.yml."""
+        asked = {"alteryx_restore_run": run_id, "alteryx_restore_confirm": confirm}
+        return self.run_playbook("roll_back_restore.yml", extra_vars=asked, timeout=900)
+
+    def accept(self, run_id: str, *, confirm: str = FLEET) -> Run:
+        """Run accept_restore.yml."""
+        asked = {"alteryx_restore_run": run_id, "alteryx_restore_confirm": confirm}
+        return self.run_playbook("accept_restore.yml", extra_vars=asked)
+
+    def damage(self) -> scene.GoldenState:
+        """Damage it; returns what it is then."""
+        scene.damage_server(self.lab.node, 11)
+        return self.now()
+
+    def now(self) -> scene.GoldenState:
+        """What it is now."""
+        return scene.take_golden_state(self.lab.node)
+
+    def leftovers(self) -> list[str]:
+        """What a run may not leave, the extracted backup included."""
+        work = self.lab.node.path(WORK)
+        return self.lab.leftovers() + ([str(path) for path in work.iterdir()] if work.is_dir() else [])
+
+
+@pytest.fixture(scope="module")
+def backed_up(
+    lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Server, scene.ColdCopy]:
+    """A full backup, and the server as it was then."""
+    lab.recover()
+    run = run_playbook("full_backup.yml")
+    run.assert_ok()
+    match = run_id_pattern("Full").fullmatch(run.outcome["run_id"])
+    assert match
+    copy = scene.ColdCopy.of(lab.node, tmp_path_factory.mktemp("cold"))
+    backup = Backup.of(lab, match.group(1), "Full")
+    return Server(lab, run_playbook, run.outcome["run_id"], backup, scene.take_golden_state(lab.node)), copy
+
+
+@pytest.fixture
+def server(backed_up: tuple[Server, scene.ColdCopy]) -> Iterator[Server]:
+    """The server at the moment of its backup."""
+    server, copy = backed_up
+    yield server
+    lab = server.lab
+    lab.node.behave()
+    # Before the server is put back: a job or guard would act on what it finds then.
+    watch.signal_processes(lab.node, "job_host.ps1", signal.SIGKILL)
+    for name in lab.tasks():
+        with contextlib.suppress(RuntimeError):
+            lab.run_program("schtasks.exe", "/Delete", "/TN", name, "/F")
+    if scene.kept(lab.node) or scene.compare(server.golden, server.now()):
+        copy.put_back(lab.node)
+    for folder in (STAGING, WORK):
+        shutil.rmtree(lab.node.path(folder), ignore_errors=True)
+    lab.recover()
+
+
+@contextlib.contextmanager
+def nothing_touched(server: Server, *more: str) -> Iterator[None]:
+    """Neither files nor service are other ones afterwards. more: beginnings of paths that a run writes by right."""
+    before, service = observer.tree(server.lab.node), server.lab.node.service()
+    yield
+    changed = observer.difference(before, observer.tree(server.lab.node))
+    assert [path for path in changed if not path.startswith(more)] == []
+    assert server.lab.node.service() == service
+    assert server.leftovers() == []
+
+
+def assert_refused(run: Run, code: int, *said: str) -> None:
+    """Ended with this code, and said why."""
+    assert run.rc == code, run.output[-4000:]
+    assert [words for words in said if words not in run.text] == [], run.output[-4000:]
+
+
+def assert_secrets_unsaid(server: Server, run: Run) -> None:
+    """No secret of the server is in anything the run has printed or left on the control node."""
+    texts = [run.output, *(file.read_text(encoding="utf-8") for file in _files(run.folder))]
+    for name, value in server.lab.secrets().items():
+        assert not any(value in text for text in texts), f"{name} was said"
+
+
+def _files(folder: Path | None) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()] if folder else []
+
+
+def with_documents(state: scene.GoldenState, of: scene.GoldenState) -> scene.GoldenState:
+    """A state with the documents of another one."""
+    return dataclasses.replace(state, collections=of.collections, users=of.users)
+
+
+def test_a_restored_server_is_that_of_the_backup_and_the_old_one_is_kept_until_it_is_accepted(server: Server) -> None:
+    damaged = server.damage()
+    with scene.ServedStates(server.lab, damaged, server.golden) as served:
+        run = server.restore()
+    run.assert_ended_well()
+    assert scene.compare(server.golden, server.now()) == []
+    served.assert_never_half()
+    assert served.verdicts[-1] == "new"
+    assert server.leftovers() == []
+    assert_secrets_unsaid(server, run)
+    kept = scene.kept(server.lab.node)
+    assert any(run.outcome["run_id"] in path and "MongoDB.before_" in path for path in kept)
+
+    with nothing_touched(server):
+        assert_refused(server.restore(), 3, run.outcome["run_id"])
+        assert_refused(server.accept("Restore_20200101_000000_0000"), 3)
+        assert_refused(server.accept(run.outcome["run_id"], confirm=""), 3)
+        assert_refused(server.roll_back(run.outcome["run_id"], confirm="another_fleet"), 3)
+    assert scene.kept(server.lab.node) == kept
+
+    server.accept(run.outcome["run_id"]).assert_ended_well()
+    assert scene.kept(server.lab.node) == []
+    assert scene.compare(server.golden, server.now()) == []
+    assert server.leftovers() == []
+
+
+def test_a_rollback_gives_the_damaged_server_back_and_deletes_nothing(server: Server) -> None:
+    damaged = server.damage()
+    run = server.restore(backup=server.run_id)
+    run.assert_ended_well()
+    assert scene.judge_server(server.lab.node, damaged, server.golden) == "new"
+    with scene.ServedStates(server.lab, damaged, server.golden) as served:
+        back = server.roll_back(run.outcome["run_id"])
+    back.assert_ended_well()
+    assert scene.compare(damaged, server.now()) == []
+    served.assert_never_half()
+    assert served.verdicts[-1] == "old"
+    assert server.leftovers() == []
+    # What the restore has brought is aside now, in its place.
+    kept = scene.kept(server.lab.node)
+    assert any("MongoDB." in path for path in kept)
+    server.accept(run.outcome["run_id"]).assert_ended_well()
+    assert scene.kept(server.lab.node) == []
+    assert scene.compare(damaged, server.now()) == []
+
+
+@pytest.mark.parametrize("scope", ["database", pytest.param("configuration", marks=pytest.mark.long)])
+def test_a_part_is_restored_and_the_rest_stays(server: Server, scope: str) -> None:
+    damaged = server.damage()
+    wanted = with_documents(damaged, server.golden) if scope == "database" else with_documents(server.golden, damaged)
+    with scene.ServedStates(server.lab, damaged, wanted) as served:
+        server.restore(scope=scope, backup=server.backup.base).assert_ended_well()
+    assert scene.compare(wanted, server.now()) == []
+    served.assert_never_half()
+    assert served.verdicts[-1] == "new"
+    assert server.leftovers() == []
+
+
+def test_a_broken_server_is_restored_and_started(server: Server) -> None:
+    scene.break_server(server.lab.node, disabled=False)
+    run = server.restore()
+    run.assert_ended_well()
+    assert scene.compare(server.golden, server.now()) == []
+    assert server.leftovers() == []
+
+
+@pytest.mark.long
+def test_a_service_that_is_disabled_is_refused_before_anything_is_touched(server: Server) -> None:
+    scene.break_server(server.lab.node)
+    with nothing_touched(server):
+        assert_refused(server.restore(), 3, "Automatic")
+
+
+def test_the_plan_is_printed_and_nothing_is_touched_without_a_confirmation_and_in_check_mode(server: Server) -> None:
+    server.damage()
+    with nothing_touched(server):
+        checked = server.restore("--check")
+        checked.assert_ended_well()
+        for run in (server.restore(confirm=""), server.restore(confirm="another_fleet")):
+            assert_refused(run, 3, "alteryx_restore_confirm", FLEET)
+            assert server.backup.base in run.text
+    assert server.backup.base in checked.text
+
+
+# What the double has done and what must come of it: see tests/lab/README.md.
+UNDONE = ["partial", "fewer", "words_fail", "fail", "leak", "exit1", "wrong_target", "die_half"]
+
+
+@pytest.mark.parametrize("behaviour", [UNDONE[0], *(pytest.param(each, marks=pytest.mark.long) for each in UNDONE[1:])])
+def test_a_bad_restore_of_the_database_is_found_before_the_start_and_undone(server: Server, behaviour: str) -> None:
+    damaged = server.damage()
+    server.lab.node.behave(emongorestore=behaviour)
+    assert_undone(server, damaged, {})
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("behaviour", ["hang", "hang_half"])
+def test_a_restore_that_hangs_is_ended_and_undone(server: Server, behaviour: str) -> None:
+    damaged = server.damage()
+    server.lab.node.behave(emongorestore=behaviour)
+    assert_undone(server, damaged, {"timeout": 40})
+
+
+def assert_undone(server: Server, damaged: scene.GoldenState, variables: Mapping[str, Any]) -> None:
+    """A restore ends with 5; the old server runs, and nobody was served by another one."""
+    with scene.ServedStates(server.lab, damaged, server.golden) as served:
+        run = server.restore(**variables)
+    assert run.rc == 5, run.output[-4000:]
+    assert scene.compare(damaged, server.now()) == []
+    assert set(served.verdicts) == {"old"}, served.watching.history()
+    assert not watch.host_processes(server.lab.node, scene.RESTORE)
+    assert server.leftovers() == []
+    assert_secrets_unsaid(server, run)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("behaviour", ["exit2", "silent", "log_only", "leave_mongod"])
+def test_a_whole_restore_that_looks_like_a_failure_is_taken_or_undone_as_a_whole(
+    server: Server, behaviour: str
+) -> None:
+    damaged = server.damage()
+    server.lab.node.behave(emongorestore=behaviour)
+    with scene.ServedStates(server.lab, damaged, server.golden) as served:
+        run = server.restore()
+    verdict = scene.judge_server(server.lab.node, damaged, server.golden)
+    assert (run.rc, verdict) in {(0, "new"), (5, "old")}, run.output[-4000:]
+    # The exit code is no evidence: with good words and counts the restore is good.
+    assert run.rc == 0 or behaviour != "exit2", run.output[-4000:]
+    served.assert_never_half()
+    assert server.lab.node.service().state == "Running"
+    assert len(watch.host_processes(server.lab.node, "mongod.exe")) == 1
+    assert server.leftovers() == []
+
+
+@pytest.mark.long
+def test_a_restored_server_that_does_not_start_is_told_with_the_way_back(server: Server) -> None:
+    damaged = server.damage()
+    server.lab.node.behave(start="fail")
+    run = server.restore()
+    assert_refused(run, 7, "roll_back_restore.yml", run.outcome["run_id"])
+    assert scene.judge_server(server.lab.node, damaged, server.golden) == "new"
+    assert any("MongoDB.before_" in path for path in scene.kept(server.lab.node))
+    server.lab.node.behave()
+    server.roll_back(run.outcome["run_id"]).assert_ended_well()
+    assert scene.judge_server(server.lab.node, damaged, server.golden) == "old"
+    assert server.lab.node.service().state == "Running"
+
+
+@pytest.fixture
+def flipped_archive(server: Server) -> Iterator[None]:
+    """One bit of the archive is another one."""
+    before = server.backup.archive.read_bytes()
+    content = bytearray(before)
+    content[len(content) // 2] ^= 1
+    server.backup.archive.write_bytes(content)
+    yield
+    server.backup.archive.write_bytes(before)
+
+
+@pytest.mark.usefixtures("flipped_archive")
+def test_an_archive_that_has_changed_is_refused_before_anything_is_stopped(server: Server) -> None:
+    server.damage()
+    # The archive is read under the lock of the node.
+    with nothing_touched(server, "c/ProgramData/AlteryxOps"):
+        assert_refused(server.restore(backup=server.run_id), 3, server.backup.base)
+
+
+def test_a_backup_that_was_never_made_is_refused(server: Server) -> None:
+    with nothing_touched(server):
+        for unknown in ("Full_20200101_000000_abcd", "ServerBackup_Full_20200101_000000"):
+            assert_refused(server.restore(backup=unknown), 3, unknown)
+        assert_refused(server.restore(backup=r"..\other"), 3)
+
+
+@pytest.fixture
+def other_version(lab: Lab) -> Iterator[str]:
+    """Another version of Alteryx Server is installed now."""
+    for version in ("2024.2.1.14", alteryx_install.VERSION):
+        lab.run_program("reg.exe", "add", VERSION_KEY, "/v", "LastVersion", "/t", "REG_SZ", "/d", version, "/f")
+        if version != alteryx_install.VERSION:
+            yield version
+
+
+def test_a_backup_of_another_version_is_refused(server: Server, other_version: str) -> None:
+    with nothing_touched(server):
+        assert_refused(server.restore(), 3, other_version, alteryx_install.VERSION)
+
+
+def test_no_restore_begins_while_a_backup_runs(server: Server, tmp_path: Path) -> None:
+    server.lab.node.behave(emongodump_delay_ms="600000")
+    backup = BackgroundRun(server.lab, "database_backup.yml", tmp_path / "run")
+    try:
+        watch.until(lambda: watch.host_processes(server.lab.node, watch.DUMP) or backup.ended, 180, "the dump")
+        run = server.restore()
+        assert run.rc == 8, run.output[-4000:]
+        assert not backup.ended, backup.output[-4000:]
+        assert not watch.host_processes(server.lab.node, scene.RESTORE)
+        assert scene.kept(server.lab.node) == []
+    finally:
+        server.lab.node.behave()
+        # The delay was read at its beginning.
+        watch.signal_processes(server.lab.node, watch.DUMP, signal.SIGKILL)
+        backup.finish()
+    assert scene.compare(server.golden, server.now()) == []
