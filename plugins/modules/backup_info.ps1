@@ -31,13 +31,8 @@ function Get-ManifestFact {
     $fact = @{
         error = ''; schema = 0; tool = ''; run_id = ''; mode = ''; fleet = ''; node = ''; computer = ''; started = ''
         alteryx_version = ''; databases = @(); documents = [long]0; dumped = $false; downtime_seconds = 0.0
-<<<<<<< HEAD
-        file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''
-        roles = @(); database_kind = ''
-=======
         file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''; roles = @(); database_kind = ''
         data_folder = ''
->>>>>>> 2e3aa8d245947d194c529546f73beb3da4028048
     }
     try {
         $manifest = Read-ManifestHead -Path $Path
@@ -55,7 +50,6 @@ function Get-ManifestFact {
             $fact.dumped = $true
             $names = @(Get-Field -InputObject $database -Name 'databases')
             $fact.databases = @(foreach ($name in $names) { [string]$name })
-            $fact.database_kind = Get-FieldText -InputObject $database -Name 'kind'
             $fact.proof = Get-FieldText -InputObject $database -Name 'proof'
             $fact.database_kind = Get-FieldText -InputObject $database -Name 'kind'
             $fact.data_folder = Get-FieldText -InputObject $database -Name 'data_folder'

@@ -122,8 +122,6 @@ def _entry(
         "computer": told.get("computer", ""),
         "tool": told.get("tool", ""),
         "alteryx_version": told.get("alteryx_version", ""),
-        "roles": list(told.get("roles", [])),
-        "database_kind": told.get("database_kind", ""),
         "complete": not why,
         "why": why,
         "bytes": sizes.get(f"{base}.zip", sizes.get(f"{base}.zip.partial", 0)),
