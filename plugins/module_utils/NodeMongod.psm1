@@ -274,8 +274,8 @@ function New-ScratchFailure {
 }
 
 function Get-ScratchOutput {
-    # The first errors in the log, for those that follow are their consequences; without one the last lines, also of what
-    # mongod has printed when it got no further.
+    # The first errors in the log, for those that follow are their consequences; without one the last lines, also of
+    # what mongod has printed when it got no further.
     param([hashtable] $Scratch)
     $text = ''
     try {

@@ -8,6 +8,7 @@ One full backup serves every test; after each the server is put back to the mome
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import shutil
@@ -27,7 +28,7 @@ from . import observer
 from . import restore_scene as scene
 from .backup_files import Backup
 from .kinds import wine_only
-from .lab_of_tests import STAGING, Lab, run_id_pattern
+from .lab_of_tests import STAGING, STATE_FOLDER, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 
 pytestmark = [wine_only, pytest.mark.timeout(1800)]
@@ -233,6 +234,7 @@ def test_the_plan_is_printed_and_nothing_is_touched_without_a_confirmation_and_i
 UNDONE = ["partial", "fewer", "words_fail", "fail", "leak", "exit1", "wrong_target", "die_half"]
 
 
+@pytest.mark.reaches("restore_failed")
 @pytest.mark.parametrize("behaviour", [UNDONE[0], *(pytest.param(each, marks=pytest.mark.long) for each in UNDONE[1:])])
 def test_a_bad_restore_of_the_database_is_found_before_the_start_and_undone(server: Server, behaviour: str) -> None:
     damaged = server.damage()
@@ -279,6 +281,7 @@ def test_a_whole_restore_that_looks_like_a_failure_is_taken_or_undone_as_a_whole
     assert server.leftovers() == []
 
 
+@pytest.mark.reaches("restored_not_started")
 @pytest.mark.long
 def test_a_restored_server_that_does_not_start_is_told_with_the_way_back(server: Server) -> None:
     damaged = server.damage()
@@ -291,6 +294,34 @@ def test_a_restored_server_that_does_not_start_is_told_with_the_way_back(server:
     server.roll_back(run.outcome["run_id"]).assert_ended_well()
     assert scene.judge_server(server.lab.node, damaged, server.golden) == "old"
     assert server.lab.node.service().state == "Running"
+
+
+@pytest.mark.reaches("restore_unproven", exit_code=7)
+def test_a_restore_that_cannot_be_undone_leaves_the_service_down_and_says_so(server: Server) -> None:
+    server.damage()
+    node = server.lab.node
+    node.behave(emongorestore="hang")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        running = pool.submit(server.restore, timeout=40)
+        kept: list[Path] = []
+
+        def is_away() -> bool:
+            kept[:] = [path for path in node.path(scene.PERSISTENCE).glob("MongoDB.before_*") if path.is_dir()]
+            return bool(kept) and bool(watch.host_processes(node, scene.RESTORE))
+
+        watch.until(is_away, 240, "the old data folder to be moved away")
+        # Somebody has moved it elsewhere: nobody but a person can know that this is the old one.
+        kept[0].rename(kept[0].with_name("somewhere_else"))
+        run = running.result()
+    assert_refused(run, 7, "restore_unproven", "recover.yml")
+    assert node.service().state == "Stopped"
+    assert "not certain" in (node.path(STATE_FOLDER) / "STATUS.txt").read_text(encoding="utf-8") or run.text
+    # A person puts it back; then recover.yml can undo.
+    node.behave()
+    (kept[0].with_name("somewhere_else")).rename(kept[0])
+    recovered = server.run_playbook("recover.yml")
+    assert recovered.rc == 0, recovered.output[-4000:]
+    assert node.service().state == "Running"
 
 
 @pytest.fixture
