@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeJob
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRestore
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSchedule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
 
@@ -54,6 +54,7 @@ function Get-RemovalObstacle {
         $file = Join-Path -Path (Get-StateFolder) -ChildPath 'schedules.json'
         @{ reason = 'schedules_left'; message = "A run has left schedules paused; only $file names them" }
     }
+    foreach ($record in @(Get-RestoreRecord)) { Get-RestoreObstacle -Record $record }
     foreach ($folder in $folders) {
         if (Test-DumpRecord -Staging $folder) {
             @{ reason = 'dump_left'; message = "$folder holds a dump that is not in a verified archive" }
@@ -127,6 +128,19 @@ function Get-LeaseObstacle {
         $lease.run_id, $lease.service, $lease.prior_state, $lease.deadline
     }
     @{ reason = 'lease_left'; message = $message }
+}
+
+function Get-RestoreObstacle {
+    # A restore that only its record knows of: without it, nobody could go back, or delete what it has kept.
+    param($Record)
+    if ($Record.word -eq 'pending') {
+        @{ reason = 'restore_unfinished'; message = "A restore has not ended; $($Record.path) is needed to undo it" }
+    }
+    elseif ($Record.word -eq 'committed') {
+        $message = "The restore $($Record.run_id) is neither accepted nor rolled back; " +
+        "only $($Record.path) tells what it has kept"
+        @{ reason = 'restore_pending'; message = $message }
+    }
 }
 
 function Get-BackupObstacle {

@@ -209,6 +209,13 @@ UNARCHIVED = "holds a dump that is not in a verified archive"
             rf"{DEFAULT_STAGING}\{DEAD} {UNARCHIVED}",
         ),
         obstacle(
+            "restore",
+            rf"{STATE_FOLDER}\restores\Restore_20260801_020000_7f3a.committed.json",
+            json.dumps({"run_id": "Restore_20260801_020000_7f3a", "entries": []}),
+            "restore_pending",
+            "The restore Restore_20260801_020000_7f3a is neither accepted nor rolled back",
+        ),
+        obstacle(
             "backup",
             rf"{STATE_FOLDER}\backups\node\ServerBackup_Full_20260801_020000.sha256",
             "",
@@ -224,6 +231,7 @@ UNARCHIVED = "holds a dump that is not in a verified archive"
 @pytest.mark.reaches("schedules_left", exit_code=3, when="schedules")
 @pytest.mark.reaches("dump_left", exit_code=3, when="dump")
 @pytest.mark.reaches("dump_left", exit_code=3, when="default_dump")
+@pytest.mark.reaches("restore_pending", exit_code=3, when="restore")
 @pytest.mark.reaches("backup_inside", exit_code=3, when="backup")
 def test_what_only_the_node_has_refuses_the_removal(
     lab: Lab, run_playbook: PlaybookRunner, planted: Callable[..., None], path: str, text: str, reason: str, said: str
