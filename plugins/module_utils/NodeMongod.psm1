@@ -319,6 +319,16 @@ function Test-DumpedCollection {
     -not $isSystem -or $Name -ceq 'system.js' -or $Name.StartsWith('system.buckets.', [StringComparison]::Ordinal)
 }
 
+function ConvertTo-CountTable {
+    # The same table with names that may differ by case alone, which those of a literal may not.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseLiteralInitializerForHashtable', '',
+        Justification = 'case counts')]
+    param([hashtable] $Table)
+    $exact = New-Object System.Collections.Hashtable ([StringComparer]::Ordinal)
+    foreach ($name in $Table.get_Keys()) { $exact[[string]$name] = [long]$Table[$name] }
+    $exact
+}
+
 function Get-DocumentCount {
     <#
     .SYNOPSIS
@@ -331,7 +341,7 @@ function Get-DocumentCount {
         [Parameter(Mandatory = $true)][AllowEmptyCollection()][string[]] $Database,
         [double] $TimeoutSeconds = 3600
     )
-    $found = New-Object System.Collections.Hashtable ([StringComparer]::Ordinal)
+    $found = ConvertTo-CountTable -Table @{}
     $before = $Client.ReadMilliseconds
     $Client.ReadMilliseconds = [int](1000 * $TimeoutSeconds)
     try {
@@ -358,12 +368,7 @@ function Compare-DocumentCount {
         [Parameter(Mandatory = $true)][hashtable] $Expected,
         [Parameter(Mandatory = $true)][hashtable] $Found
     )
-    # A hashtable of PowerShell takes names that differ by case for one.
-    $tables = @($Expected, $Found | ForEach-Object {
-            $table = New-Object System.Collections.Hashtable ([StringComparer]::Ordinal)
-            foreach ($name in $_.get_Keys()) { $table[[string]$name] = [long]$_[$name] }
-            $table
-        })
+    $tables = @($Expected, $Found | ForEach-Object { ConvertTo-CountTable -Table $_ })
     $names = [string[]]@(@($tables[0].get_Keys()) + @($tables[1].get_Keys() | Where-Object {
                 -not $tables[0].ContainsKey($_)
             }))
