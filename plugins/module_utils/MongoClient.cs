@@ -4,13 +4,8 @@
 
 // A client of one MongoDB server, for what a restore must know of it: which databases and collections there are, how
 // many documents they hold, who is logged in; and to drop a database. Servers from 3.0 on: those before 3.6 (wire
-<<<<<<< HEAD
-// version 6) are asked with OP_QUERY, later ones with OP_MSG. Every wait has a limit and lets Tick run, up to ten
-// times a second; what Tick throws passes through. No exception holds a password.
-=======
 // version 6) are asked with OP_QUERY, later ones with OP_MSG. Every wait has a limit and lets Tick run, up to ten times
 // a second; what Tick throws passes through. No exception holds a password.
->>>>>>> f60e0bdb939ebc3cd1ccf65228023dbba10eccd4
 
 using System;
 using System.Collections.Generic;
