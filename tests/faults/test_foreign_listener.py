@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-import socket
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,12 +34,27 @@ def pair() -> Iterator[Lab]:
         yield running
 
 
-def test_no_worker_starts_in_a_window_that_is_longer_than_it_had_to_open(pair: Lab, tmp_path: Path) -> None:
+@pytest.fixture
+def foreign_port() -> Iterator[int]:
+    """A port of a program that takes every connection, as one does: else its queue is full after some minutes."""
+
+    class Taken(socketserver.BaseRequestHandler):
+        """Says nothing."""
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Taken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_no_worker_starts_in_a_window_that_is_longer_than_it_had_to_open(
+    pair: Lab, tmp_path: Path, foreign_port: int
+) -> None:
     pair.node.behave(emongodump_delay_ms=str(DUMP_SECONDS * 1000))
-    with socket.create_server(("127.0.0.1", 0)) as other, FleetWatch(pair.nodes) as watch:
+    with FleetWatch(pair.nodes) as watch:
         run = BackgroundRun(pair, "database_backup.yml", tmp_path / "run", extra_vars={
             "alteryx_window_controller_address": "127.0.0.1",
-            "alteryx_window_controller_port": other.getsockname()[1],
+            "alteryx_window_controller_port": foreign_port,
             "alteryx_window_open_within": OPEN_WITHIN,
         })  # fmt: skip
         try:
