@@ -8,9 +8,9 @@ import typing as t
 from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._chosen import choose_backups
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job, _catalogue
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names, paths
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
@@ -49,7 +49,7 @@ class ActionModule(NodeAction):
     def _read_chosen(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """Reads one after the other back, whatever is wrong with one of them; then fails for the worst."""
         host = variables["inventory_hostname"]
-        names = _choose(arguments, variables)
+        names = [one["id"] for one in choose_backups(arguments, variables, "read back")]
         verb = "would be" if self.check_mode else "will be"
         if names:
             show_progress(host, f"{len(names)} of the backups {verb} read back: {', '.join(names)}")
@@ -79,42 +79,6 @@ class ActionModule(NodeAction):
                 raise
             return failure
         return None
-
-
-def _choose(arguments: Result, variables: dict[str, t.Any]) -> list[str]:
-    """Returns the names of the backups that are verified on this node. Raises StepFailed if there are none."""
-    wanted, mode = arguments["backup"], arguments["mode"]
-    if wanted and (problem := _names.windows_name_problem(wanted)):
-        raise StepFailed("invalid_variable", f"{wanted!r} is not the name of a backup: {problem}")
-
-    def backups_of(host: str, folder: str) -> list[t.Mapping[str, t.Any]]:
-        answer = raw_variables(variables, host).get(arguments["catalogue"]) or {}
-        return [one for one in answer.get("catalogue", []) if _last_part(one["folder"]) == folder.casefold()]
-
-    def chosen(backups: list[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
-        return _catalogue.chosen(backups, wanted, mode, arguments["all_backups"])
-
-    own = backups_of(variables["inventory_hostname"], _last_part(arguments["folder"]))
-    if found := chosen(own):
-        return [one["id"] for one in found]
-    # Only the controller of a fleet has backups of the database alone.
-    elsewhere = [
-        host
-        for host in variables["ansible_play_hosts_all"]
-        if (wanted or mode) and any(one["mode"] == "database" for one in chosen(backups_of(host, host)))
-    ]
-    if elsewhere:
-        show_progress(variables["inventory_hostname"], f"nothing to read back; {elsewhere[0]} has the database")
-        return []
-    if wanted:
-        raise StepFailed("backup_unknown", f"in {arguments['folder']} {_catalogue.unknown_text(own, wanted)}")
-    what = f"complete {mode} backup" if mode else "complete backup"
-    raise StepFailed("no_good_backup", f"there is no {what} in {arguments['folder']}")
-
-
-def _last_part(path: str) -> str:
-    # Windows does not tell names by case.
-    return path.rpartition("\\")[2].casefold()
 
 
 def _worst(failures: list[tuple[str, StepFailed]], names: list[str], backups: list[dict[str, str]]) -> StepFailed:
