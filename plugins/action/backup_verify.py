@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import ntpath
 import typing as t
 from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._chosen import choose_backups
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import fleet_of
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_places
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _destinations
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names, paths
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
@@ -22,6 +26,9 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_verify.yml."""
+        self._place: Result | None = None
+        if arguments["destination"] not in ("", _destinations.EVERYWHERE):
+            self._find_place(arguments, variables)
         if arguments["catalogue"]:
             return self._read_chosen(arguments, variables)
         if problem := _names.windows_name_problem(arguments["base_name"]):
@@ -29,6 +36,15 @@ class ActionModule(NodeAction):
         if self.check_mode:
             return {"changed": True}
         return {"changed": True, **self._read_back(arguments, variables)}
+
+    def _find_place(self, arguments: Result, variables: dict[str, t.Any]) -> None:
+        """From now on the folder is that of the node at the destination."""
+        host = variables["inventory_hostname"]
+        destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
+        one = _destinations.choose_destination(destinations, arguments["destination"])
+        own = {"folder": arguments["folder"], "destinations": [], "credentials": {}}
+        (self._place,) = find_places(self, [one], arguments["credentials"], own, variables)
+        arguments["folder"] = ntpath.join(self._place["path"], fleet_of(host, variables), host)
 
     def _read_back(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         base_name = arguments["base_name"]
@@ -40,9 +56,12 @@ class ActionModule(NodeAction):
             run_id,
             paths.Staging(directory, run_id).folder if directory else "",
             arguments["keep_staging"],
+            self._place,
         )
         job_id = _archive_job.verify_job_id(base_name)
-        found = self.run_job(job_id, spec, arguments["timeout"], arguments, variables)
+        # The node needs no accounts but those in the spec of the job.
+        own = {**arguments, "destinations": [], "credentials": {}}
+        found = self.run_job(job_id, spec, arguments["timeout"], own, variables)
         show_progress(variables["inventory_hostname"], f"{base_name} is {found['verdict']}")
         return found
 

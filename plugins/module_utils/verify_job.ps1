@@ -11,7 +11,9 @@ param([Parameter(Mandatory = $true)] $Spec)
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier'
+Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ShareAccount'
+# A copy on a share is read with the account of the share.
+if ($null -ne $Spec.place) { Enter-JobShare -Place $Spec.place }
 
 # The archive job writes three lines, so a longer file is not its .sha256 file.
 $longestSidecar = 65536
