@@ -61,6 +61,22 @@ def build_copy_spec(
     }
 
 
+def build_list_spec(places: t.Sequence[Copy], fleet: str, nodes: t.Sequence[str], run_id: str = "") -> dict[str, t.Any]:
+    """The spec of a job that lists what is at destinations.
+
+    Args:
+        places: see _destinations.build_job_destinations.
+        fleet: whose folder is listed at each.
+        nodes: names of the folders in it; all when empty.
+        run_id: of the run that asks, "" for none.
+    """
+    return {
+        "run_id": run_id,
+        "nodes": list(nodes),
+        "places": [{**place, "folder": ntpath.join(place["path"], fleet)} for place in places],
+    }
+
+
 def place_copies(fleet: str, folder: str) -> str:
     """Where the backups of a node are below a destination: the folder of its fleet, and in it its own.
 

@@ -21,6 +21,9 @@ CREDENTIALS_VARIABLE = "alteryx_distribution_credentials"
 KINDS = ("folder",)
 READBACKS = ("download", "none")
 
+EVERYWHERE = "all"
+"""Stands for every destination, where one can be chosen."""
+
 _KEYS = ("name", "kind", "path", "credential", "bandwidth_mb", "readback")
 _CREDENTIAL_KEYS = ("user", "password")
 _LONGEST_NAME = 40
@@ -142,6 +145,8 @@ def _destination_problems(
         yield f"entry {number} of {VARIABLE} has no name"
         return
     where = f"the destination {name}"
+    if name.casefold() == EVERYWHERE:
+        yield f"{where} needs another name: with {EVERYWHERE}, every destination is meant"
     if len(name) > _LONGEST_NAME or not name.isprintable():
         yield f"{where} needs a name of at most {_LONGEST_NAME} printable characters"
     yield from (text for key in one if (text := _unknown_key(where, key, _KEYS)))
@@ -242,6 +247,22 @@ def _is_within(path: str, folder: str) -> bool:
     # Windows does not tell names by case.
     one, other = (each.casefold().rstrip("\\") + "\\" for each in (path, folder))
     return one.startswith(other)
+
+
+def choose_destination(destinations: t.Sequence[Destination], name: str) -> Destination:
+    """The destination of that name.
+
+    Raises:
+        StepFailed: invalid_variable; there is none.
+    """
+    # Names are given on command lines.
+    found = {one.name.casefold(): one for one in destinations}
+    if name.casefold() in found:
+        return found[name.casefold()]
+    near = difflib.get_close_matches(name.casefold(), found, n=1)
+    known = ", ".join(one.name for one in destinations) or "none"
+    meant = f"did you mean {found[near[0]].name}?" if near else f"there is {known}"
+    raise StepFailed("invalid_variable", f"there is no destination {name}; {meant}")
 
 
 def build_job_destinations(

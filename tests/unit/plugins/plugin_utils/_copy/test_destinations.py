@@ -216,3 +216,11 @@ def test_whatever_is_given_is_read_or_refused_by_a_reason(given_value: t.Any) ->
         reason = failure.reason.name
     assert reason == "invalid_variable"
     assert all(isinstance(one, Destination) for one in found)
+
+
+def test_a_destination_is_chosen_by_its_name_in_any_case() -> None:
+    found = read(NAS, {"name": "disk", "path": r"E:\Copies"})
+    assert _destinations.choose_destination(found, "DISK").path == r"E:\Copies"
+    with pytest.raises(StepFailed, match="there is nas, disk"):
+        _destinations.choose_destination(found, "xyz")
+    assert "needs another name" in refuse({**NAS, "name": "All"})
