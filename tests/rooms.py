@@ -22,11 +22,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_fleet": {"_core"},
     "_database": {"_core", "_fleet"},
     "_plan": {"_core", "_fleet", "_database", "_server_api"},
-    "_report": {"_core", "_archive", "_server_api"},
+    "_copy": {"_core"},
+    "_report": {"_core", "_archive", "_copy", "_server_api"},
     "_retention": {"_core", "_archive"},
     "_restore": {"_core", "_archive", "_retention", "_fleet", "_database"},
     # The one that knows Ansible; action plugins join it with all others.
-    "_ansible": {"_core", "_node"},
+    "_ansible": {"_core", "_node", "_archive", "_copy"},
 }
 """Room -> the rooms that its files may import."""
 

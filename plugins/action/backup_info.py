@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._clock import clock_off
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import fleet_of
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_places
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _catalogue
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _copies, _destinations
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+
+_SECONDS = 600
+"""For the list of one destination."""
 
 
 class ActionModule(NodeAction):
@@ -19,17 +26,72 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_info.yml."""
+        wanted = arguments.pop("destination")
+        own = {**arguments, "destinations": [], "credentials": {}}
+        destinations: tuple[_destinations.Destination, ...] = ()
+        if wanted:
+            destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
+        if wanted not in ("", _destinations.EVERYWHERE):
+            one = _destinations.choose_destination(destinations, wanted)
+            (found,) = self._list([one], arguments, own, variables)
+            if found["reason"]:
+                raise StepFailed(found["reason"], f"the destination {one.name}: {found['message']}")
+            return self._answer(found, found["folder"], arguments)
         asked = datetime.now(UTC)
-        facts = self.call_node(arguments, variables)
+        facts = self.call_node(own, variables)
         answered = datetime.now(UTC)
-        catalogue, foreign = _catalogue.entries(facts, arguments["folder"], arguments["name_pattern"])
+        answer = self._answer(facts, arguments["folder"], arguments)
+        answer["clock_off"] = clock_off(facts["utc"], asked, answered)
+        if destinations:
+            self._add_copies(answer, destinations, arguments, own, variables)
+        return answer
+
+    @staticmethod
+    def _answer(facts: t.Mapping[str, t.Any], folder: str, arguments: Result) -> Result:
+        catalogue, foreign = _catalogue.entries(facts, folder, arguments["name_pattern"])
         return {
             "changed": False,
-            "folder": arguments["folder"],
+            "folder": folder,
             "exists": facts["exists"],
             "catalogue": catalogue,
             "table": _catalogue.table(catalogue),
             "foreign_files": foreign,
             "sets": _catalogue.sets(facts),
-            "clock_off": clock_off(facts["utc"], asked, answered),
+            # A job takes its time; the clocks are compared by a call that does not.
+            "clock_off": 0.0,
         }
+
+    def _add_copies(
+        self,
+        answer: Result,
+        destinations: t.Sequence[_destinations.Destination],
+        arguments: Result,
+        own: Result,
+        variables: dict[str, t.Any],
+    ) -> None:
+        """Says of each backup where there are copies. A destination that cannot be read is a warning."""
+        host = variables["inventory_hostname"]
+        copies: dict[str, list[dict[str, t.Any]]] = {}
+        for found in self._list(destinations, arguments, own, variables):
+            if found["reason"]:
+                self.note_warning(host, f"the destination {found['destination']}: {found['message']}")
+            for entry in self._answer(found, found["folder"], arguments)["catalogue"]:
+                place = _catalogue.place_of(entry, found["destination"])
+                copies.setdefault(_catalogue.identity(entry), []).append(place)
+        for entry in answer["catalogue"]:
+            entry["copies"] = copies.get(_catalogue.identity(entry), [])
+        answer["table"] = _catalogue.table(answer["catalogue"])
+
+    def _list(
+        self,
+        destinations: t.Sequence[_destinations.Destination],
+        arguments: Result,
+        own: Result,
+        variables: dict[str, t.Any],
+    ) -> list[Result]:
+        host = variables["inventory_hostname"]
+        places = find_places(self, destinations, arguments["credentials"], own, variables)
+        nodes = arguments["nodes"] or [host]
+        spec = _copies.build_list_spec(places, fleet_of(host, variables), nodes, arguments["run_id"])
+        job = self.run_job(_copies.name_job("list"), spec, _SECONDS * len(places), own, variables)
+        return t.cast(list[Result], job["places"])

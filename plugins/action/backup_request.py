@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 import tempfile
@@ -28,6 +29,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
     variable_default,
     variable_warnings,
 )
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _destinations
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _recipients
@@ -41,6 +43,8 @@ _VARIABLES = {
     "secrets": "alteryx_configuration_secrets",
     "recipients": "alteryx_configuration_recipients",
     "expiry_warning_days": "alteryx_configuration_expiry_warning_days",
+    "destinations": "alteryx_distribution_destinations",
+    "credentials": "alteryx_distribution_credentials",
     "retention_policy": "alteryx_retention_policy",
     "retention_max_share": "alteryx_retention_max_share",
 }
@@ -99,6 +103,9 @@ class ActionModule(NodeAction):
             self._try_report_directory(reports)
         now = datetime.now(UTC)
         fleet, members = find_fleet(hosts, variables)
+        destinations = _destinations.read_destinations(
+            arguments["destinations"], arguments["credentials"], arguments["archive_directory"], fleet
+        )
         recipients = self._recipients(arguments, mode, now)
         request = {
             "run_id": _names.run_id(mode, now, secrets.token_hex(2)),
@@ -112,6 +119,8 @@ class ActionModule(NodeAction):
             "secrets": arguments["secrets"],
             "recipients": recipients,
             "prunes": bool(policy),
+            "copies": bool(destinations),
+            "destinations": [dataclasses.asdict(one) for one in destinations],
             **{
                 key: arguments[key]
                 for key in (

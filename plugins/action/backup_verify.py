@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import ntpath
 import typing as t
 from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._chosen import choose_backups
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import fleet_of
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job, _catalogue
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_places
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _destinations
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names, paths
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
@@ -22,6 +26,9 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_verify.yml."""
+        self._place: Result | None = None
+        if arguments["destination"] not in ("", _destinations.EVERYWHERE):
+            self._find_place(arguments, variables)
         if arguments["catalogue"]:
             return self._read_chosen(arguments, variables)
         if problem := _names.windows_name_problem(arguments["base_name"]):
@@ -29,6 +36,15 @@ class ActionModule(NodeAction):
         if self.check_mode:
             return {"changed": True}
         return {"changed": True, **self._read_back(arguments, variables)}
+
+    def _find_place(self, arguments: Result, variables: dict[str, t.Any]) -> None:
+        """From now on the folder is that of the node at the destination."""
+        host = variables["inventory_hostname"]
+        destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
+        one = _destinations.choose_destination(destinations, arguments["destination"])
+        own = {"folder": arguments["folder"], "destinations": [], "credentials": {}}
+        (self._place,) = find_places(self, [one], arguments["credentials"], own, variables)
+        arguments["folder"] = ntpath.join(self._place["path"], fleet_of(host, variables), host)
 
     def _read_back(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         base_name = arguments["base_name"]
@@ -40,16 +56,19 @@ class ActionModule(NodeAction):
             run_id,
             paths.Staging(directory, run_id).folder if directory else "",
             arguments["keep_staging"],
+            self._place,
         )
         job_id = _archive_job.verify_job_id(base_name)
-        found = self.run_job(job_id, spec, arguments["timeout"], arguments, variables)
+        # The node needs no accounts but those in the spec of the job.
+        own = {**arguments, "destinations": [], "credentials": {}}
+        found = self.run_job(job_id, spec, arguments["timeout"], own, variables)
         show_progress(variables["inventory_hostname"], f"{base_name} is {found['verdict']}")
         return found
 
     def _read_chosen(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """Reads one after the other back, whatever is wrong with one of them; then fails for the worst."""
         host = variables["inventory_hostname"]
-        names = _choose(arguments, variables)
+        names = [one["id"] for one in choose_backups(arguments, variables, "read back")]
         verb = "would be" if self.check_mode else "will be"
         if names:
             show_progress(host, f"{len(names)} of the backups {verb} read back: {', '.join(names)}")
@@ -79,42 +98,6 @@ class ActionModule(NodeAction):
                 raise
             return failure
         return None
-
-
-def _choose(arguments: Result, variables: dict[str, t.Any]) -> list[str]:
-    """Returns the names of the backups that are verified on this node. Raises StepFailed if there are none."""
-    wanted, mode = arguments["backup"], arguments["mode"]
-    if wanted and (problem := _names.windows_name_problem(wanted)):
-        raise StepFailed("invalid_variable", f"{wanted!r} is not the name of a backup: {problem}")
-
-    def backups_of(host: str, folder: str) -> list[t.Mapping[str, t.Any]]:
-        answer = raw_variables(variables, host).get(arguments["catalogue"]) or {}
-        return [one for one in answer.get("catalogue", []) if _last_part(one["folder"]) == folder.casefold()]
-
-    def chosen(backups: list[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
-        return _catalogue.chosen(backups, wanted, mode, arguments["all_backups"])
-
-    own = backups_of(variables["inventory_hostname"], _last_part(arguments["folder"]))
-    if found := chosen(own):
-        return [one["id"] for one in found]
-    # Only the controller of a fleet has backups of the database alone.
-    elsewhere = [
-        host
-        for host in variables["ansible_play_hosts_all"]
-        if (wanted or mode) and any(one["mode"] == "database" for one in chosen(backups_of(host, host)))
-    ]
-    if elsewhere:
-        show_progress(variables["inventory_hostname"], f"nothing to read back; {elsewhere[0]} has the database")
-        return []
-    if wanted:
-        raise StepFailed("backup_unknown", f"in {arguments['folder']} {_catalogue.unknown_text(own, wanted)}")
-    what = f"complete {mode} backup" if mode else "complete backup"
-    raise StepFailed("no_good_backup", f"there is no {what} in {arguments['folder']}")
-
-
-def _last_part(path: str) -> str:
-    # Windows does not tell names by case.
-    return path.rpartition("\\")[2].casefold()
 
 
 def _worst(failures: list[tuple[str, StepFailed]], names: list[str], backups: list[dict[str, str]]) -> StepFailed:

@@ -15,6 +15,11 @@ options:
     description: Set by the action plugin, refused in a task. What to do with the job.
     type: str
     choices: [start, poll, cancel, discard]
+  _letters:
+    description: Set by the action plugin, refused in a task. Letters of drives that may stand for shares.
+    type: list
+    elements: str
+    default: []
   _job_id:
     description: Set by the action plugin, refused in a task. Name of the job.
     type: str

@@ -6,6 +6,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTask
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRecord
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDrive
 
 # Work that outlives the WinRM shell: a folder, a detached scheduled task, and files that the job overwrites in place,
 # so that a full drive does not stop it.
@@ -298,6 +299,7 @@ function Get-NodeJobOption {
     #>
     @{
         options = @{
+            _letters = @{ type = 'list'; elements = 'str'; default = @() }
             _job_id = @{ type = 'str' }
             _spec = @{ type = 'str'; no_log = $true }
             _code = @{ type = 'str'; no_log = $true }
@@ -311,8 +313,8 @@ function Get-NodeJobOption {
 function Invoke-NodeJobOperation {
     <#
     .SYNOPSIS
-    The hidden operations start, open, poll, cancel and discard of a module that has a job. Fills the result of the
-    module.
+    The hidden operations start, open, poll, cancel and discard of a module that has a job, and resolve, which tells
+    what letters of drives stand for. Fills the result of the module.
     #>
     param(
         [Parameter(Mandatory = $true)] $Module,
@@ -321,6 +323,12 @@ function Invoke-NodeJobOperation {
     )
     $parameters = $Module.Params
     switch ($parameters['_operation']) {
+        'resolve' {
+            $Module.Result['drives'] = @{}
+            foreach ($letter in $parameters['_letters']) {
+                $Module.Result.drives[$letter] = Get-DriveFact -Letter $letter
+            }
+        }
         'start' {
             $Module.Result['starts'] = Start-NodeJob -Id $parameters['_job_id'] -Job $Job -Spec $parameters['_spec'] `
                 -Code $parameters['_code'] -Priority $Priority

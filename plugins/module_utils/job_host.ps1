@@ -175,6 +175,27 @@ function Close-JobWait {
     (Set-NodeDecision -Path $jobDecisionPath -Word 'closed') -ceq 'closed'
 }
 
+function Enter-JobShare {
+    # Uses the account of a destination (an object with path, user, domain and password) for shares from now on, and
+    # throws unless its folder is there. The job has loaded the type ShareAccount. The password is in an object, because
+    # Windows may record the arguments of commands.
+    param([Parameter(Mandatory = $true)] $Place)
+    $domain = $(if ($Place.domain) { $Place.domain } else { [NullString]::Value })
+    $problem = [AlteryxOps.ShareAccount]::Use($Place.user, $domain, $Place.password)
+    if ($problem -ne 0) {
+        $why = (New-Object System.ComponentModel.Win32Exception $problem).Message
+        throw (New-NodeFailure -Reason 'destination_denied' -Message (
+                "the account $($Place.user) cannot be used: $why (error $problem)"))
+    }
+    try { $null = [IO.File]::GetAttributes($Place.path) }
+    catch {
+        $cause = $_.Exception.GetBaseException()
+        $isDenied = $cause -is [UnauthorizedAccessException]
+        $reason = if ($isDenied) { 'destination_denied' } else { 'destination_unreachable' }
+        throw (New-NodeFailure -Reason $reason -Message "$($Place.path) cannot be reached: $($cause.Message)")
+    }
+}
+
 function Remove-JobLease {
     # Releases the lease of a job whose control node is lost, when there is nothing to restore. Never throws: a lease
     # that remains is ended by its guard.

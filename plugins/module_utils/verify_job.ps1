@@ -11,7 +11,9 @@ param([Parameter(Mandatory = $true)] $Spec)
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier'
+Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ShareAccount'
+# A copy on a share is read with the account of the share.
+if ($null -ne $Spec.place) { Enter-JobShare -Place $Spec.place }
 
 $base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name
 $problems = New-Object AlteryxOps.ProblemList

@@ -23,8 +23,11 @@ $spec = @{
         mode = @{ type = 'str'; choices = @('', 'full', 'database', 'config'); default = '' }
         all_backups = @{ type = 'bool'; default = $false }
         run_id = @{ type = 'str'; default = '' }
+        destination = @{ type = 'str'; default = '' }
+        destinations = @{ type = 'list'; elements = 'dict'; default = @() }
+        credentials = @{ type = 'dict'; default = @{} }
         timeout = @{ type = 'int'; default = 86400 }
-        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
+        _operation = @{ type = 'str'; choices = @('resolve', 'start', 'poll', 'cancel', 'discard') }
     }
     supports_check_mode = $true
 }

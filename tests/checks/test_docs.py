@@ -235,10 +235,10 @@ def test_what_delivers_a_requirement_exists() -> None:
 def test_planted_requirements_without_anything_behind_them_are_found() -> None:
     head = "| REQ | requirement | delivered by | proved by |\n|---|---|---|---|\n"
     text = (
-        f"{head}| 1 | a | `backup_archive` | `test_docs.py` |\n| 2 | b | | |\n| 3 | c | `backup_copy` | `test_x.py` |\n"
+        f"{head}| 1 | a | `backup_archive` | `test_docs.py` |\n| 2 | b | | |\n| 3 | c | `backup_away` | `test_x.py` |\n"
     )
     assert unproved(Page(REQUIREMENTS, text)) == [
         "docs/requirements.md:4: nothing delivers it, and it does not say 'not yet'",
-        "docs/requirements.md:5: there is no backup_copy",
+        "docs/requirements.md:5: there is no backup_away",
         "docs/requirements.md:5: there is no test_x.py",
     ]

@@ -43,6 +43,11 @@ def drive(folder: Path, letter: str) -> Path:
     return folder / letter.lower()
 
 
+def share(folder: Path, path: str) -> Path:
+    r"""Host folder of a path on a share, \\SERVER\SHARE\FOLDER: Wine has no client of SMB, but such folders."""
+    return prefix(folder) / "dosdevices" / "unc" / Path(*path.lstrip("\\").split("\\"))
+
+
 def prefix(folder: Path) -> Path:
     """WINEPREFIX of a Wine node."""
     return folder / "prefix"

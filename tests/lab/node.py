@@ -68,7 +68,10 @@ class Node:
         return {**asdict(self), "folder": str(self.folder)}
 
     def path(self, windows_path: str) -> Path:
-        r"""Host path of a Windows path such as ``C:\ProgramData\Alteryx``; the case of names does not matter."""
+        r"""Host path of a Windows path such as ``C:\ProgramData\Alteryx``; the case of names does not matter but on
+        shares."""
+        if windows_path.startswith("\\\\"):
+            return layout.share(self.folder, windows_path)
         letter, colon, rest = windows_path.partition(":")
         if len(letter) != 1 or not colon:
             raise ValueError(f"not an absolute Windows path: {windows_path}")

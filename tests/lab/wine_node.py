@@ -25,6 +25,7 @@ SERVICE = alteryx_install.SERVICE
 LABCTL = r"C:\AlteryxLab\bin\labctl.exe"
 BOOT_SECONDS = 90
 FULL_FOLDERS = "full-drive.txt"  # as in native/full_drive.c
+STUCK_FOLDERS = "stuck-folders.txt"
 HUNG_FOLDERS = "hung-folders.txt"
 REGISTERED = "node.json"  # written last by create: its presence means a complete node
 

@@ -111,6 +111,7 @@ class Staged:
                 "stamp": "1",
                 "staging": "",
                 "keep_staging": False,
+                "place": None,
                 **changes,
             },
         )

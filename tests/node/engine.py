@@ -59,7 +59,9 @@ class Engine:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def path(self, windows_path: str) -> Path:
-        r"""Host path of a path of drive C: or D:."""
+        r"""Host path of a path of drive C: or D:, or on a share."""
+        if windows_path.startswith("\\\\"):
+            return layout.share(self.folder, windows_path)
         drive, _unused, rest = windows_path.partition(":\\")
         return layout.drive(self.folder, drive).joinpath(*rest.split("\\"))
 

@@ -14,6 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 
+from .._copy import _destinations
 from .._core import _names
 from .._core.reasons import StepFailed
 from .._core.text import one_line
@@ -124,6 +125,8 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         spec = copy.deepcopy(_collection.argument_spec(self.module_name))
         validation = ArgumentSpecValidator(spec).validate(dict(self._task.args))
         secrets.update(validation._no_log_values)
+        # The names of accounts may be told, and no_log would hide those, too.
+        secrets.update(_destinations.list_passwords(validation.validated_parameters.get("credentials")))
         if validation.error_messages:
             # In our roles, each option comes from a variable, and that is what the operator knows.
             _values.refuse_invalid_values(variables, {variables.get("inventory_hostname", ""): {}}, self._loader)

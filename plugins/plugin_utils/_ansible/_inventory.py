@@ -29,6 +29,12 @@ def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[s
     return {child.name: {host.name for host in child.get_hosts()} for child in group.child_groups}
 
 
+def fleet_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
+    """The fleet of one host; "" where it is of none or of more than one."""
+    found = [name for name, members in direct_child_groups(variables, "alteryx").items() if host in members]
+    return found[0] if len(found) == 1 else ""
+
+
 def find_fleet(hosts: t.Sequence[str], variables: t.Mapping[str, t.Any]) -> tuple[str, list[str]]:
     """Name and all members of the one fleet of these hosts, those that --limit leaves out included.
 

@@ -72,7 +72,13 @@ def build_archive_spec(
 
 
 def build_verify_spec(
-    folder: str, base_name: str, stamp: str, run_id: str = "", staging: str = "", keep_staging: bool = False
+    folder: str,
+    base_name: str,
+    stamp: str,
+    run_id: str = "",
+    staging: str = "",
+    keep_staging: bool = False,
+    place: Mapping | None = None,
 ) -> dict[str, t.Any]:
     """The spec of a job that verifies an archive.
 
@@ -82,6 +88,7 @@ def build_verify_spec(
         run_id: of the run that verifies it, "" for none.
         staging: the folder with the files of the archive, which goes when the archive is good; "" for none.
         keep_staging: it does not go.
+        place: the destination that the archive is at, with its account; None for the archive directory.
     """
     return {
         "run_id": run_id,
@@ -90,6 +97,7 @@ def build_verify_spec(
         "stamp": stamp,
         "staging": staging,
         "keep_staging": keep_staging,
+        "place": dict(place) if place else None,
     }
 
 

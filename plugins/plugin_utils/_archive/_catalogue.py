@@ -22,6 +22,7 @@ SCHEMA = 1
 
 _MODES = {word: mode for mode, word in _names.MODES.items()}
 # A set of columns fits a terminal; why a backup is not complete stands last and may run on.
+_COPIES = "COPIES"
 _COLUMNS = ("BACKUP", "NODE", "STARTED (UTC)", "MODE", "SIZE", "DOCUMENTS", "DOWN", "VERIFIED", "STATE")
 
 
@@ -64,6 +65,19 @@ def entries(facts: t.Mapping[str, t.Any], folder: str, pattern: str) -> tuple[li
             catalogue.append(entry)
     catalogue.sort(key=lambda entry: (entry["stamp"], entry["id"], entry["node"]), reverse=True)
     return catalogue, foreign
+
+
+def identity(entry: t.Mapping[str, t.Any]) -> str:
+    """By what a backup and its copies are the same. Windows does not tell names by case."""
+    return f"{entry['node']}\\{entry['id']}".casefold()
+
+
+def place_of(entry: t.Mapping[str, t.Any], destination: str) -> dict[str, t.Any]:
+    """A copy, as the entry of the original tells it: destination, folder, complete, verified."""
+    return {
+        "destination": destination,
+        **{key: entry[key] for key in ("folder", "complete", "archive_sha256", "verified")},
+    }
 
 
 def sets(facts: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
@@ -244,8 +258,13 @@ def table(catalogue: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """The catalogue for people: fixed width, one line a backup."""
     if not catalogue:
         return "no backups"
-    rows = [_COLUMNS, *(tuple(_printable(cell) for cell in _row(entry)) for entry in catalogue)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    columns: tuple[str, ...] = _COLUMNS
+    cells = [_row(entry) for entry in catalogue]
+    if any("copies" in entry for entry in catalogue):
+        columns = (*_COLUMNS[:-1], _COPIES, _COLUMNS[-1])
+        cells = [(*row[:-1], _describe_copies(entry), row[-1]) for row, entry in zip(cells, catalogue, strict=True)]
+    rows = [columns, *(tuple(_printable(cell) for cell in row) for row in cells)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
@@ -267,6 +286,20 @@ def _row(entry: t.Mapping[str, t.Any]) -> tuple[str, ...]:
         else "-",
         _state(entry),
     )
+
+
+def _describe_copies(entry: t.Mapping[str, t.Any]) -> str:
+    """Where a backup is beside the archive directory, and what is wrong with a copy."""
+    return ", ".join(_describe_place(place, entry) for place in entry.get("copies", ())) or "-"
+
+
+def _describe_place(place: t.Mapping[str, t.Any], entry: t.Mapping[str, t.Any]) -> str:
+    if not place["complete"]:
+        return f"{place['destination']} (not complete)"
+    if place["archive_sha256"] != entry["archive_sha256"]:
+        return f"{place['destination']} (another archive)"
+    verdict = place["verified"]["verdict"]
+    return str(place["destination"]) if verdict == "good" else f"{place['destination']} ({verdict})"
 
 
 def _state(entry: t.Mapping[str, t.Any]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 _FOLDER = Path(__file__).resolve().parents[2] / "module_utils"
 # Only of use inside an Ansible module.
 _MODULE_ONLY = {
-    "NodeCatalogue.psm1",
+    "NodeDrive.psm1",
     "NodeExport.psm1",
     "NodeJob.psm1",
     "NodeMetadata.psm1",

@@ -44,6 +44,8 @@ class Request:
     """Are the credentials of the Server's API given?"""
     prunes: bool = False
     """Does the operator let runs delete old backups?"""
+    copies: bool = False
+    """Does the operator want copies at other places?"""
 
     @property
     def stops_services(self) -> bool:
@@ -489,6 +491,7 @@ def list_unused(planned: FleetPlan, hooks: t.Collection[str], pauses: bool, adop
         "before": "before" not in hooks,
         "after": "after" not in hooks,
         "database_hook": "hook" not in methods or "database" not in hooks,
+        "distribution": not planned.request.copies,
         "retention": not planned.request.prunes,
     }
     return [name for name, is_unused in unused.items() if is_unused]

@@ -11,6 +11,7 @@ import typing as t
 from datetime import datetime
 
 from .._archive import _manifest
+from .._copy import _copies
 from .._core import _names, paths
 from .._core.reasons import EXIT_CODES, REASONS, StepFailed, overall_exit_code
 from .._core.text import counted, one_line, size
@@ -220,6 +221,7 @@ def compose(
         "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
         "users_downtime": _users_downtime(nodes),
         "schedules": _schedules(results, check_mode),
+        "copies": _list_copies(results),
         "retention": _retention(results),
         "warnings": _warnings(plan, request, results),
         "prediction": describe_run(plan, results, earlier) if plan and check_mode and not code else [],
@@ -367,6 +369,16 @@ def _schedules(results: Results, check_mode: bool) -> dict[str, t.Any]:
     }
 
 
+def _list_copies(results: Results) -> list[dict[str, t.Any]]:
+    """What became of each archive at each destination; empty where the operator wants no copies."""
+    return [
+        {"node": host, **copy}
+        for host, steps in results.items()
+        if "copy" in steps
+        for copy in (steps["copy"] if is_ok(steps["copy"]) else steps["copy"].get("detail") or {}).get("copies", ())
+    ]
+
+
 def _retention(results: Results) -> dict[str, t.Any]:
     """deleted: names of the backup sets that this run has deleted. kept: how many it has not. text: what it decided, or
     why it deleted nothing; "" where the operator has set no policy."""
@@ -489,6 +501,11 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
                 continue
             what += f"archive {size(node['archive_bytes'])}, {counted(node['file_count'], 'file')}"
             lines.append(f"          {what}, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}")
+        lines += [
+            f" copy     {host} -> {copy['destination']}: {_copies.describe_copy(copy)}"
+            for copy in outcome["copies"]
+            if copy["node"] == host
+        ]
         if node["dump_of_run"]:
             lines.append(
                 f"          the dump is that of the run {node['dump_of_run']}: data as of {node['data_as_of']}, "

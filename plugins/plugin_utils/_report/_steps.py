@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from .._copy import _copies
 from .._core import paths
 from .._core.text import counted, one_line, size
 
@@ -281,6 +282,20 @@ def _verify(result: StepResult) -> Words:
         yield ("SUCCESS" if result["verdict"] == "good" else "WARNING"), f"{result['verdict']}: {what}"
 
 
+def _probe(result: StepResult) -> Words:
+    for copy in result.get("copies") or ():
+        if copy["state"] == "usable":
+            free = f", {size(copy['free_bytes'])} free" if copy["free_bytes"] >= 0 else ""
+            did = f"a file could be written, read and deleted in {copy['folder']}{free}"
+            yield "SUCCESS", f"{copy['destination']}: {did}"
+
+
+def _copy(result: StepResult) -> Words:
+    for copy in result.get("copies") or ():
+        level = "SUCCESS" if copy["state"] in _copies.GOOD else "INFO"
+        yield level, f"{copy['destination']}: {copy['folder']}: {_copies.describe_copy(copy)}"
+
+
 def _retention(result: StepResult) -> Words:
     for one in (result.get("plan") or {}).get("sets") or []:
         verb = "is to be deleted" if one["deletes"] else "is kept"
@@ -358,6 +373,15 @@ def _lacks_verify(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -
     return "" if steps.get("verify", {}).get("verdict") == "good" else "the archive was not verified"
 
 
+def _lacks_copy(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
+    if not takes_archive(plan, node) or not steps.get("archive", {}).get("archive_sha256"):
+        return ""
+    copies = steps.get("copy", {}).get("copies") or ()
+    has = {copy["destination"] for copy in copies if copy["state"] in _copies.GOOD}
+    lacks = [one["name"] for one in plan.get("destinations", ()) if one["name"] not in has]
+    return f"no proof of a copy at {', '.join(lacks)}" if lacks else ""
+
+
 @dataclass(frozen=True)
 class Step:
     """One row.
@@ -394,6 +418,8 @@ STEPS: dict[str, Step] = {
         Step("mongodb", "alteryx_preflight_mongodb", _mongodb),
         Step("lock", "alteryx_preflight_lock", _lock, has_detail=True),
         Step("dump_recovery", "alteryx_preflight_dumps", _lock, has_detail=True),
+        # Only where the operator wants copies.
+        Step("probe", "alteryx_distribution_probed", _probe),
         Step("trial", "alteryx_configuration_trial"),
         Step("pause", "alteryx_window_pause", _pause),
         Step("drain", "alteryx_window_drain", _drain),
@@ -414,6 +440,8 @@ STEPS: dict[str, Step] = {
         Step("configuration", "alteryx_configuration_export", _configuration, _lacks_configuration),
         Step("archive", "alteryx_archive_written", _archive, _lacks_archive),
         Step("verify", "alteryx_archive_verified", _verify, _lacks_verify),
+        # Only where the operator wants copies.
+        Step("copy", "alteryx_distribution_copied", _copy, _lacks_copy, has_detail=True, is_after=True),
         # Only where the operator has set a policy.
         Step("catalogue", "alteryx_retention_found", is_after=True),
         Step("prune_plan", "alteryx_retention_plan", _retention, of_the_run=True, is_after=True),

@@ -5,7 +5,8 @@
 /* A drive that is full or hangs for some folders only: a Linux library, preloaded into every process of a Wine node.
  * While the file full-drive.txt lies beside the prefix, no file below a folder that it names (one a line, real paths of
  * the host) can grow. What lies there already can be written over, and empty files can be made, as on a drive without a
- * free block. While hung-folders.txt lies there, nobody who lists one of its folders, or one below, gets an answer.
+ * free block. While hung-folders.txt lies there, nobody who lists one of its folders, or one below, gets an answer, and
+ * while stuck-folders.txt lies there, nobody who writes to a file below one of its folders.
  * Wine does all its writing by the functions below; they hide those of the C library and so call the kernel. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -22,7 +23,7 @@
 
 enum { PATH = 4096, LIST = 65536 };
 
-static char list_file[PATH], hung_file[PATH];
+static char list_file[PATH], hung_file[PATH], stuck_file[PATH];
 
 __attribute__((constructor)) static void find_list(void)
 {
@@ -31,6 +32,7 @@ __attribute__((constructor)) static void find_list(void)
         return;
     snprintf(list_file, sizeof list_file, "%s/../full-drive.txt", prefix);
     snprintf(hung_file, sizeof hung_file, "%s/../hung-folders.txt", prefix);
+    snprintf(stuck_file, sizeof stuck_file, "%s/../stuck-folders.txt", prefix);
 }
 
 static int is_below(const char *path, const char *folder, size_t length)
@@ -64,6 +66,24 @@ static int is_there(const char *list_of)
 static int is_armed(void)
 {
     return is_there(list_file);
+}
+
+static int is_stuck(int descriptor)
+{
+    char link[64], path[PATH];
+    ssize_t length;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    length = readlink(link, path, sizeof path - 1);
+    path[length > 0 ? length : 0] = 0;
+    return is_listed(stuck_file, path);
+}
+
+static void wait_while_stuck(int descriptor)
+{
+    const int error = errno;
+    while (is_there(stuck_file) && is_stuck(descriptor))
+        usleep(50000);
+    errno = error;
 }
 
 /* Whether a regular file may not become that large. */
@@ -106,6 +126,7 @@ static size_t total(const struct iovec *parts, int count)
 
 ssize_t write(int descriptor, const void *data, size_t count)
 {
+    wait_while_stuck(descriptor);
     if (is_armed() && is_write_refused(descriptor, count))
         return full();
     return syscall(SYS_write, descriptor, data, count);
@@ -120,6 +141,7 @@ ssize_t writev(int descriptor, const struct iovec *parts, int count)
 
 ssize_t pwrite(int descriptor, const void *data, size_t count, off_t offset)
 {
+    wait_while_stuck(descriptor);
     if (is_armed() && is_refused(descriptor, offset + (off_t)count))
         return full();
     return syscall(SYS_pwrite64, descriptor, data, count, offset);

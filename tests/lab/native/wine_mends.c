@@ -4,7 +4,9 @@
  */
 #include "wine_mends.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <wchar.h>
 #include <windows.h>
 
 #include "export_hook.h"
@@ -100,6 +102,32 @@ static LONG NTAPI query_directory_plainly(HANDLE folder, HANDLE event, void *rou
     return wine_query_directory(folder, event, routine, context, status, buffer, size, kind, single, mask, restart);
 }
 
+/* Wine's LogonUser gives a token that nobody can use. On Windows, one with new credentials is that of the process itself
+ * and another account for shares only, whose password nobody checks before the first share is used. So is this one, and
+ * a share of a Wine node is a folder that knows no accounts. Each is noted (kind 9, provider 3, account, length of the
+ * password). */
+static BOOL WINAPI log_on(const WCHAR *user, const WCHAR *domain, const WCHAR *password, DWORD kind, DWORD provider,
+                          HANDLE *token)
+{
+    HANDLE own, notes;
+    char line[512];
+    DWORD done;
+    BOOL ok;
+    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_ALL_ACCESS, &own))
+        return FALSE;
+    ok = DuplicateTokenEx(own, TOKEN_ALL_ACCESS, NULL, SecurityImpersonation, TokenImpersonation, token);
+    CloseHandle(own);
+    notes = CreateFileW(L"C:\\AlteryxLab\\log-ons.txt", FILE_APPEND_DATA, FILE_SHARE_READ, NULL, OPEN_ALWAYS, 0,
+                        NULL);
+    if (notes != INVALID_HANDLE_VALUE) {
+        snprintf(line, sizeof line, "%lu %lu %ls\\%ls %u\r\n", kind, provider, domain ? domain : L"", user,
+                 (unsigned)wcslen(password));
+        WriteFile(notes, line, (DWORD)strlen(line), &done, NULL);
+        CloseHandle(notes);
+    }
+    return ok;
+}
+
 void mend_wine(void)
 {
     if (!GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "wine_get_version"))
@@ -108,5 +136,6 @@ void mend_wine(void)
     AddVectoredExceptionHandler(1, cut_frames);
     /* No other thread of ours runs yet, so nobody calls a replacement before the old address is noted. */
     wine_query_config = (query_config)hook_export(L"advapi32.dll", "QueryServiceConfig2W", query_config_or_nothing);
+    hook_export(L"advapi32.dll", "LogonUserW", log_on);
     wine_query_directory = (query_directory)hook_export(L"ntdll.dll", "NtQueryDirectoryFile", query_directory_plainly);
 }

@@ -154,5 +154,5 @@ def test_every_verification_is_a_job_of_its_own() -> None:
     nodes = [Archiving(verdict="good") for _unused in range(3)]
     for node in nodes:
         assert harness.run(Verify, VERIFY, node)["verdict"] == "good"
-        assert set(node.spec) == {"run_id", "folder", "base_name", "stamp", "staging", "keep_staging"}
+        assert set(node.spec) == {"run_id", "folder", "base_name", "stamp", "staging", "keep_staging", "place"}
     assert len({node.calls[0]["_job_id"] for node in nodes}) == 3

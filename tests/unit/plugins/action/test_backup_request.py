@@ -274,3 +274,18 @@ def test_a_run_that_would_skip_its_report_is_refused_before_it_begins(tmp_path: 
     assert (result["reason"], result["exit_code"]) == ("run_incomplete", 1)
     assert "--skip-tags always leaves out the report" in result["message"]
     assert "request" in asked(tmp_path, variables={"ansible_skip_tags": ["mine"]})
+
+
+def test_destinations_are_part_of_the_request_and_passwords_are_not(tmp_path: Path) -> None:
+    accounts = {"nas": {"user": "svc", "password": "S3cret-of-the-share"}}
+    wanted = [{"name": "nas", "path": "//nas1/ayx", "credential": "nas"}]
+    result = asked(tmp_path, destinations=wanted, credentials=accounts)
+    assert (result["request"]["copies"], result["request"]["destinations"][0]["path"]) == (True, r"\\nas1\ayx")
+    assert "S3cret-of-the-share" not in str(result)
+    assert asked(tmp_path)["request"]["copies"] is False
+
+
+def test_the_archive_directory_as_its_own_copy_is_refused(tmp_path: Path) -> None:
+    wanted = [{"name": "near", "path": r"d:\alteryxBACKUPS\copies"}]
+    result = asked(tmp_path, destinations=wanted, archive_directory=r"D:\AlteryxBackups")
+    assert (result["reason"], "archive directory" in result["message"]) == ("invalid_variable", True)

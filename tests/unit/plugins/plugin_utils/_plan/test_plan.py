@@ -730,6 +730,7 @@ ALL_PARTS = {
     "before",
     "after",
     "database_hook",
+    "distribution",
     "retention",
 }
 
@@ -737,6 +738,11 @@ ALL_PARTS = {
 def test_a_plain_backup_of_a_single_node_uses_only_what_a_single_node_needs() -> None:
     plan = plan_fleet({"node1": samples.facts()}, samples.request())
     assert set(_plan.list_unused(plan, (), pauses=False)) == ALL_PARTS - {"stop", "dump"}
+
+
+def test_copies_are_made_where_the_operator_wants_them() -> None:
+    plan = plan_fleet({"node1": samples.facts()}, samples.request(copies=True))
+    assert "distribution" not in _plan.list_unused(plan, (), pauses=False)
 
 
 def test_a_policy_of_retention_is_used() -> None:

@@ -1,0 +1,41 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Lists the backups at destinations. A job, because a share knows SYSTEM and the accounts of the operator, and not the
+# account of a WinRM session. A destination that fails costs no other.
+
+param([Parameter(Mandatory = $true)] $Spec)
+
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+Import-NodeType -Name 'ShareAccount'
+
+function Get-PlaceFact {
+    param($Place)
+    $fact = @{
+        destination = $Place.name; folder = $Place.folder; exists = $false; folders = @(); utc = Get-UtcText
+        reason = ''; message = ''
+    }
+    try {
+        Enter-JobShare -Place $Place
+        $found = Get-DestinationFact -Folder $Place.folder -Node @($Spec.nodes)
+        foreach ($text in $found.skipped) { Write-JobLog -Level 'WARNING' -Text $text }
+        foreach ($name in 'exists', 'utc', 'folders') { $fact[$name] = $found[$name] }
+    }
+    catch {
+        $failure = Get-NodeFailure -ErrorRecord $_
+        $fact.reason = if ($failure.reason -eq 'unexpected') { 'destination_unreachable' } else { $failure.reason }
+        $fact.message = $failure.message
+    }
+    $fact
+}
+
+@{
+    places = @(foreach ($place in $Spec.places) {
+            Write-JobStatus -Phase "list $($place.name)"
+            Assert-JobWanted
+            Get-PlaceFact -Place $place
+        })
+}

@@ -1,0 +1,113 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Copies of one backup: what the job is told, and what is said of its answer."""
+
+from __future__ import annotations
+
+import ntpath
+import secrets
+import typing as t
+
+from .._core.text import size
+
+Copy = t.Mapping[str, t.Any]
+"""What became of a backup at one destination; see copy_job.ps1."""
+
+GOOD = ("copied", "present")
+
+_READBACKS = {
+    "uncached": "read back past the cache",
+    "cached": "read back, maybe from the cache",
+    "none": "not read back",
+}
+
+
+def build_copy_spec(
+    folder: str,
+    base_name: str,
+    below: str,
+    stamp: str,
+    destinations: t.Sequence[Copy],
+    run_id: str = "",
+    retries: int = 3,
+    retry_seconds: int = 30,
+) -> dict[str, t.Any]:
+    """The spec of a job that copies a backup, or with base_name "" tries whether it could.
+
+    Args:
+        folder: of the backup on the node.
+        base_name: of the backup.
+        below: where it goes below each destination; see place_copies.
+        stamp: of the verdict.
+        destinations: see _destinations.build_job_destinations.
+        run_id: of the run that copies, "" for none.
+        retries: further attempts after the first.
+        retry_seconds: before the first of them; before each further one twice as long.
+    """
+    return {
+        "run_id": run_id,
+        "only_try": not base_name,
+        "folder": folder,
+        "archive_directory": ntpath.dirname(folder),
+        "base_name": base_name,
+        "below": below,
+        "stamp": stamp,
+        "destinations": list(destinations),
+        "retries": retries,
+        "retry_seconds": retry_seconds,
+        # A trial must not hold up a run; a share that is cut off answers within a minute or never.
+        "stall_seconds": 600 if base_name else 60,
+    }
+
+
+def build_list_spec(places: t.Sequence[Copy], fleet: str, nodes: t.Sequence[str], run_id: str = "") -> dict[str, t.Any]:
+    """The spec of a job that lists what is at destinations.
+
+    Args:
+        places: see _destinations.build_job_destinations.
+        fleet: whose folder is listed at each.
+        nodes: names of the folders in it; all when empty.
+        run_id: of the run that asks, "" for none.
+    """
+    return {
+        "run_id": run_id,
+        "nodes": list(nodes),
+        "places": [{**place, "folder": ntpath.join(place["path"], fleet)} for place in places],
+    }
+
+
+def place_copies(fleet: str, folder: str) -> str:
+    """Where the backups of a node are below a destination: the folder of its fleet, and in it its own.
+
+    Args:
+        fleet: name of the fleet.
+        folder: of the node in the archive directory.
+    """
+    return ntpath.join(fleet, ntpath.basename(folder))
+
+
+def name_job(base_name: str) -> str:
+    """A name for a job that copies a backup. Several may run at the same time."""
+    return f"{base_name or 'destinations'}-copy-{secrets.token_hex(2)}"
+
+
+def list_bad(copies: t.Iterable[Copy]) -> list[Copy]:
+    """The destinations that do not have the backup."""
+    return [copy for copy in copies if copy["state"] not in GOOD]
+
+
+def describe_copy(copy: Copy) -> str:
+    """What became of a backup at one destination, on one line."""
+    if copy["state"] not in GOOD:
+        again = f" after {copy['attempts']} attempts" if copy["attempts"] > 1 else ""
+        return f"FAILED{again}: {copy['message']} [{copy['reason']}]"
+    readback = _READBACKS[copy["readback"]]
+    if copy["state"] == "present":
+        return f"{size(copy['bytes'])} were there already, {readback}"
+    parts = [f"{size(copy['sent_bytes'])} in {copy['send_seconds']:.0f} s ({size(copy['rate'])}/s)"]
+    if copy["resumed_bytes"]:
+        parts.append(f"{size(copy['resumed_bytes'])} were there from an earlier attempt")
+    if copy["attempts"] > 1:
+        parts.append(f"{copy['attempts']} attempts")
+    return ", ".join([*parts, readback])
