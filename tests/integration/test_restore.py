@@ -192,7 +192,8 @@ def test_a_rollback_gives_the_damaged_server_back_and_deletes_nothing(server: Se
     assert scene.compare(damaged, server.now()) == []
 
 
-@pytest.mark.parametrize("scope", ["database", pytest.param("configuration", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("scope", ["database", "configuration"])
 def test_a_part_is_restored_and_the_rest_stays(server: Server, scope: str) -> None:
     damaged = server.damage()
     wanted = with_documents(damaged, server.golden) if scope == "database" else with_documents(server.golden, damaged)
@@ -364,6 +365,7 @@ def test_a_backup_of_another_version_is_refused(server: Server, other_version: s
         assert_refused(server.restore(), 3, other_version, alteryx_install.VERSION)
 
 
+@pytest.mark.long
 def test_no_restore_begins_while_a_backup_runs(server: Server, tmp_path: Path) -> None:
     server.lab.node.behave(emongodump_delay_ms="600000")
     backup = BackgroundRun(server.lab, "database_backup.yml", tmp_path / "run")

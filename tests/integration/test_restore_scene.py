@@ -60,6 +60,7 @@ def test_a_server_is_the_same_while_it_is_stopped_and_when_it_runs_again(node: N
     assert scene.compare(golden, scene.take_golden_state(node)) == []
 
 
+@pytest.mark.long
 def test_each_damage_is_seen_and_a_mixture_is_half(lab: Lab, node: Node) -> None:
     golden = scene.take_golden_state(node)
     settings = node.path(SETTINGS).read_bytes()
@@ -77,6 +78,7 @@ def test_each_damage_is_seen_and_a_mixture_is_half(lab: Lab, node: Node) -> None
     assert scene.judge_server(node, golden, damaged).startswith("half: not the old one (AlteryxGallery.apiNonces: gone")
 
 
+@pytest.mark.long
 def test_a_broken_server_is_seen_as_such(node: Node) -> None:
     golden = scene.take_golden_state(node)
     scene.break_server(node)
