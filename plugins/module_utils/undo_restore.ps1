@@ -79,6 +79,12 @@ function Get-Fingerprint {
     # What tells a file or folder from the one that the restore puts in its place: SHA-256 of the content of a file, or
     # of the names and sizes in a folder; 'unreadable' where it cannot be read.
     param([string] $Path)
+    try { Invoke-Again -Action { Read-Fingerprint -Path $Path } }
+    catch { 'unreadable' }
+}
+
+function Read-Fingerprint {
+    param([string] $Path)
     $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
     try {
         if ([IO.File]::Exists($Path)) {
@@ -99,7 +105,6 @@ function Get-Fingerprint {
         }
         [BitConverter]::ToString($bytes).Replace('-', '').ToLowerInvariant()
     }
-    catch { 'unreadable' }
     finally { $algorithm.Dispose() }
 }
 

@@ -24,6 +24,7 @@ $spec = @{
         staging_directory = @{ type = 'str' }
         try_folders = @{ type = 'list'; elements = 'str'; default = @() }
         window_over = @{ type = 'bool'; default = $false }
+        may_stay_down = @{ type = 'bool'; default = $false }
         window_of = @{ type = 'str'; default = '' }
         judged = @{ type = 'str'; default = '' }
         log_directory = @{ type = 'str'; default = '' }
@@ -176,7 +177,11 @@ function Restore-DeadService {
         $module.Result['problem'] = $wait.problem
         $module.Result['logon_failed'] = Test-LogonFailure -ErrorNumber $wait.error
         $module.Result['gave_up'] = $wait.gave_up
-        if (-not $wait.reached) { return $false }
+        if (-not $wait.reached -and -not $module.Params.may_stay_down) { return $false }
+        if (-not $wait.reached) {
+            $null = $did.Add("could not start $name, which $Dead had left $status")
+            return $true
+        }
         $null = $did.Add("started $name, which $Dead had left $status")
     }
     $module.Result['inherited'] = 'Running'
