@@ -341,3 +341,43 @@ def test_a_tool_that_does_not_end_is_not_waited_for(engine: Engine) -> None:
     $watch.Elapsed.TotalSeconds -lt 100
     """
     assert engine.run(script, timeout=240).splitlines() == ["42", "pwsh.exe did not end within 2 s", "True"]
+
+
+RESTORE = "Restore_20260901_020000_7f3a"
+OF_RESTORE = rf"'' '0' '' '0' '{RESTORE}' 'C:\code\undo_restore.ps1'"
+
+
+def journal(folder: Path, **changes: object) -> None:
+    """The journal of a restore."""
+    content = {"run_id": RESTORE, "verb": "restore", "of": "", "service": SERVICE, "state": "prepared", "entries": []}
+    (folder / "restore.json").write_text(json.dumps(content | changes), encoding="utf-8")
+
+
+def test_a_restore_that_cannot_be_judged_keeps_the_service_down_and_says_why(engine: Engine, state: Path) -> None:
+    beat(engine, state)
+    assert not acts(engine, controller=OF_RESTORE)
+    # Nobody knows what the restore has moved: its journal is gone.
+    assert acts(engine, controller=OF_RESTORE, deadline=-1.0, firings=4)
+    assert RESTORE in (state / "STATUS.txt").read_text(encoding="utf-8")
+    assert "not certain" in (state / "guard.log").read_text(encoding="utf-8")
+    assert (state / "lease.json").exists(), "the guard stays until somebody has judged it"
+
+
+def test_a_restore_that_has_moved_nothing_is_undone_by_the_guard(engine: Engine, state: Path) -> None:
+    beat(engine, state)
+    journal(state)
+    (state / "STATUS.txt").write_text("stopped", encoding="ascii")
+    assert acts(engine, controller=OF_RESTORE, deadline=-1.0)
+    assert not (state / "STATUS.txt").exists()
+    assert not (state / "restore.json").exists()
+    assert (state / "restores" / f"{RESTORE}.undone.json").exists()
+    (state / "restores" / f"{RESTORE}.undone.json").unlink()
+
+
+def test_a_guard_without_its_script_starts_nothing(engine: Engine, state: Path) -> None:
+    beat(engine, state)
+    journal(state)
+    lost = OF_RESTORE.replace("undo_restore.ps1", "lost.ps1")
+    assert acts(engine, controller=lost, deadline=-1.0)
+    assert RESTORE in (state / "STATUS.txt").read_text(encoding="utf-8")
+    assert (state / "restore.json").exists()
