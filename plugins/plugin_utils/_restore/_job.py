@@ -166,10 +166,12 @@ def _read_downtime(marks: t.Mapping[str, float]) -> dict[str, float]:
         return round(marks[last] - marks[first], 3) if first in marks and last in marks else 0.0
 
     database = between("database_began", "database_ended")
-    return {
-        "total": between("stop_requested", "running"),
+    parts = {
         "stop": between("stop_requested", "stopped"),
         "files": round(max(0.0, between("stopped", "committed") - database), 3),
         "database": database,
         "start": between("start_requested", "running"),
     }
+    total = between("stop_requested", "running")
+    # Of a restore that was undone: what it had done, and the undo.
+    return {"total": total, **parts, "rest": round(max(0.0, total - sum(parts.values())), 3)}

@@ -36,6 +36,9 @@ STEPS: tuple[str, ...] = (
 )
 """Steps of the role in their order; each is registered in the variable of its name, with the prefix."""
 
+_PARTS = ("stop", "files", "database", "start", "rest")
+"""Of the downtime of a node."""
+
 _GOES_ON = ("health", "cleared")
 """Steps after whose failure the play goes on by itself."""
 
@@ -176,7 +179,7 @@ def _describe_node(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]
         "server": _judge_server(planned, steps),
         "service_before": planned.get("service_state", "unknown"),
         "service_after": after.get("state") or ("not seen" if "lease" in steps else "not touched"),
-        "downtime": job.get("downtime") or dict.fromkeys(("total", "stop", "files", "database", "start"), 0.0),
+        "downtime": job.get("downtime") or dict.fromkeys(("total", *_PARTS), 0.0),
         **{key: job.get(key, 0) for key in ("collections", "documents")},
         "kept": list(job.get("kept") or ()),
         "undone": list(job.get("undone") or service.get("undone") or ()),
@@ -271,7 +274,7 @@ def summarize(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     if outcome["hint"]:
         lines.append(f" do       {outcome['hint']}")
     for host, node in outcome["nodes"].items():
-        lines += _describe_lines(host, node)
+        lines += _describe_lines(outcome["verb"], host, node)
     lines += [f" warning  {text}" for text in outcome["warnings"][:8]]
     lines += _describe_next(outcome)
     if directory:
@@ -280,27 +283,30 @@ def summarize(outcome: t.Mapping[str, t.Any], directory: str) -> str:
 
 
 _SERVERS = {
-    "new": "the server is the restored one",
-    "old": "the server is the one of before",
-    "not known": "WHICH FILES THE SERVER HAS IS NOT KNOWN",
-    "untouched": "",
+    ("restore", "new"): "the server is the restored one",
+    ("restore", "old"): "the server is the one of before the restore",
+    ("roll_back", "new"): "the server is the one of before the restore",
+    ("roll_back", "old"): "the server is the restored one",
 }
+_UNKNOWN = "IT IS NOT KNOWN WHICH FILES THE SERVER HAS"
 
 
-def _describe_lines(host: str, node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _describe_lines(verb: str, host: str, node: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     down = node["downtime"]
     service = f"service {node['service_before']} -> {node['service_after']}"
     text = f" node     {host}  {', '.join(node['roles']) or '-'}  {service}"
     if down["total"]:
-        parts = " + ".join(f"{part} {down[part]:.1f}" for part in ("stop", "files", "database", "start"))
+        parts = " + ".join(f"{part} {down[part]:.1f}" for part in _PARTS)
         text += f"  downtime {down['total']:.1f} s = {parts}"
     yield text
-    if _SERVERS[node["server"]]:
+    server = _UNKNOWN if node["server"] == "not known" else _SERVERS.get((verb, node["server"]), "")
+    if server:
         counted = f"; {node['documents']} documents in {node['collections']} collections, as in the backup"
-        yield f"          {_SERVERS[node['server']]}{counted if node['collections'] else ''}"
+        yield f"          {server}{counted if node['collections'] else ''}"
+    if node["undone"]:
+        yield "          what had been exchanged was put back; the log names it"
     yield from (f"          kept: {path}" for path in node["kept"])
     yield from (f"          deleted: {path}" for path in node["deleted"])
-    yield from (f"          undone: {text}" for text in node["undone"])
 
 
 def _describe_next(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:

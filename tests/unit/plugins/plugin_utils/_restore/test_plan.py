@@ -191,7 +191,7 @@ def test_the_parts_of_the_downtime_add_up_to_it() -> None:
         "start_requested": 11.0, "running": 15.0,
     }  # fmt: skip
     down = _job.read_result({"committed": True, "marks": marks}, _job.build_restore_spec(arguments()))["downtime"]
-    assert down == {"total": 14.0, "stop": 2.0, "files": 2.0, "database": 6.0, "start": 4.0}
+    assert down == {"total": 14.0, "stop": 2.0, "files": 2.0, "database": 6.0, "start": 4.0, "rest": 0.0}
     assert _job.read_result({}, _job.build_restore_spec(arguments()))["kept"] == []
 
 
