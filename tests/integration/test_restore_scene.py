@@ -157,13 +157,26 @@ def test_a_damaged_server_does_not_start_and_is_not_healed(node: Node) -> None:
 
 
 def put_in_place(configuration: Path, target: Path) -> None:
-    """Copy the file or folder of that name from an unzipped backup over what is there."""
+    """Copy the file or folder of that name from an unzipped backup to its place, and keep what is there beside it."""
     (source,) = configuration.rglob(target.name)
+    old = beside(target)
+    if target.exists():
+        target.rename(old)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target)
     else:
         shutil.copy(source, target)
+    # Wine makes permissions of the mode of the host's file.
+    for path in [target, *target.rglob("*")]:
+        before = old / path.relative_to(target)
+        if before.exists():
+            shutil.copymode(before, path)
+
+
+def beside(path: Path) -> Path:
+    """Where section 5 of the README keeps what is replaced."""
+    return path.with_name(f"{path.name}.before_hand")
 
 
 def test_the_restore_by_hand_of_the_readme_reaches_the_golden_state(
@@ -179,27 +192,30 @@ def test_the_restore_by_hand_of_the_readme_reaches_the_golden_state(
     damaged = scene.take_golden_state(node)
 
     # The numbers are those of section 5 of the README.
-    home = node.path(r"C:\restore")  # 1
+    home, data = node.path(r"C:\restore"), node.path(scene.DATA)  # 1
     with zipfile.ZipFile(backup.archive) as opened:
         opened.extractall(home)
+    places = [node.path(entry["source"]) for entry in backup.manifest()["configuration"] if entry["present"]]
     try:
         scene.stop_service(node)  # 3
-        data, keys = node.path(scene.DATA), node.path(scene.KEYS)
-        data.rename(data.with_name("MongoDB_OLD"))  # 4
-        data.mkdir()  # 5
-        shutil.copystat(data.with_name("MongoDB_OLD"), data)
+        data.rename(beside(data))  # 4
+        for place in places:  # 5
+            put_in_place(home / "configuration", place)
+        data.mkdir()  # 7
+        shutil.copystat(beside(data), data)
         output = wine_node.run(
             node.folder, SERVICE_EXE, rf"emongorestore=C:\restore\database,{scene.DATA}", timeout=180
         )
         assert "0 document(s) failed to restore." in output
         assert "0 document(s) failed to restore." in (home / "mongoRestore.log").read_text(encoding="utf-8")
-        for entry in backup.manifest()["configuration"]:  # 6
-            if entry["present"]:
-                put_in_place(home / "configuration", node.path(entry["source"]))
+        assert (data / "WiredTiger").exists()
         assert scene.start_service(node) == "Running"  # 8
+        assert scene.compare(golden, scene.take_golden_state(node)) == []
+        assert scene.judge_server(node, damaged, golden) == "new"
     finally:
         shutil.rmtree(home)
-    # Step 6 puts files back; it takes none away.
-    assert scene.compare(golden, scene.take_golden_state(node)) == [r"Keys\dcm\added.key: added"]
-    (keys / "dcm" / "added.key").unlink()
-    assert scene.judge_server(node, damaged, golden) == "new"
+        for path in (data, *places):  # 10
+            if beside(path).is_dir():
+                shutil.rmtree(beside(path))
+            else:
+                beside(path).unlink(missing_ok=True)

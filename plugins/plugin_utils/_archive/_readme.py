@@ -10,7 +10,7 @@ a higher version.
 from __future__ import annotations
 
 NAME = "README.txt"
-VERSION = 1
+VERSION = 2
 """Of the text. The first line has it, in the form that archive_job.ps1 reads."""
 
 _LINES = f"""\
@@ -88,59 +88,80 @@ is EmbeddedMongoDBUserName in RuntimeSettings.xml, by default "user".
 emongorestore does not ask for these passwords.
 
 
-5. RESTORE BY HAND
+5. RESTORE
 
-This order follows the documentation of Alteryx and public scripts. It has not
-been tried on a real Alteryx Server. Alteryx supports the recovery of a single
-node with the embedded MongoDB. For anything else, ask Alteryx support first.
+With the collection: restore.yml restores the embedded MongoDB and the files on
+the same server, and keeps the old ones until you accept the result. See
+docs/recovering.md at the address below; it also has the commands for the steps
+here.
+
+By hand: this order follows the documentation of Alteryx and public scripts. It
+has not been tried on a real Alteryx Server. Alteryx supports the recovery of a
+single node with the embedded MongoDB. For anything else, ask Alteryx support
+first.
 
  1. Check the backup (section 2) and unzip it (section 3). You need room for
     two copies of the data folder of MongoDB.
  2. Compare versions: Alteryx Server must have the version in the manifest
     (alteryx_version). A newer one changes an old database when it starts. On a
     new server, install that version with its licence and set it up first.
- 3. Stop AlteryxService: UI nodes first, then workers, the controller last.
+ 3. If C:\\ProgramData\\AlteryxOps\\restore.json exists, a restore of the
+    collection has not ended: follow docs/recovering.md first. If the folder
+    AlteryxOps exists, create an empty file HOLD in it, so that no task starts
+    the service meanwhile.
+    Stop AlteryxService: UI nodes first, then workers, the controller last.
     Wait until no mongod.exe of the installation and no AlteryxEngineCmd.exe
     runs.
- 4. Keep what is there. Copy RuntimeSettings.xml, the folder Keys,
-    alteryx.config and the folder Engine. Rename the data folder of the
-    embedded MongoDB (EmbeddedMongoDBRootPath in RuntimeSettings.xml), for
-    example to MongoDB_OLD. It is your way back, so do not restore over it.
- 5. Restore the database before the configuration: if it fails, you can put the
-    old folder back and start.
-    Embedded MongoDB: create the data folder empty, with the permissions of the
-    old one. In an elevated prompt in the folder bin of Alteryx, run
-      AlteryxService.exe emongorestore=C:\\restore\\database,DATA_FOLDER
-    Do not trust the exit code. Read the output and mongoRestore.log: the end
-    must say that 0 documents failed, and no other line may report an error.
-    Self-managed MongoDB: use mongorestore with --stopOnError, only for the
-    databases of Alteryx (--nsInclude), never for the database admin, because
-    that replaces users. A dump with oplog.bson needs --oplogReplay, which
-    cannot be combined with --nsInclude: delete the folders admin and config
-    from the unzipped dump instead. Read the output as above.
- 6. Put the configuration back. The manifest says under "configuration" where
-    each file was. Give Keys the permissions of Keys.sddl. On a new server, the
-    identifiers of accounts (S-1-5-21-...) in it are those of the old one.
+ 4. Keep what is there: it is your way back. Rename what you are going to
+    replace, for example by adding .before_hand to the name: the files under
+    "configuration" in the manifest, the folder Keys as a whole, and the data
+    folder of the embedded MongoDB (data_folder under "database" in the
+    manifest, or EmbeddedMongoDBRootPath in RuntimeSettings.xml). Do not restore
+    over a data folder, and do not copy into an old folder Keys: keys that are
+    not in the backup would stay there.
+ 5. Put the configuration back before the database: emongorestore works with the
+    settings and keys that it finds. The manifest says under "configuration"
+    where each file was. Give Keys the permissions of Keys.sddl. On a new
+    server, the identifiers of accounts (S-1-5-21-...) in it are those of the
+    old one.
       Same server: put RuntimeSettings.xml back as it is.
       New server: keep its own RuntimeSettings.xml, and take over the settings
       one by one. Keep its paths, its host names, and its values that end in
       "Encrypted", but take over StorageKeysEncrypted. Look at BaseAddress,
       SslEnabled, ServiceProviderEntityID and ServerName. Do not change
       AuthenticationType.
- 7. If the controller token has changed, or the server is new: on the
+ 6. If the controller token has changed, or the server is new: on the
     controller, remove the element ServerSecretEncrypted from the section
     Controller of RuntimeSettings.xml, and run
       AlteryxService.exe setserversecret="TOKEN"
     with the controller_token of section 4. Process lists show command lines.
- 8. Start the controller. When its web page answers, start the workers, then
-    the UI nodes. If the token or the host of the controller has changed, they
-    first need the new address in ServerName, and
+ 7. Restore the database.
+    Embedded MongoDB: create the data folder empty, with the permissions of the
+    old one. In an elevated prompt in the folder bin of Alteryx, run
+      AlteryxService.exe emongorestore=C:\\restore\\database,DATA_FOLDER
+    A DATA_FOLDER with a blank or a comma in its path does not work: restore
+    into a folder beside it, and rename that one.
+    Do not trust the exit code. Read the output and mongoRestore.log: the end
+    must say that 0 documents failed, and no other line may report an error.
+    The numbers of restored documents must be those under "collections" in the
+    manifest, and the data folder must have a file WiredTiger.
+    Self-managed MongoDB: use mongorestore with --stopOnError, only for the
+    databases of Alteryx (--nsInclude), never for the database admin, because
+    that replaces users. A dump with oplog.bson needs --oplogReplay, which
+    cannot be combined with --nsInclude: delete the folders admin and config
+    from the unzipped dump instead. Read the output as above.
+    If the restore fails, give the old files and the old data folder their names
+    again.
+ 8. Delete HOLD and start the controller. When its web page answers, put the
+    files of the workers back (steps 4 and 5) and start them, then the UI nodes.
+    If the token or the host of the controller has changed, they first need the
+    new address in ServerName, and
       AlteryxService.exe setremotesecret="TOKEN"
  9. Enter what a backup cannot hold (section 6), and install drivers and
     connectors. configuration\\node.json lists them.
 10. Check: every service runs, alteryx-migration*.csv has no FATAL, the numbers
     of users, schedules and workflows are right, and a workflow runs on each
-    worker. Only then delete the folder MongoDB_OLD.
+    worker. Only then delete what you renamed in step 4.
 
 
 6. WHAT IS NOT IN A BACKUP

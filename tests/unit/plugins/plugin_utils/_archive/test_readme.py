@@ -13,7 +13,10 @@ from tests.checks import sources
 
 # Version of the text -> SHA-256 of the text. Add a line with the next version when you change the text: nodes replace
 # a text only by one with a higher version.
-TEXTS = {1: "e3659dafd061abc01d2ca88a2b7004e8d65d3d0e247d2fceab8a21680c7502ae"}
+TEXTS = {
+    1: "e3659dafd061abc01d2ca88a2b7004e8d65d3d0e247d2fceab8a21680c7502ae",
+    2: "1c14e0fde2877a264094a92091fd31b9176ac8ea8a31040b2e8d22cdefc59947",
+}
 
 
 def test_the_version_goes_up_with_every_change_of_the_text() -> None:
@@ -45,8 +48,11 @@ def test_it_says_what_a_person_needs_who_has_only_this_folder() -> None:
         "setserversecret=",
         "setremotesecret=",
         "--stopOnError",
+        "restore.yml",
         "WHAT IS NOT IN A BACKUP",
     ):
         assert words in _readme.TEXT
-    # The database before the configuration: a database that fails then leaves no new settings on the old one.
-    assert _readme.TEXT.index("emongorestore=C:") < _readme.TEXT.index("Put the configuration back")
+    # The old files are kept first. The configuration comes before the database, as restore.yml does it: emongorestore
+    # works with the settings and keys that it finds.
+    order = [_readme.TEXT.index(words) for words in ("Keep what is", "Put the configuration back", "emongorestore=C:")]
+    assert order == sorted(order)
