@@ -61,6 +61,7 @@ namespace AlteryxOps
         private const int SharingViolation = 32;
         private const int NotSupported = 50;
         private const int InvalidParameter = 87;
+        private const int DiskFull = 112;
         private const int TimedOut = 1460;
         private const int NotFolder = 267;
 
@@ -208,13 +209,10 @@ namespace AlteryxOps
         {
             Ask(delegate
             {
-                using (FileStream to = OpenStream(path, GenericRead | GenericWrite, 0, CreateNew, "cannot be written"))
+                using (CopyFile to = new CopyFile(path, true, CreateNew))
                 {
-                    Guard(path, "cannot be written", false, delegate
-                    {
-                        to.Write(content, 0, content.Length);
-                        to.Flush(true);
-                    });
+                    to.Write(content, content.Length);
+                    to.Flush();
                 }
             });
         }
@@ -257,18 +255,17 @@ namespace AlteryxOps
             Interlocked.Exchange(ref sent, 0);
             Ask(delegate
             {
-                using (Stream from = OpenSource(source))
-                using (FileStream to = OpenStream(
-                    partial, GenericRead | GenericWrite, 0, isTrusted ? OpenAlways : CreateAlways, "cannot be written"))
+                using (CopyFile from = new CopyFile(source, false, OpenExisting))
+                using (CopyFile to = new CopyFile(partial, true, isTrusted ? OpenAlways : CreateAlways))
                 using (SHA256CryptoServiceProvider sha = new SHA256CryptoServiceProvider())
                 {
                     Interlocked.Exchange(ref total, from.Length);
-                    Guard(partial, "cannot be read", false, delegate { KeepBegin(to, from.Length, sha, copied); });
-                    from.Position = copied.Kept;
+                    KeepBegin(to, from.Length, sha, copied);
+                    from.Seek(copied.Kept);
                     Interlocked.Exchange(ref total, from.Length - copied.Kept);
                     Interlocked.Exchange(ref done, 0);
-                    Send(from, source, to, partial, sha, copied);
-                    Guard(partial, "cannot be written", false, delegate { to.Flush(true); });
+                    Send(from, to, sha, copied);
+                    to.Flush();
                     copied.Sha256 = Text(sha.Hash);
                 }
             });
@@ -290,18 +287,18 @@ namespace AlteryxOps
             return hashed;
         }
 
-        private void KeepBegin(FileStream to, long wanted, SHA256 sha, CopiedFile copied)
+        private void KeepBegin(CopyFile to, long wanted, SHA256 sha, CopiedFile copied)
         {
             long there = to.Length;
             long kept = there > wanted ? 0 : Math.Max(0, there - DoubtfulBytes) / BlockBytes * BlockBytes;
             copied.Dropped = there - kept;
-            if (there > kept) { to.SetLength(kept); }
+            if (there > kept) { to.Cut(kept); }
             byte[] block = new byte[BlockBytes];
-            to.Position = 0;
+            to.Seek(0);
             while (copied.Kept < kept)
             {
-                int got = to.Read(block, 0, block.Length);
-                if (got == 0) { throw new EndOfStreamException("it has become shorter"); }
+                int got = to.Read(block, 0);
+                if (got == 0) { throw new CopyException("what is there of it has become shorter", 0, false); }
                 sha.TransformBlock(block, 0, got, block, 0);
                 copied.Kept += got;
                 Interlocked.Exchange(ref done, copied.Kept);
@@ -309,9 +306,29 @@ namespace AlteryxOps
             }
         }
 
-        // One thread reads and hashes, this one writes, so that neither waits for the other.
-        private void Send(
-            Stream from, string source, FileStream to, string partial, SHA256 sha, CopiedFile copied)
+        // One thread reads and hashes, this one writes, so that neither waits for the other. Of a small file there is
+        // nothing to wait for.
+        private void Send(CopyFile from, CopyFile to, SHA256 sha, CopiedFile copied)
+        {
+            if (from.Length - copied.Kept <= BlockBytes) { SendAtOnce(from, to, sha, copied); }
+            else { SendByTwo(from, to, sha, copied); }
+            if (copied.Kept + copied.Sent != from.Length)
+            {
+                throw new CopyException(from.Path + " has changed its size while it was copied", 0, true);
+            }
+        }
+
+        private void SendAtOnce(CopyFile from, CopyFile to, SHA256 sha, CopiedFile copied)
+        {
+            Block block = new Block();
+            block.Bytes = new byte[BlockBytes];
+            int got;
+            while ((got = from.Read(block.Bytes, block.Length)) > 0) { block.Length += got; }
+            sha.TransformFinalBlock(block.Bytes, 0, block.Length);
+            Write(block, to, copied, Stopwatch.StartNew());
+        }
+
+        private void SendByTwo(CopyFile from, CopyFile to, SHA256 sha, CopiedFile copied)
         {
             BlockQueue queue = new BlockQueue(Blocks, BlockBytes);
             Exception broken = null, failed = null;
@@ -323,40 +340,38 @@ namespace AlteryxOps
             });
             reader.IsBackground = true;
             reader.Start();
-            try { Write(queue, to, partial, copied); }
+            Stopwatch watch = Stopwatch.StartNew();
+            try
+            {
+                Block block;
+                while ((block = queue.Take()) != null)
+                {
+                    Write(block, to, copied, watch);
+                    queue.Return(block);
+                }
+            }
             catch (Exception error) { failed = error; }
             queue.Close();
             reader.Join();
-            if (failed != null) { ExceptionDispatchInfo.Capture(failed).Throw(); }
-            if (broken != null) { Guard(source, "cannot be read", true, delegate { throw broken; }); }
-            if (copied.Kept + copied.Sent != from.Length)
-            {
-                throw new CopyException(source + " has changed its size while it was copied", 0, true);
-            }
+            if (failed != null || broken != null) { ExceptionDispatchInfo.Capture(failed ?? broken).Throw(); }
         }
 
-        private void Write(BlockQueue queue, FileStream to, string partial, CopiedFile copied)
+        private void Write(Block block, CopyFile to, CopiedFile copied, Stopwatch watch)
         {
-            Stopwatch watch = Stopwatch.StartNew();
-            Block block;
-            while ((block = queue.Take()) != null)
-            {
-                StopIfOver();
-                Guard(partial, "cannot be written", false, delegate { to.Write(block.Bytes, 0, block.Length); });
-                copied.Sent += block.Length;
-                Interlocked.Exchange(ref done, copied.Sent);
-                Interlocked.Exchange(ref sent, copied.Sent);
-                queue.Return(block);
-                Slow(copied.Sent, watch);
-            }
+            StopIfOver();
+            to.Write(block.Bytes, block.Length);
+            copied.Sent += block.Length;
+            Interlocked.Exchange(ref done, copied.Sent);
+            Interlocked.Exchange(ref sent, copied.Sent);
+            Slow(copied.Sent, watch);
         }
 
-        private static void Read(Stream from, SHA256 sha, BlockQueue queue)
+        private static void Read(CopyFile from, SHA256 sha, BlockQueue queue)
         {
             Block block;
             while ((block = queue.Empty()) != null)
             {
-                block.Length = from.Read(block.Bytes, 0, block.Bytes.Length);
+                block.Length = from.Read(block.Bytes, 0);
                 if (block.Length == 0)
                 {
                     sha.TransformFinalBlock(block.Bytes, 0, 0);
@@ -528,37 +543,6 @@ namespace AlteryxOps
             throw new CopyException(text, AccessDenied, false);
         }
 
-        private static FileStream OpenStream(string path, uint access, uint share, uint disposition, string problem)
-        {
-            SafeFileHandle handle = CreateFileW(
-                Long(path), access, share, IntPtr.Zero, disposition, NormalFile | SequentialScan, IntPtr.Zero);
-            if (handle.IsInvalid) { throw Fail(path, problem); }
-            FileAccess wanted = (access & GenericWrite) != 0 ? FileAccess.ReadWrite : FileAccess.Read;
-            // One byte: the stream has no buffer of its own.
-            return new FileStream(handle, wanted, 1);
-        }
-
-        private static FileStream OpenSource(string source)
-        {
-            try { return OpenStream(source, GenericRead, ShareRead, OpenExisting, "cannot be read"); }
-            catch (CopyException error) { throw new CopyException(error.Message, error.Code, true); }
-        }
-
-        private static void Guard(string path, string problem, bool isSource, Work work)
-        {
-            try { work(); }
-            catch (OperationCanceledException) { throw; }
-            catch (CopyException) { throw; }
-            catch (Exception error)
-            {
-                int code = Marshal.GetHRForException(error);
-                // What is not an error of Windows has no code that anybody knows.
-                code = (code & 0xffff0000) == unchecked((int)0x80070000) ? code & 0xffff : 0;
-                string why = code != 0 ? Said(code) : error.Message.TrimEnd('.', ' ');
-                throw new CopyException(path + " " + problem + ": " + why, code, isSource);
-            }
-        }
-
         private static CopyException Fail(string path, string problem)
         {
             return Fail(path, problem, Marshal.GetLastWin32Error());
@@ -584,6 +568,88 @@ namespace AlteryxOps
             if (path.StartsWith("\\\\?\\", StringComparison.Ordinal)) { return path; }
             bool isShare = path.StartsWith("\\\\", StringComparison.Ordinal);
             return isShare ? "\\\\?\\UNC\\" + path.Substring(2) : "\\\\?\\" + path;
+        }
+
+        // A file by the calls of Windows: each error has its number, in every .NET. A source may be read by others
+        // meanwhile, a copy by nobody.
+        private sealed class CopyFile : IDisposable
+        {
+            public readonly string Path;
+            private readonly bool isCopy;
+            private readonly SafeFileHandle file;
+
+            public CopyFile(string path, bool isCopy, uint disposition)
+            {
+                Path = path;
+                this.isCopy = isCopy;
+                uint access = isCopy ? GenericRead | GenericWrite : GenericRead;
+                const uint flags = NormalFile | SequentialScan;
+                file = CreateFileW(
+                    Long(path), access, isCopy ? 0 : ShareRead, IntPtr.Zero, disposition, flags, IntPtr.Zero);
+                Require(!file.IsInvalid, isCopy);
+            }
+
+            public long Length
+            {
+                get
+                {
+                    long length;
+                    Require(GetFileSizeEx(file, out length), false);
+                    return length;
+                }
+            }
+
+            public void Dispose()
+            {
+                file.Dispose();
+            }
+
+            public void Seek(long position)
+            {
+                long now;
+                Require(SetFilePointerEx(file, position, out now, 0), false);
+            }
+
+            public void Cut(long length)
+            {
+                Seek(length);
+                Require(SetEndOfFile(file), true);
+            }
+
+            // Fills an array from a place on, as far as one call does; 0 at the end of the file.
+            public int Read(byte[] block, int begin)
+            {
+                uint got = 0;
+                GCHandle pinned = GCHandle.Alloc(block, GCHandleType.Pinned);
+                try
+                {
+                    IntPtr memory = Marshal.UnsafeAddrOfPinnedArrayElement(block, begin);
+                    uint wanted = (uint)(block.Length - begin);
+                    Require(wanted == 0 || ReadFile(file, memory, wanted, out got, IntPtr.Zero), false);
+                }
+                finally { pinned.Free(); }
+                return (int)got;
+            }
+
+            public void Write(byte[] block, int length)
+            {
+                uint written;
+                Require(WriteFile(file, block, (uint)length, out written, IntPtr.Zero), true);
+                if (written != length) { throw Fail(Path, "cannot be written", DiskFull); }
+            }
+
+            public void Flush()
+            {
+                Require(FlushFileBuffers(file), true);
+            }
+
+            private void Require(bool isDone, bool isWriting)
+            {
+                if (isDone) { return; }
+                int error = Marshal.GetLastWin32Error();
+                string problem = isWriting ? " cannot be written: " : " cannot be read: ";
+                throw new CopyException(Path + problem + Said(error), error, !isCopy);
+            }
         }
 
         private sealed class Block
@@ -677,6 +743,19 @@ namespace AlteryxOps
         [DllImport("kernel32.dll", SetLastError = true)]
         private static extern bool ReadFile(
             SafeFileHandle file, IntPtr buffer, uint count, out uint got, IntPtr overlapped);
+
+        [DllImport("kernel32.dll", SetLastError = true)]
+        private static extern bool WriteFile(
+            SafeFileHandle file, byte[] buffer, uint count, out uint written, IntPtr overlapped);
+
+        [DllImport("kernel32.dll", SetLastError = true)]
+        private static extern bool FlushFileBuffers(SafeFileHandle file);
+
+        [DllImport("kernel32.dll", SetLastError = true)]
+        private static extern bool SetFilePointerEx(SafeFileHandle file, long distance, out long now, uint from);
+
+        [DllImport("kernel32.dll", SetLastError = true)]
+        private static extern bool SetEndOfFile(SafeFileHandle file);
 
         [DllImport("kernel32.dll", SetLastError = true)]
         private static extern bool GetFileSizeEx(SafeFileHandle file, out long size);

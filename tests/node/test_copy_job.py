@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -271,13 +273,14 @@ def test_a_byte_that_changes_silently_is_found_and_the_copy_is_deleted(place: Pl
 def kill_half_way(place: Place) -> int:
     """The process of the job is killed in the middle of the archive. Returns what is there of it."""
     partial = place.target() / "B.zip.partial"
-    status = place.engine.path(rf"{JOBS}\{(name := f'cut{time.monotonic_ns()}')}\status.json")
+    name = f"cut{time.monotonic_ns()}"
 
     def kill() -> bool:
         if partial.stat().st_size < 8_000_000:
             return False
-        process = json.loads(status.read_text(encoding="utf-8"))["process_id"]
-        place.engine.run(rf"[Diagnostics.Process]::GetProcessById({process}).Kill()")
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            if name.encode() in command.read_bytes():
+                os.kill(int(command.parent.name), signal.SIGKILL)
         return True
 
     with watching(kill), pytest.raises((RuntimeError, ValueError, FileNotFoundError)):
