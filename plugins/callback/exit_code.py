@@ -52,10 +52,13 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report 
     _report,
     _steps,
 )
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _outcome
 
 _VARIABLES = frozenset(step.variable for step in _steps.STEPS.values())
 _PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 _REQUEST = _steps.STEPS["request"].variable
+_RESTORE = f"{_outcome.PREFIX}plan"
+_KEPT = {*_VARIABLES, _RESTORE, f"{_outcome.PREFIX}lease"}
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -179,7 +182,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def _keep(self, result: t.Any) -> None:
         """Stores the result of a step, in case the run ends before its report."""
         task, host = (getattr(result, name, None) or getattr(result, f"_{name}", None) for name in ("task", "host"))
-        if task is not None and host is not None and task.register in _VARIABLES:
+        if task is not None and host is not None and task.register in _KEPT:
             self._results.setdefault(host.get_name(), {})[task.register] = self._fields(result)
 
     def _request(self) -> t.Mapping[str, t.Any]:
@@ -193,6 +196,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return
         request = self._request()
         if not request:
+            self._end_restore()
             return
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -215,6 +219,20 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
         sys.stderr.flush()
         # The one way to give an exit code that is left here.
+        os._exit(reason.exit_code)
+
+    def _end_restore(self) -> None:
+        """The last word of a restore that was interrupted."""
+        plans = [found[_RESTORE]["plan"] for found in self._results.values() if "plan" in found.get(_RESTORE, {})]
+        if not plans:
+            return
+        leases = [found.get(f"{_outcome.PREFIX}lease") for found in self._results.values()]
+        held = any(_outcome.is_ok(lease) for lease in leases)
+        sys.stdout.flush()
+        sys.stderr.write(f"\n{_outcome.describe_interruption(plans[0], held)}\n")
+        reason = REASONS["run_interrupted"]
+        sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
+        sys.stderr.flush()
         os._exit(reason.exit_code)
 
     @staticmethod

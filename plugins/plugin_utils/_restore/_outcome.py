@@ -318,3 +318,28 @@ def _describe_next(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     yield f" then     ansible-playbook accept_restore.yml {given}"
     if outcome["verb"] == "restore":
         yield f" or back  ansible-playbook roll_back_restore.yml {given}"
+
+
+def describe_interruption(plan: t.Mapping[str, t.Any], held: bool) -> str:
+    """What goes on without a run that was interrupted, and what to do.
+
+    Args:
+        plan: of the restore.
+        held: whether a node has taken its lease, so that a service may be down.
+    """
+    name = _NAMES[plan["verb"]]
+    lines = [f"{name} INTERRUPTED  {plan['fleet']}  id={plan['run_id']}"]
+    if held:
+        controller = plan["controller"] or "the controller"
+        lines.append(
+            f" nodes    the job on {controller} continues: it completes the restore, or puts the old files back"
+        )
+        lines.append(
+            "          the other nodes keep their files, and start after the controller or when their leases end"
+        )
+    else:
+        lines.append(" nodes    no service was stopped")
+    lines.append(
+        " do       look with topology.yml; when nothing is active any more, run recover.yml, which says what it did"
+    )
+    return "\n".join(lines)

@@ -286,3 +286,10 @@ def test_a_prediction_and_a_run_without_confirmation_say_that_nothing_was_touche
 def test_a_play_that_goes_on_after_a_failure_is_ended_by_its_report() -> None:
     assert not _outcome.ended_by_a_step({"ctl": steps(health=failed("controller_silent"))})
     assert _outcome.ended_by_a_step({"ctl": steps(lock=failed("run_locked"))})
+
+
+def test_an_interrupted_restore_says_what_the_nodes_do_by_themselves() -> None:
+    plan = {**steps()["plan"]["plan"], "controller": "ctl"}
+    assert "recover.yml" in _outcome.describe_interruption(plan, held=True)
+    assert "the job on ctl continues" in _outcome.describe_interruption(plan, held=True)
+    assert "no service was stopped" in _outcome.describe_interruption(plan, held=False)
