@@ -104,7 +104,7 @@ static LONG NTAPI query_directory_plainly(HANDLE folder, HANDLE event, void *rou
 
 /* Wine's LogonUser gives a token that nobody can use. On Windows, one with new credentials is that of the process
  * itself and another account for shares only, whose password nobody checks before the first share is used. So is this
- * one, and a share of a Wine node is a folder that knows no accounts. Each is noted (kind 9, provider 3, account, and
+ * one, and a share of a Wine node is a folder that knows no accounts. Each is noted (kind 9, provider 3, account,
  * length of the password). */
 static BOOL WINAPI log_on(const WCHAR *user, const WCHAR *domain, const WCHAR *password, DWORD kind, DWORD provider,
                           HANDLE *token)
