@@ -298,7 +298,7 @@ function Assert-Database {
     $expected = @{}
     $read = ConvertFrom-Json -InputObject (Read-NodeText -Path $database.counts)
     foreach ($each in @($read.collections)) { $expected[[string]$each.namespace] = [long]$each.documents }
-    $names = @($expected.Keys | ForEach-Object { $_.Substring(0, $_.IndexOf('.')) } | Sort-Object -Unique)
+    $names = @($expected.Keys | ForEach-Object { $_.Split([char[]]@('.'), 2)[0] } | Sort-Object -Unique)
     $found = Invoke-ScratchMongod -Program (Join-Path -Path $binFolder -ChildPath 'mongod.exe') `
         -Folder $database.target -Staging $Spec.work_folder -OnTick { Assert-Wanted } -Action {
         param($Client)
