@@ -58,8 +58,15 @@ function Invoke-RestoreExchange {
     Moves the old file or folder of an entry away, and the new one to its place where the entry names one.
     #>
     param([Parameter(Mandatory = $true)] $Entry, [scriptblock] $OnTick = {})
-    if ($Entry.existed) { Move-NodeFile -Path $Entry.path -Target $Entry.away -Seconds 60 -OnTick $OnTick }
-    if ($Entry.new) { Move-NodeFile -Path $Entry.new -Target $Entry.path -Seconds 60 -OnTick $OnTick }
+    if ($Entry.existed) { Move-Surely -Path $Entry.path -Target $Entry.away -OnTick $OnTick }
+    if ($Entry.new) { Move-Surely -Path $Entry.new -Target $Entry.path -OnTick $OnTick }
+}
+
+function Move-Surely {
+    # A rename that is on the disk when this returns: the commit may be on another drive and must not outlive it.
+    param([string] $Path, [string] $Target, [scriptblock] $OnTick)
+    Invoke-Patiently -Seconds 60 -OnTick $OnTick -Action { [AlteryxOps.NodeDisk]::MoveThrough($Path, $Target) } `
+        -IsHopeless { Test-RestorePath -Path $Target }
 }
 
 function Copy-Permission {

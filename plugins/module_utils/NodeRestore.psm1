@@ -56,10 +56,15 @@ function New-RestoreJournal {
 
 function Write-RestoreJournal {
     <# .SYNOPSIS
-    Writes the journal as a whole. #>
+    Writes the journal as a whole. It is on the disk under its name before anything is renamed. #>
     param([Parameter(Mandatory = $true)][hashtable] $Journal)
     Write-NodeText -Path (Get-JournalPath) -Text (ConvertTo-NodeJson -InputObject $Journal)
 }
+    Invoke-Patiently -Seconds 15 -Action {
+        $stream = New-Object System.IO.FileStream (Get-JournalPath), ([IO.FileMode]::Open), ([IO.FileAccess]::ReadWrite)
+        try { $stream.Flush($true) }
+        finally { $stream.Dispose() }
+    }
 
 function Get-RestoreRecord {
     <#

@@ -158,6 +158,26 @@ try {
         try { $status = [string]$controller.Status } finally { $controller.Dispose() }
         # Windows reports no status of a service that does not exist.
         if ($status -and $status -ne 'Stopped') {
+function Save-Rename {
+    # Windows writes a rename to the disk some seconds later. It writes in order, so a file that is flushed takes along
+    # what was renamed on its drive before. Best effort: without a power failure nothing is lost.
+    param([object[]] $Entries)
+    $folders = @($Entries | ForEach-Object { [IO.Path]::GetDirectoryName([string]$_.path) } | Sort-Object -Unique)
+    foreach ($folder in $folders) {
+        try {
+            $path = Join-Path -Path $folder -ChildPath "undo_$RunId.tmp"
+            $stream = New-Object System.IO.FileStream $path, ([IO.FileMode]::Create), ([IO.FileAccess]::Write),
+            ([IO.FileShare]::None), 4096, ([IO.FileOptions]::DeleteOnClose)
+            try {
+                $stream.WriteByte(0)
+                $stream.Flush($true)
+            }
+            finally { $stream.Dispose() }
+        }
+        catch { Write-Verbose -Message "${folder}: $_" }
+    }
+}
+
             return New-Verdict -State 'unproven' -Why "$Service is $status, so its files are in use"
         }
         # In an array, because Windows PowerShell does not unroll a list that is all there is.
@@ -168,3 +188,4 @@ try {
     New-Verdict -State 'undone' -Why "the restore $RunId is undone"
 }
 catch { New-Verdict -State 'unproven' -Why $_.Exception.GetBaseException().Message }
+        Save-Rename -Entries $entries
