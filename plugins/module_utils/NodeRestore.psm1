@@ -7,7 +7,8 @@
 #
 #   <state>\restore.json              a restore that has not ended. run_id, verb (restore or roll_back), of (the run
 #                                     that is rolled back), service, began, state (prepared: nothing was moved; begun),
-#                                     entries
+#                                     boot_start (start type of the service; an automatic one is manual until the
+#                                     server is whole, so that Windows does not start a half one at boot), entries
 #   <state>\restores\RUN.committed.json   the same file, renamed: the new server is complete, and only a person goes
 #                                         back
 #                   \RUN.undone.json      the same file, renamed: everything is as it was before
