@@ -60,12 +60,12 @@ function Write-RestoreJournal {
     Writes the journal as a whole. It is on the disk under its name before anything is renamed. #>
     param([Parameter(Mandatory = $true)][hashtable] $Journal)
     Write-NodeText -Path (Get-JournalPath) -Text (ConvertTo-NodeJson -InputObject $Journal)
-}
     Invoke-Patiently -Seconds 15 -Action {
         $stream = New-Object System.IO.FileStream (Get-JournalPath), ([IO.FileMode]::Open), ([IO.FileAccess]::ReadWrite)
         try { $stream.Flush($true) }
         finally { $stream.Dispose() }
     }
+}
 
 function Get-RestoreRecord {
     <#
@@ -108,8 +108,11 @@ function Resolve-Restore {
     param([string] $Run = '', [switch] $Trusted)
     $order = Get-RestoreOrder
     if (-not $order.run_id) {
-        if ($Run -and [IO.File]::Exists((Get-RecordPath -RunId $Run -Word 'committed'))) {
-            return @{ state = 'committed'; did = @() }
+        # The guard may have done all of it and gone.
+        foreach ($word in @('committed', 'undone')) {
+            if ($Run -and [IO.File]::Exists((Get-RecordPath -RunId $Run -Word $word))) {
+                return @{ state = $word; did = @() }
+            }
         }
         return @{ state = ''; did = @() }
     }
