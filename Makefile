@@ -17,6 +17,8 @@
 #                                               requirements-awx.txt first; minutes
 #   make chaos                                  random damage to archives and dumps, judged by the node's verifier;
 #                                               about a minute
+#   make chaos-restore                          kills of restores, judged from outside; goes on where
+#                                               .lab/chaos-restore.jsonl ends; two hours for all 40 runs
 #   make bench                                  memory and throughput of the archive job; minutes, and 12 GB of disk
 #   make bench-fleet                            a configuration backup of 100 stand-in nodes against as many module
 #                                               calls that do nothing; minutes
@@ -35,8 +37,8 @@ PYTHON_BIN := .venv/bin/python
 LAB_OPTIONS = $(if $(NODE),--node $(NODE)) $(if $(COUNT),--count $(COUNT)) $(if $(FLEET),--fleet $(FLEET))
 PYTEST = $(PYTHON_BIN) -m pytest -q --no-header
 
-.PHONY: help bootstrap demo test test-lab test-awx chaos bench bench-fleet lab-engine lab-up lab-down check lint docs \
-    site clean
+.PHONY: help bootstrap demo test test-lab test-awx chaos chaos-restore bench bench-fleet lab-engine lab-up lab-down \
+    check lint docs site clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -71,6 +73,9 @@ lab-engine:
 
 chaos: bootstrap
 	@$(PYTHON_BIN) -m tests.chaos
+
+chaos-restore: bootstrap
+	@$(PYTHON_BIN) -m tests.chaos.restore
 
 bench: bootstrap
 	@$(PYTHON_BIN) -m tests.bench

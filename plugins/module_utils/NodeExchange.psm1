@@ -58,8 +58,15 @@ function Invoke-RestoreExchange {
     Moves the old file or folder of an entry away, and the new one to its place where the entry names one.
     #>
     param([Parameter(Mandatory = $true)] $Entry, [scriptblock] $OnTick = {})
-    if ($Entry.existed) { Move-NodeFile -Path $Entry.path -Target $Entry.away -Seconds 60 -OnTick $OnTick }
-    if ($Entry.new) { Move-NodeFile -Path $Entry.new -Target $Entry.path -Seconds 60 -OnTick $OnTick }
+    if ($Entry.existed) { Move-Surely -Path $Entry.path -Target $Entry.away -OnTick $OnTick }
+    if ($Entry.new) { Move-Surely -Path $Entry.new -Target $Entry.path -OnTick $OnTick }
+}
+
+function Move-Surely {
+    # A rename that is on the disk when this returns: the commit may be on another drive and must not outlive it.
+    param([string] $Path, [string] $Target, [scriptblock] $OnTick)
+    Invoke-Patiently -Seconds 60 -OnTick $OnTick -Action { [AlteryxOps.NodeDisk]::MoveThrough($Path, $Target) } `
+        -IsHopeless { Test-RestorePath -Path $Target }
 }
 
 function Copy-Permission {
@@ -119,18 +126,53 @@ function Set-PathPermission {
     }
 }
 
+function Suspend-StartAtBoot {
+    <#
+    .SYNOPSIS
+    Keeps Windows from starting a service at boot while its files are half exchanged; undo_restore.ps1 takes that back
+    once the server is whole. Written to the registry, which Windows reads at boot and at no other time.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the restore job acts on its own')]
+    param([Parameter(Mandatory = $true)][string] $Service)
+    $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Service", $true)
+    try {
+        $key.SetValue('Start', 3, [Microsoft.Win32.RegistryValueKind]::DWord)
+        $key.Flush()
+    }
+    finally { $key.Dispose() }
+}
+
+function Get-BootStart {
+    <# .SYNOPSIS
+    How Windows starts a service: 2 at boot, 3 on demand, 4 never. #>
+    param([Parameter(Mandatory = $true)][string] $Service)
+    $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Service")
+    try { [int]$key.GetValue('Start', 3) }
+    finally { $key.Dispose() }
+}
+
 function Complete-Restore {
     <#
     .SYNOPSIS
-    Commits: from now on nobody undoes the restore by himself. One rename, which is on the disk when it returns.
+    Commits: from now on nobody undoes the restore by himself. One rename, which is on the disk when it returns. Not
+    while somebody undoes it (the gate of undo_restore.ps1).
     #>
     param([Parameter(Mandatory = $true)][string] $RunId)
     $target = Get-RecordPath -RunId $RunId -Word 'committed'
     $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($target))
-    Invoke-Patiently -Seconds 60 -Action { [AlteryxOps.NodeDisk]::MoveThrough((Get-JournalPath), $target) } `
-        -IsHopeless { [IO.File]::Exists($target) }
+    $gate = Invoke-Patiently -Seconds 60 -Action {
+        New-Object System.IO.FileStream "$(Get-JournalPath).gate", ([IO.FileMode]::OpenOrCreate),
+        ([IO.FileAccess]::ReadWrite), ([IO.FileShare]::None)
+    }
+    try {
+        Invoke-Patiently -Seconds 60 -Action { [AlteryxOps.NodeDisk]::MoveThrough((Get-JournalPath), $target) } `
+            -IsHopeless { [IO.File]::Exists($target) -or -not [IO.File]::Exists((Get-JournalPath)) }
+    }
+    finally { $gate.Dispose() }
 }
 
 Export-ModuleMember -Function @(
-    'New-RestoreEntry', 'Test-RestorePath', 'Invoke-RestoreExchange', 'Copy-Permission', 'Complete-Restore'
+    'New-RestoreEntry', 'Test-RestorePath', 'Invoke-RestoreExchange', 'Copy-Permission', 'Get-BootStart',
+    'Suspend-StartAtBoot', 'Complete-Restore'
 )

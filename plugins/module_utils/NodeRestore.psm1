@@ -7,7 +7,8 @@
 #
 #   <state>\restore.json              a restore that has not ended. run_id, verb (restore or roll_back), of (the run
 #                                     that is rolled back), service, began, state (prepared: nothing was moved; begun),
-#                                     entries
+#                                     boot_start (start type of the service; an automatic one is manual until the
+#                                     server is whole, so that Windows does not start a half one at boot), entries
 #   <state>\restores\RUN.committed.json   the same file, renamed: the new server is complete, and only a person goes
 #                                         back
 #                   \RUN.undone.json      the same file, renamed: everything is as it was before
@@ -56,9 +57,14 @@ function New-RestoreJournal {
 
 function Write-RestoreJournal {
     <# .SYNOPSIS
-    Writes the journal as a whole. #>
+    Writes the journal as a whole. It is on the disk under its name before anything is renamed. #>
     param([Parameter(Mandatory = $true)][hashtable] $Journal)
     Write-NodeText -Path (Get-JournalPath) -Text (ConvertTo-NodeJson -InputObject $Journal)
+    Invoke-Patiently -Seconds 15 -Action {
+        $stream = New-Object System.IO.FileStream (Get-JournalPath), ([IO.FileMode]::Open), ([IO.FileAccess]::ReadWrite)
+        try { $stream.Flush($true) }
+        finally { $stream.Dispose() }
+    }
 }
 
 function Get-RestoreRecord {
@@ -102,8 +108,11 @@ function Resolve-Restore {
     param([string] $Run = '', [switch] $Trusted)
     $order = Get-RestoreOrder
     if (-not $order.run_id) {
-        if ($Run -and [IO.File]::Exists((Get-RecordPath -RunId $Run -Word 'committed'))) {
-            return @{ state = 'committed'; did = @() }
+        # The guard may have done all of it and gone.
+        foreach ($word in @('committed', 'undone')) {
+            if ($Run -and [IO.File]::Exists((Get-RecordPath -RunId $Run -Word $word))) {
+                return @{ state = $word; did = @() }
+            }
         }
         return @{ state = ''; did = @() }
     }

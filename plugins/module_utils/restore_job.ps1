@@ -107,11 +107,25 @@ function Assert-RoomToRestore {
             "$($Spec.space_reserve) bytes that are to stay free; nothing was stopped"))
 }
 
+function New-Journal {
+    # The journal of this job, before anything is moved.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'returns a hashtable')]
+    param([object[]] $Entries)
+    @{
+        run_id = $Spec.run_id; verb = $Spec.verb; of = $Spec.of; who = $Spec.who; service = $Spec.service_name
+        began = Get-UtcText; undo_script = Get-LeaseUndo -Lease $lease; state = 'prepared'; entries = $Entries
+        boot_start = Get-BootStart -Service $Spec.service_name
+    }
+}
+
+function Get-CopyPath { param($Item) '{0}.new_{1}' -f $Item.path, $Spec.run_id }
+
 function Copy-NewFile {
     # Puts a file or folder of the backup beside its target, so that the exchange is a rename. The old one's access list
     # is the new one's; where there is none, that of the backup is (Keys.sddl), else that of the folder.
     param($Item)
-    $new = '{0}.new_{1}' -f $Item.path, $Spec.run_id
+    $new = Get-CopyPath -Item $Item
     if (Test-RestorePath -Path $new) { throw "$new exists already" }
     $null = $staged.Add($new)
     $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($new))
@@ -367,17 +381,24 @@ try {
     Write-Beat -Now
     Write-JobStatus -Phase 'copy'
     if ($null -ne $database) { Assert-RoomToRestore }
-    if ($Spec.verb -eq 'restore') { foreach ($item in @($Spec.files)) { $item.new = Copy-NewFile -Item $item } }
+    if ($Spec.verb -eq 'restore') {
+        # Before the first copy: if this job dies, accept_restore.yml deletes what the journal names.
+        Write-RestoreJournal -Journal (New-Journal -Entries @($Spec.files | ForEach-Object {
+                    @{ path = $_.path; away = $_.away; new = (Get-CopyPath -Item $_); existed = $false; fingerprint = '' }
+                }))
+        foreach ($item in @($Spec.files)) { $item.new = Copy-NewFile -Item $item }
+    }
     Write-NodeNotice -Lease $lease
     Write-Mark -Name 'stop_requested'
     Stop-AlteryxService
     Wait-Leftover
     $entries = @(Get-Entry)
-    $journal = @{
-        run_id = $Spec.run_id; verb = $Spec.verb; of = $Spec.of; who = $Spec.who; service = $Spec.service_name
-        began = Get-UtcText; undo_script = Get-LeaseUndo -Lease $lease; state = 'begun'; entries = $entries
-    }
+    $journal = New-Journal -Entries $entries
     Assert-Wanted
+    # In this order: whatever happens between, the journal tells what has to be taken back.
+    Write-RestoreJournal -Journal $journal
+    if ($journal.boot_start -eq 2) { Suspend-StartAtBoot -Service $Spec.service_name }
+    $journal.state = 'begun'
     Write-RestoreJournal -Journal $journal
     Write-JobStatus -Phase 'exchange'
     foreach ($entry in $entries) {

@@ -29,6 +29,11 @@ $records = Join-Path -Path $state -ChildPath 'restores'
 $utf8 = New-Object System.Text.UTF8Encoding $false
 # Another program, such as a virus scanner, may hold a file for a moment.
 $patienceSeconds = 30
+# Another undo may be on: it has to end first.
+$gateSeconds = 120
+$sharingViolation = 32
+# Start types of a service.
+$automatic, $manual = 2, 3
 $did = New-Object System.Collections.ArrayList
 
 function New-Verdict {
@@ -36,6 +41,24 @@ function New-Verdict {
         Justification = 'returns a hashtable')]
     param([string] $State, [string] $Why)
     @{ state = $State; why = $Why; did = $did.ToArray() }
+}
+
+function Enter-Gate {
+    # One undo at a time: guard, job and playbook may come together, and each looks before it renames. The gate is a
+    # file that is opened without sharing, so who dies holds nothing. Where it cannot be made (a full drive), nobody
+    # else has it either.
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        try {
+            return New-Object System.IO.FileStream "$journalPath.gate", ([IO.FileMode]::OpenOrCreate),
+            ([IO.FileAccess]::ReadWrite), ([IO.FileShare]::None)
+        }
+        catch {
+            if (($_.Exception.GetBaseException().HResult -band 0xFFFF) -ne $sharingViolation) { return }
+            if ($watch.Elapsed.TotalSeconds -ge $gateSeconds) { throw }
+        }
+        Start-Sleep -Milliseconds 250
+    }
 }
 
 function Invoke-Again {
@@ -50,14 +73,15 @@ function Invoke-Again {
 }
 
 function Read-Journal {
+    param([string] $Path)
     Invoke-Again -Action {
         $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
-        $stream = New-Object System.IO.FileStream $journalPath, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
+        $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
         try { $text = (New-Object System.IO.StreamReader $stream, $utf8).ReadToEnd() }
         finally { $stream.Dispose() }
         $journal = ConvertFrom-Json -InputObject $text
         if ($null -eq $journal -or @('prepared', 'begun') -cnotcontains [string]$journal.state) {
-            throw "$journalPath is damaged"
+            throw "$Path is damaged"
         }
         $journal
     }
@@ -139,22 +163,70 @@ function Undo-Entry {
     throw "$path has another content than before the restore"
 }
 
+function Save-Rename {
+    # Windows writes a rename to the disk some seconds later. It writes in order, so a file that is flushed takes along
+    # what was renamed on its drive before. Best effort: without a power failure nothing is lost.
+    param([object[]] $Entries)
+    $folders = @($Entries | ForEach-Object { [IO.Path]::GetDirectoryName([string]$_.path) } | Sort-Object -Unique)
+    foreach ($folder in $folders) {
+        try {
+            $path = Join-Path -Path $folder -ChildPath "undo_$RunId.tmp"
+            $stream = New-Object System.IO.FileStream $path, ([IO.FileMode]::Create), ([IO.FileAccess]::Write),
+            ([IO.FileShare]::None), 4096, ([IO.FileOptions]::DeleteOnClose)
+            try {
+                $stream.WriteByte(0)
+                $stream.Flush($true)
+            }
+            finally { $stream.Dispose() }
+        }
+        catch { Write-Verbose -Message "${folder}: $_" }
+    }
+}
+
 function Complete-Undo {
     # Keeps the journal as the record of a restore that was undone. An undo that has worked must not fail for it.
     $null = [IO.Directory]::CreateDirectory($records)
     Move-Thing -Path $journalPath -Target (Join-Path -Path $records -ChildPath "$RunId.undone.json")
 }
 
+function Resume-StartAtBoot {
+    # A restore lets Windows start the service at boot again once the server is whole. The registry is what Windows
+    # reads at boot; to ask the service manager for it could hang. A start must not fail for this.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the undo acts on its own')]
+    param([string] $Record)
+    try {
+        $journal = Read-Journal -Path $Record
+        # Only what a restore has changed, and nobody since.
+        $type = if ($journal.PSObject.Properties['boot_start']) { [int]$journal.boot_start } else { 0 }
+        if ($type -ne $automatic) { return }
+        $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
+            [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+        $key = $machine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Service", $true)
+        if ($null -eq $key -or [int]$key.GetValue('Start', 0) -ne $manual) { return }
+        $key.SetValue('Start', $automatic, [Microsoft.Win32.RegistryValueKind]::DWord)
+        $key.Flush()
+    }
+    catch {
+        $null = $did.Add("$Service does not start at boot any more, set its start type to Automatic: " +
+            $_.Exception.GetBaseException().Message)
+    }
+}
+
+$gate = $null
 try {
+    $gate = Enter-Gate
     foreach ($word in 'committed', 'undone') {
-        if ([IO.File]::Exists((Join-Path -Path $records -ChildPath "$RunId.$word.json"))) {
+        $record = Join-Path -Path $records -ChildPath "$RunId.$word.json"
+        if ([IO.File]::Exists($record)) {
+            Resume-StartAtBoot -Record $record
             return New-Verdict -State $word -Why "the restore $RunId is $word"
         }
     }
     if (-not [IO.File]::Exists($journalPath)) {
         return New-Verdict -State 'unproven' -Why "the journal $journalPath of the restore $RunId is missing"
     }
-    $journal = Read-Journal
+    $journal = Read-Journal -Path $journalPath
     if ([string]$journal.run_id -cne $RunId) {
         return New-Verdict -State 'unproven' -Why "the journal $journalPath belongs to the restore $($journal.run_id)"
     }
@@ -168,8 +240,11 @@ try {
         # In an array, because Windows PowerShell does not unroll a list that is all there is.
         $entries = @($journal.entries | Where-Object { $null -ne $_ })
         for ($at = $entries.Count - 1; $at -ge 0; $at--) { Undo-Entry -Entry $entries[$at] }
+        Save-Rename -Entries $entries
     }
     Complete-Undo
+    Resume-StartAtBoot -Record (Join-Path -Path $records -ChildPath "$RunId.undone.json")
     New-Verdict -State 'undone' -Why "the restore $RunId is undone"
 }
 catch { New-Verdict -State 'unproven' -Why $_.Exception.GetBaseException().Message }
+finally { if ($null -ne $gate) { $gate.Dispose() } }

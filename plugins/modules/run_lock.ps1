@@ -22,6 +22,7 @@ $spec = @{
         stale_seconds = @{ type = 'int'; default = 180 }
         foreign_job = @{ type = 'str'; choices = @('refuse', 'wait', 'take_over', 'cancel'); default = 'refuse' }
         staging_directory = @{ type = 'str' }
+        work_directory = @{ type = 'str'; default = 'C:\AlteryxOps.r' }
         try_folders = @{ type = 'list'; elements = 'str'; default = @() }
         window_over = @{ type = 'bool'; default = $false }
         may_stay_down = @{ type = 'bool'; default = $false }
@@ -40,6 +41,7 @@ $predicts = $module.CheckMode -or $module.Params.state -eq 'inspected'
 $did = New-Object System.Collections.ArrayList
 $leftBehind = New-Object System.Collections.ArrayList
 $logs = New-Object System.Collections.ArrayList
+$deadRuns = New-Object System.Collections.ArrayList
 
 function Get-ForeignJob {
     # A follower belongs to the lease and does nothing that could be disturbed.
@@ -119,6 +121,7 @@ function Resolve-Lease {
     }
     if ($null -ne $lease) { Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service)) }
     $module.Result['changed'] = $true
+    if ($null -ne $lease) { $null = $deadRuns.Add([string]$lease.run_id) }
     $dead = if ($null -ne $lease) { "the run $($lease.run_id)" } else { 'a run that is not known any more' }
     if ($predicts) {
         if ($null -ne $lease -and [string]$lease.prior_state -eq 'Running') {
@@ -225,6 +228,7 @@ function Remove-Leftover {
     param()
     $kept = @($runId, $module.Result['adopted'])
     foreach ($job in @(Get-NodeJob | Where-Object { -not $_.alive -and $kept -cnotcontains $_.run_id })) {
+        $null = $deadRuns.Add([string]$job.run_id)
         $path = Join-Path -Path (Get-StateFolder) -ChildPath "jobs\$($job.id)"
         $but = if ([IO.File]::Exists("$path\job.log")) { ', except for its log' }
         Remove-Rest -What "the rest of the job $($job.id)$but" -Path $path -Remove {
@@ -247,6 +251,18 @@ function Get-StateRest {
     $folder = Get-StateFolder
     if (-not [IO.Directory]::Exists($folder)) { return }
     foreach ($pattern in @('*.new', 'task-*.xml', 'drill-*')) { [IO.Directory]::GetFiles($folder, $pattern) }
+}
+
+function Add-RestoreWord {
+    # Which server a dead restore has left: a person must not have to look for that.
+    foreach ($record in @(Get-RestoreRecord)) {
+        if ($record.word -eq 'pending' -or $deadRuns -cnotcontains $record.run_id) { continue }
+        $what = if ($record.verb -ceq 'roll_back') { "the rollback $($record.run_id) of $($record.of)" }
+        else { "the restore $($record.run_id)" }
+        $text = if ($record.word -eq 'undone') { 'was undone; the server is the one before it' }
+        else { 'is complete; the server is the new one' }
+        $null = $did.Add("$what $text")
+    }
 }
 
 function Set-ServicePending {
@@ -300,7 +316,16 @@ function Clear-DeadRun {
         $module.Result['changed'] = $true
         $verb = if ($predicts) { 'would remove' } else { 'removed' }
         $null = $did.Add("$verb the stale lock of the run $($Lock.run_id) of $($Lock.holder)")
+        $null = $deadRuns.Add([string]$Lock.run_id)
     }
+    if ($module.Params.work_directory) {
+        # Backups that dead restores have extracted.
+        foreach ($folder in @(Get-StaleStaging -Root $module.Params.work_directory -RunId $runId)) {
+            $null = $deadRuns.Add([IO.Path]::GetFileName($folder))
+            Remove-Rest -What $folder -Path $folder -Remove { Remove-NodeFolder -Path $folder }
+        }
+    }
+    Add-RestoreWord
     if ($module.Params.staging_directory) {
         $stale = @(Get-StaleStaging -Root $module.Params.staging_directory -RunId @($runId, $module.Result['adopted']))
         # A dump that an outage has paid for is archived first.

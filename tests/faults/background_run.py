@@ -106,7 +106,7 @@ class BackgroundRun:
         folder = folders[0] if folders else None
         outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8")) if folder else {}
         if outcome:
-            schemas.assert_valid("outcome", outcome)
+            schemas.assert_valid("restore" if "verb" in outcome else "outcome", outcome)
         run = Run(rc, self.output, "", folder, outcome)
         reasons.saw_run(run.text, rc)
         return run

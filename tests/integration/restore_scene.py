@@ -286,15 +286,19 @@ class ServedStates:
 
     def _judge(self) -> None:
         judged = 0
+        is_due = False
         while True:
             over = self._end.is_set()
             states = self.watching.states[judged:]
             judged += len(states)
-            if any(state == "Running" for _unused, state in states):
-                verdict = judge_server(self.lab.node, self.old, self.new)
-                # What changes while it is read is judged when the service runs again.
-                if self.watching.state == "Running":
-                    self.verdicts.append(verdict)
+            is_due = self.watching.state == "Running" and (is_due or any(state == "Running" for _at, state in states))
+            if is_due:
+                # What changes while it is read is judged when the service runs again; a node that is off says nothing.
+                with contextlib.suppress(RuntimeError, OSError, subprocess.SubprocessError):
+                    verdict = judge_server(self.lab.node, self.old, self.new)
+                    if self.watching.state == "Running":
+                        self.verdicts.append(verdict)
+                        is_due = False
             if over:
                 return
             self._end.wait(0.1)

@@ -162,6 +162,53 @@ def test_a_complete_restore_is_never_undone(restore: Restore) -> None:
     assert restore.server().items() >= restore.new.items()
 
 
+def test_two_who_undo_at_once_do_so_one_after_the_other(restore: Restore) -> None:
+    for step in restore.steps():
+        step()
+    # The first of them has the gate; the second one must not have looked at anything yet.
+    script = rf"""
+    $gate = New-Object System.IO.FileStream '{STATE}\restore.json.gate', 'OpenOrCreate', 'ReadWrite', 'None'
+    $second = [powershell]::Create().AddScript(
+        "& ([scriptblock]::Create([IO.File]::ReadAllText('C:\code\undo_restore.ps1'))) '{RUN}' '{SERVICE}'")
+    $asked = $second.BeginInvoke()
+    Start-Sleep -Seconds 3
+    $isTouched = -not [IO.File]::Exists('{STATE}\restore.json') -or $asked.IsCompleted
+    $gate.Dispose()
+    ConvertTo-NodeJson -InputObject @{{ touched = $isTouched; verdict = @($second.EndInvoke($asked))[0] }}
+    """
+    answer = json.loads(restore.engine.run(script, timeout=120))
+    assert not answer["touched"]
+    assert answer["verdict"]["state"] == "undone", answer
+    assert restore.server() == restore.old
+
+
+@pytest.mark.parametrize(
+    ("word", "was", "found", "after"),
+    [
+        ("undone", 2, 3, 2),
+        ("committed", 2, 3, 2),
+        # Manual before the restore, or set by a person since.
+        ("undone", 3, 3, 3),
+        ("committed", 2, 4, 4),
+    ],
+)
+def test_a_whole_server_starts_at_boot_again_if_it_did_before(
+    restore: Restore, word: str, was: int, found: int, after: int
+) -> None:
+    restore.write(state="begun", boot_start=was)
+    if word == "committed":
+        (restore.state / "restores").mkdir()
+        (restore.state / "restore.json").rename(restore.state / "restores" / f"{RUN}.committed.json")
+    key = rf"SYSTEM\CurrentControlSet\Services\{SERVICE}"
+    machine = "[Microsoft.Win32.Registry]::LocalMachine"
+    restore.engine.run(f"$key = {machine}.CreateSubKey('{key}'); $key.SetValue('Start', {found}); $key.Dispose()")
+    try:
+        assert restore.undo()["state"] == word
+        assert restore.engine.run(f"{machine}.OpenSubKey('{key}').GetValue('Start')").strip() == str(after)
+    finally:
+        restore.engine.run(f"{machine}.DeleteSubKeyTree('{key}')")
+
+
 def lose_old_database(restore: Restore) -> None:
     """Somebody has deleted the old data folder."""
     shutil.rmtree(restore.root / f"MongoDB.before_{RUN}")
