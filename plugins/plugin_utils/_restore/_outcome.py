@@ -179,7 +179,7 @@ def _describe_node(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]
         "server": _judge_server(planned, steps),
         "service_before": planned.get("service_state", "unknown"),
         "service_after": after.get("state") or ("not seen" if "lease" in steps else "not touched"),
-        "downtime": job.get("downtime") or dict.fromkeys(("total", *_PARTS), 0.0),
+        "downtime": _read_downtime(job, steps),
         **{key: job.get(key, 0) for key in ("collections", "documents")},
         "kept": list(job.get("kept") or ()),
         "undone": list(job.get("undone") or service.get("undone") or ()),
@@ -189,6 +189,19 @@ def _describe_node(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]
             for step, result in steps.items()
         },
     }
+
+
+def _read_downtime(job: Result, steps: t.Mapping[str, Result]) -> dict[str, float]:
+    """Seconds of a node. One beside the controller is stopped by a step of its own, and waits for the others."""
+    down: dict[str, float] = {**(job.get("downtime") or dict.fromkeys(("total", *_PARTS), 0.0))}
+    stopped = [seen["at"] for seen in steps.get("stop", {}).get("states") or () if seen["state"] != "Running"]
+    states = [*(job.get("states") or ()), *(steps.get("service", {}).get("states") or ())]
+    running = [seen["at"] for seen in states if seen["state"] == "Running"]
+    if stopped and running:
+        seconds = (datetime.fromisoformat(running[0]) - datetime.fromisoformat(stopped[0])).total_seconds()
+        down["total"] = round(max(down["total"], seconds), 3)
+        down["rest"] = round(max(0.0, down["total"] - sum(down[part] for part in _PARTS[:-1])), 3)
+    return down
 
 
 def _job_of(steps: t.Mapping[str, Result]) -> Result:

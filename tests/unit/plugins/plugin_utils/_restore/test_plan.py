@@ -293,3 +293,10 @@ def test_an_interrupted_restore_says_what_the_nodes_do_by_themselves() -> None:
     assert "recover.yml" in _outcome.describe_interruption(plan, held=True)
     assert "the job on ctl continues" in _outcome.describe_interruption(plan, held=True)
     assert "no service was stopped" in _outcome.describe_interruption(plan, held=False)
+
+
+def test_a_node_that_waits_for_the_controller_is_down_for_all_of_that() -> None:
+    stop = {"states": [{"state": "Stopped", "at": "2026-09-01T02:00:00.000Z"}]}
+    job = {**steps()["job"], "states": [{"state": "Running", "at": "2026-09-01T02:01:00.000Z"}]}
+    down = compose(stop=stop, job=job)["nodes"]["ctl"]["downtime"]
+    assert (down["total"], down["rest"]) == (60.0, 60.0)
