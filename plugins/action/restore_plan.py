@@ -42,6 +42,16 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/restore_plan.yml."""
+        asked = {key: arguments[key] for key in ("verb", "scope")}
+        try:
+            asked["fleet"] = find_fleet(list(variables["ansible_play_hosts_all"]), variables)[0]
+            return self._plan(arguments, variables)
+        except StepFailed as failure:
+            # For the report, which gets no plan.
+            failure.detail["asked"] = asked
+            raise
+
+    def _plan(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         hosts = list(variables["ansible_play_hosts_all"])
         of_hosts = {host: raw_variables(variables, host) for host in hosts}
         refuse_unknown_variables(variables, of_hosts.values())
@@ -114,7 +124,7 @@ class ActionModule(NodeAction):
             if not result or result.get("failed") or result.get("unreachable"):
                 text = result.get("message") or result.get("msg") or "it has not answered"
                 reason = "unreachable" if result.get("unreachable") else str(result.get("reason") or "unreachable")
-                raise StepFailed(reason, f"{host}: {text}", {"node": host})
+                raise StepFailed(reason, text, {"node": host})
             found[host] = result
         return found
 
@@ -148,9 +158,10 @@ class ActionModule(NodeAction):
             needs={host: _list_needs(facts[host], entry) for host, entry in choice.backups.items()},
         )
         if refusals := _gates.find_refusals(saved, current, options):
-            reason, message = refusals[0]
+            reason, text = refusals[0]
+            host, _colon, message = text.partition(": ")
             more = f" (and {len(refusals) - 1} more problems)" if len(refusals) > 1 else ""
-            raise StepFailed(reason, f"{message}{more}", {"refusals": [text for _reason, text in refusals]})
+            raise StepFailed(reason, f"{message}{more}", {"node": host, "refusals": [text for _reason, text in refusals]})
         plan["warnings"] += [*choice.warnings, *_gates.find_warnings(saved, current, options)]
         return choice.set, choice.passed_over
 

@@ -104,7 +104,7 @@ function Assert-RoomToRestore {
     if (-not $drive -or -not (Test-SpaceBelow -Path $drive -Bytes ($database.bytes + $Spec.space_reserve))) { return }
     throw (New-NodeFailure -Reason 'space_short' -Message (
             "The drive of $($database.data_folder) has not $($database.bytes) bytes for the restored database and " +
-            "$($Spec.space_reserve) bytes that are to stay free; nothing was stopped"))
+            "$($Spec.space_reserve) bytes that are to stay free"))
 }
 
 function New-Journal {
@@ -384,7 +384,8 @@ try {
     if ($Spec.verb -eq 'restore') {
         # Before the first copy: if this job dies, accept_restore.yml deletes what the journal names.
         Write-RestoreJournal -Journal (New-Journal -Entries @($Spec.files | ForEach-Object {
-                    @{ path = $_.path; away = $_.away; new = (Get-CopyPath -Item $_); existed = $false; fingerprint = '' }
+                    $new = Get-CopyPath -Item $_
+                    @{ path = $_.path; away = $_.away; new = $new; existed = $false; fingerprint = '' }
                 }))
         foreach ($item in @($Spec.files)) { $item.new = Copy-NewFile -Item $item }
     }

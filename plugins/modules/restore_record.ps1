@@ -50,8 +50,10 @@ Invoke-NodeModule -Module $module -Body {
     if ($module.Params.state -eq 'inspected') { return }
     Assert-FolderTrust -Path (Get-StateFolder)
     $wanted = $module.Params.restore_id
+    # A rollback belongs to its restore, whichever of the two is named.
+    $names = @($wanted) + @($records | Where-Object { $_.run_id -ceq $wanted -and $_.of } | ForEach-Object { $_.of })
     $chosen = @($records | Where-Object {
-            $_.word -ne 'pending' -and ($_.run_id -ceq $wanted -or $_.of -ceq $wanted)
+            $_.word -ne 'pending' -and ($names -ccontains $_.run_id -or $names -ccontains $_.of)
         })
     $paths = @(foreach ($record in $chosen) { Get-KeptPath -Record $record })
     $module.Result['changed'] = $chosen.Count -gt 0

@@ -196,6 +196,11 @@ def variable_problems(data: Data, project: Path = PROJECT) -> list[str]:
                 found.append(f"{who}: {target} does not ask for {name}, so AWX ignores it")
             else:
                 found += [f"{who}: {problem}" for problem in _answer_problems(asked[name], value)]
+        found += [
+            f"{who}: {target} asks for {name}, and nobody is there to answer"
+            for name, question in asked.items()
+            if question["required"] and question["default"] == "" and name not in (given or {})
+        ]
     return found
 
 
@@ -220,8 +225,9 @@ def question_problems(question: Mapping[str, Any], read_by: set[str]) -> list[st
         return [f"{name}: AWX knows no question of the type {question['type']}"]
     if not question["question_name"] or not isinstance(question["required"], bool):
         return [f"{name}: a question needs a question_name and required"]
-    found = [f"{name}: {problem}" for problem in _answer_problems(question, question["default"])]
-    answers = [question["default"]] if question["default"] != "" or not question["required"] else []
+    has_default = question["default"] != "" or not question["required"]
+    found = [f"{name}: {problem}" for problem in _answer_problems(question, question["default"]) if has_default]
+    answers = [question["default"]] if has_default else []
     if question["type"] in ("multiplechoice", "multiselect"):
         choices = list(question["choices"])
         answers += choices if question["type"] == "multiplechoice" else [choices]
@@ -310,3 +316,59 @@ def walk(workflow: Mapping[str, Any], failing: set[str]) -> tuple[list[str], str
         if name in failing and not following:
             status = "failed"
     return ran, status
+
+
+CONFIRMATION = "alteryx_restore_confirm"
+
+
+def confirmation_problems(data: Data) -> list[str]:
+    """Where a workflow could confirm a restore without a person who has approved it for exactly this fleet.
+
+    An approval of AWX takes no answer. So its name says the fleet, and what it says must be what the restore is given
+    and what the workflow runs for.
+    """
+    asking = {
+        template["name"]
+        for template in data["controller_templates"]
+        if any(question["variable"] == CONFIRMATION for question in (template.get("survey_spec") or {}).get("spec", []))
+    }
+    found = []
+    for workflow in data["controller_workflows"]:
+        confirming = [node for node in workflow["workflow_nodes"] if node["unified_job_template"].get("name") in asking]
+        if not confirming:
+            continue
+        # Answers at launch are given before the failure, and AWX hands them to every job.
+        found += [
+            f"{workflow['name']}: {option} lets the launch decide what is confirmed later"
+            for option in ("ask_limit_on_launch", "ask_variables_on_launch", "survey_enabled")
+            if workflow.get(option)
+        ]
+        fleet = workflow.get("limit") or ""
+        if CONFIRMATION in (workflow.get("extra_vars") or {}):
+            found.append(f"{workflow['name']}: {CONFIRMATION} is given to every job")
+        unapproved = _reached_without_approval(workflow, fleet)
+        for node in confirming:
+            answer = (node.get("extra_data") or {}).get(CONFIRMATION)
+            if not fleet or answer != fleet:
+                found.append(f"{node['identifier']}: confirms {answer}, and the workflow runs for {fleet}")
+            if node["identifier"] in unapproved:
+                found.append(f"{node['identifier']}: no approval before it names {fleet}")
+    return found
+
+
+def _reached_without_approval(workflow: Mapping[str, Any], fleet: str) -> set[str]:
+    """The nodes to which a way leads on which nobody approves something with the name of the fleet in it."""
+    nodes = {node["identifier"]: node for node in workflow["workflow_nodes"]}
+    led_to = {target for node in nodes.values() for target in _targets(node)}
+    left = [name for name in nodes if name not in led_to]
+    reached: set[str] = set()
+    while left:
+        name = left.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        template, related = nodes[name]["unified_job_template"], nodes[name].get("related") or {}
+        names_it = template["type"] == "workflow_approval" and fleet in template["name"].split()
+        followed = ("failure_nodes", "always_nodes") if names_it else ("success_nodes", "failure_nodes", "always_nodes")
+        left += [link["identifier"] for links in followed for link in related.get(links, [])]
+    return reached

@@ -23,6 +23,7 @@ DATA = content.read()
 TEMPLATES = {template["name"]: template for template in DATA["controller_templates"]}
 (WORKFLOW,) = DATA["controller_workflows"]
 SEQUENCE = ["backup", "verification", "approval", "upgrade", "smoke", "rehearsal"]
+WAY_BACK = ["approval_of_the_way_back", "reinstallation", "restore"]
 
 
 def changed(kind: str, name: str, changes: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -271,9 +272,31 @@ def test_awx_can_render_every_message(notification: dict[str, Any], artifacts: d
 
 def test_the_workflow_goes_on_only_after_success() -> None:
     assert content.walk(WORKFLOW, set()) == (SEQUENCE, "successful")
-    for number, name in enumerate(SEQUENCE):
+    for number, name in enumerate(SEQUENCE[: SEQUENCE.index("upgrade")]):
         # A denied or timed-out approval has failed.
         assert content.walk(WORKFLOW, {name}) == (SEQUENCE[: number + 1], "failed")
+
+
+@pytest.mark.parametrize("failed", ["upgrade", "smoke", "rehearsal"])
+def test_what_fails_after_the_approval_leads_to_the_way_back_and_only_another_approval_opens_it(failed: str) -> None:
+    before = SEQUENCE[: SEQUENCE.index(failed) + 1]
+    # AWX calls a workflow successful whose every failure has led somewhere.
+    assert content.walk(WORKFLOW, {failed}) == ([*before, *WAY_BACK], "successful")
+    for number, name in enumerate(WAY_BACK):
+        assert content.walk(WORKFLOW, {failed, name}) == ([*before, *WAY_BACK[: number + 1]], "failed")
+
+
+def test_the_way_back_reinstalls_with_your_playbook_and_restores_the_backup_of_the_workflow() -> None:
+    nodes = {node["identifier"]: node["unified_job_template"] for node in WORKFLOW["workflow_nodes"]}
+    assert nodes[WAY_BACK[0]]["type"] == "workflow_approval"
+    assert nodes[WAY_BACK[0]]["timeout"] > 0
+    reinstallation, restore = (TEMPLATES[nodes[name]["name"]] for name in WAY_BACK[1:])
+    assert reinstallation["playbook"] == "reinstall.yml"
+    assert (restore["playbook"], restore["job_type"]) == ("restore.yml", "run")
+    given = restore["extra_vars"]
+    assert (given["alteryx_restore_backup"], given["alteryx_restore_scope"]) == ("{{ server_backup_run_id }}", "full")
+    # A link from a success never leads there.
+    assert not set(WAY_BACK) & set(content.walk(WORKFLOW, set())[0])
 
 
 def test_nothing_before_the_approval_touches_more_than_a_backup_does() -> None:
@@ -293,10 +316,72 @@ def test_a_planted_way_past_the_approval_is_found() -> None:
 
 
 def test_the_limit_of_the_workflow_reaches_each_of_its_jobs() -> None:
-    assert WORKFLOW["ask_limit_on_launch"]
+    assert WORKFLOW["limit"]
     for node in WORKFLOW["workflow_nodes"]:
         template = node["unified_job_template"]
         assert template["type"] == "workflow_approval" or TEMPLATES[template["name"]]["ask_limit_on_launch"]
+
+
+def test_a_person_types_the_fleet_or_approves_what_names_it() -> None:
+    assert content.confirmation_problems(DATA) == []
+    stopping = {"restore.yml", "roll_back_restore.yml", "accept_restore.yml"}
+    for template in TEMPLATES.values():
+        if template["playbook"] not in stopping or template["job_type"] == "check":
+            continue
+        (question,) = [
+            question for question in template["survey_spec"]["spec"] if question["variable"] == content.CONFIRMATION
+        ]
+        # AWX does not use a default that is shorter than min, and takes no empty answer.
+        assert (question["type"], question["required"], question["default"]) == ("text", True, "")
+        assert question["min"] > 0
+        assert content.CONFIRMATION not in template.get("extra_vars", {})
+
+
+def planted(data: dict[str, list[dict[str, Any]]], identifier: str) -> dict[str, Any]:
+    (workflow,) = data["controller_workflows"]
+    (node,) = [node for node in workflow["workflow_nodes"] if node["identifier"] == identifier]
+    found: dict[str, Any] = node
+    return found
+
+
+@pytest.mark.parametrize("option", ["ask_limit_on_launch", "ask_variables_on_launch", "survey_enabled"])
+def test_a_planted_confirmation_at_the_launch_of_the_workflow_is_found(option: str) -> None:
+    (found,) = content.confirmation_problems(changed("controller_workflows", WORKFLOW["name"], {option: True}))
+    assert option in found
+    given = {"extra_vars": {content.CONFIRMATION: WORKFLOW["limit"]}}
+    (found,) = content.confirmation_problems(changed("controller_workflows", WORKFLOW["name"], given))
+    assert "is given to every job" in found
+
+
+def test_a_planted_confirmation_of_another_fleet_is_found() -> None:
+    data = copy.deepcopy(DATA)
+    planted(data, "restore")["extra_data"][content.CONFIRMATION] = "alteryx_test"
+    (found,) = content.confirmation_problems(data)
+    assert "confirms alteryx_test" in found
+    found, other = content.confirmation_problems(
+        changed("controller_workflows", WORKFLOW["name"], {"limit": "alteryx_test"})
+    )
+    assert "the workflow runs for alteryx_test" in found
+    assert "no approval before it names alteryx_test" in other
+
+
+def test_a_planted_way_to_the_restore_past_its_approval_is_found() -> None:
+    data = copy.deepcopy(DATA)
+    planted(data, "smoke")["related"]["failure_nodes"] = [{"identifier": "restore"}]
+    (found,) = content.confirmation_problems(data)
+    assert "no approval before it names" in found
+    data = copy.deepcopy(DATA)
+    approval = planted(data, WAY_BACK[0])
+    approval["related"] = {"always_nodes": approval["related"]["success_nodes"]}
+    (found,) = content.confirmation_problems(data)
+    assert "no approval before it names" in found
+
+
+def test_a_planted_question_that_nobody_answers_is_found() -> None:
+    data = copy.deepcopy(DATA)
+    del planted(data, "restore")["extra_data"]
+    (found,) = content.variable_problems(data)
+    assert "nobody is there to answer" in found
 
 
 def test_no_template_is_ended_by_a_limit_of_awx() -> None:

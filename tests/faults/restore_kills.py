@@ -334,7 +334,9 @@ class Bench:
 
     def _is_recorded(self, path: str) -> bool:
         """Does the record of its restore name it? Then accept_restore.yml deletes it."""
-        name, run_id = re.fullmatch(r"(.+)\.\w+_(Restore_\d+_\d+_[0-9a-f]{4})(?:\.\d+)?", Path(path).name).groups()  # type: ignore[union-attr]
+        found = re.fullmatch(r"(.+)\.\w+_(Restore_\d+_\d+_[0-9a-f]{4})(?:\.\d+)?", Path(path).name)
+        assert found
+        name, run_id = found.groups()
         for file in watch.state_file(self.lab, "restores").glob(f"{run_id}.*.json"):
             entries = json.loads(file.read_text(encoding="utf-8"))["entries"]
             if name in [entry["path"].rpartition("\\")[2] for entry in entries]:

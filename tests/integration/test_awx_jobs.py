@@ -175,7 +175,12 @@ def test_the_other_playbooks_run_as_jobs(awx: Awx, playbook: str) -> None:
 
 
 class Walk:
-    """Runs the jobs of the workflow along its links, as AWX does."""
+    """Runs the jobs of the workflow along its links, as AWX does.
+
+    Args:
+        awx: the folder of its jobs.
+        failing: identifiers of approvals that are denied or time out.
+    """
 
     def __init__(self, awx: Awx, failing: set[str]) -> None:
         self.jobs: dict[str, Job] = {}
@@ -185,23 +190,28 @@ class Walk:
         while name:
             failed = name in failing
             if nodes[name]["unified_job_template"]["type"] != "workflow_approval":
-                failed = not self._run(awx, name, TEMPLATES[nodes[name]["unified_job_template"]["name"]])
+                failed = not self._run(awx, nodes[name], TEMPLATES[nodes[name]["unified_job_template"]["name"]])
             links = nodes[name].get("related", {}).get("failure_nodes" if failed else "success_nodes", [])
             name = links[0]["identifier"] if links else None
 
-    def _run(self, awx: Awx, name: str, template: Mapping[str, Any]) -> bool:
-        # What jobs before it have set is given to the next one; what its template says wins over nothing of it.
-        given = {**template.get("extra_vars", {}), **self.artifacts}
-        check = ["--check"] if template["job_type"] == "check" else []
+    def _run(self, awx: Awx, node: Mapping[str, Any], template: Mapping[str, Any]) -> bool:
+        # What jobs before it have set is given to the next one; neither its template nor its node wins over it.
+        given = {**template.get("extra_vars", {}), **node.get("extra_data", {}), **self.artifacts}
+        name, check = node["identifier"], ["--check"] if template["job_type"] == "check" else []
         self.jobs[name] = awx.runs(template["playbook"], *check, extra_vars=given)
         self.artifacts |= self.jobs[name].artifacts
         return self.jobs[name].status == "successful"
 
 
+def put(awx: Awx, playbook: str, task: dict[str, Any]) -> None:
+    """Put a playbook of the operator into the project."""
+    play = {"name": "Play", "hosts": "alteryx", "gather_facts": False, "tasks": [task]}
+    (awx.folder / "project" / playbook).write_text(yaml.safe_dump([play]), encoding="utf-8")
+
+
 def upgrade(awx: Awx, task: dict[str, Any]) -> None:
     """Put the operator's upgrade into the project."""
-    play = {"name": "Upgrade", "hosts": "alteryx", "gather_facts": False, "tasks": [task]}
-    (awx.folder / "project" / "upgrade.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    put(awx, "upgrade.yml", task)
 
 
 def test_the_workflow_backs_up_verifies_that_backup_upgrades_and_looks(awx: Awx) -> None:
@@ -216,6 +226,8 @@ def test_the_workflow_backs_up_verifies_that_backup_upgrades_and_looks(awx: Awx)
     assert walk.jobs["verification"].artifacts["server_backup_run_id"] == run_id
     assert file.read_text(encoding="utf-8") == run_id
     assert walk.jobs["rehearsal"].artifacts["server_backup_archives"] == []
+    # If it had failed, the way back would still know the backup.
+    assert walk.artifacts["server_backup_run_id"] == run_id
 
 
 @pytest.mark.long
@@ -232,13 +244,48 @@ def test_a_denied_approval_leaves_everything_as_it_is(awx: Awx) -> None:
 
 
 @pytest.mark.long
-def test_an_upgrade_that_fails_ends_the_workflow_with_the_backup_known(awx: Awx) -> None:
+def test_an_upgrade_that_fails_ends_the_workflow_where_its_way_back_is_not_approved(awx: Awx) -> None:
     shutil.copy2(content.PROJECT / "upgrade.yml", awx.folder / "project" / "upgrade.yml")
-    walk = Walk(awx, set())
+    walk = Walk(awx, {"approval_of_the_way_back"})
     assert list(walk.jobs) == ["backup", "verification", "upgrade"]
     assert "There is no upgrade yet, and nothing was touched" in " ".join(walk.jobs["upgrade"].output.split())
-    # For the way back, of a later version.
     assert walk.artifacts["server_backup_run_id"].startswith("Full_")
+
+
+@pytest.mark.long
+def test_an_approved_way_back_ends_with_a_reinstallation_that_is_not_yours_yet(awx: Awx) -> None:
+    for name in ("upgrade.yml", "reinstall.yml"):
+        shutil.copy2(content.PROJECT / name, awx.folder / "project" / name)
+    walk = Walk(awx, set())
+    assert list(walk.jobs) == ["backup", "verification", "upgrade", "reinstallation"]
+    output = " ".join(walk.jobs["reinstallation"].output.split())
+    assert "There is no reinstallation yet, and this job has touched nothing" in output
+    assert walk.artifacts["server_backup_run_id"] in output
+
+
+@pytest.mark.long
+def test_the_way_back_reinstalls_and_then_restores_the_backup_of_the_workflow_to_the_fleet_of_its_approval(
+    awx: Awx,
+) -> None:
+    shutil.copy2(content.PROJECT / "upgrade.yml", awx.folder / "project" / "upgrade.yml")
+    put(awx, "reinstall.yml", {"name": "Reinstall", "ansible.builtin.debug": {"msg": "the old version"}})
+    # Stands for the restore: what it does is proved elsewhere, what it is given is told here.
+    names = ("alteryx_restore_backup", "alteryx_restore_scope", "alteryx_restore_confirm")
+    file = awx.folder / "given"
+    given = {"content": "\n".join(f"{{{{ {name} }}}}" for name in names), "dest": str(file)}
+    put(
+        awx,
+        "restore.yml",
+        {"name": "Restore", "ansible.builtin.copy": given, "delegate_to": "localhost", "run_once": True},
+    )
+    try:
+        walk = Walk(awx, set())
+    finally:
+        shutil.copy2(content.PROJECT / "restore.yml", awx.folder / "project" / "restore.yml")
+    assert list(walk.jobs) == ["backup", "verification", "upgrade", "reinstallation", "restore"]
+    assert walk.jobs["restore"].status == "successful"
+    run_id = walk.jobs["backup"].artifacts["server_backup_run_id"]
+    assert file.read_text(encoding="utf-8").splitlines() == [run_id, "full", WORKFLOW["limit"]]
 
 
 @pytest.mark.long

@@ -18,12 +18,18 @@ Registered = t.Mapping[str, t.Mapping[str, t.Any]]
 """Variable -> the result that a task has registered in it."""
 
 _REPORTS = ("alteryx_report_published", "alteryx_report_composed")
+RESTORED = "alteryx_restore_reported"
+_OF_RESTORE = "alteryx_restore_"
 _VERIFIED, _FOUND = "alteryx_catalogue_verified", "alteryx_catalogue_found"
 _OF_STEPS = frozenset(step.variable for step in STEPS.values())
 
 
 def compose_stats(
-    hosts: t.Mapping[str, Registered], failed: t.Collection[str], refusal: tuple[int, str] | None = None
+    hosts: t.Mapping[str, Registered],
+    failed: t.Collection[str],
+    refusal: tuple[int, str] | None = None,
+    restored: t.Mapping[str, t.Any] | None = None,
+    check_mode: bool = False,
 ) -> dict[str, t.Any]:
     """The stats of a run.
 
@@ -31,11 +37,16 @@ def compose_stats(
         hosts: host -> what the tasks of the play have registered on it.
         failed: the hosts that Ansible has taken out of the play.
         refusal: exit code and reason of a play that was refused before it registered anything.
+        restored: the outcome of a restore, a rollback or an acceptance.
+        check_mode: whether the run is a rehearsal.
     """
-    outcome = next((found for name in _REPORTS for found in [_outcome(hosts, name)] if found), None)
+    outcome = restored or next((found for name in _REPORTS for found in [_outcome(hosts, name)] if found), None)
     failures = _failures({host: hosts[host] for host in hosts if host in failed}, without_steps=bool(outcome))
     if outcome:
         failures.insert(0, (outcome["exit_code"], outcome["reason"]))
+        if refusal and outcome["reason"] == "run_incomplete":
+            # Without the role's steps its report knows only that they are missing.
+            failures.insert(0, refusal)
     elif failed and not failures:
         failures = [refusal or _of_reason("unexpected")]
     code = overall_exit_code([code for code, _reason in failures])
@@ -43,8 +54,10 @@ def compose_stats(
         "code": code,
         "reason": next((reason for number, reason in failures if number == code), "") if code else "",
     }
-    if outcome:
-        told |= _of_backup(outcome)
+    if restored:
+        told |= _of_restore(restored, check_mode)
+    elif outcome:
+        told |= _of_backup(outcome, check_mode)
     elif any(_VERIFIED in registered for registered in hosts.values()):
         told |= _of_verification(hosts)
     return {f"{PREFIX}{name}": value for name, value in told.items()}
@@ -60,15 +73,19 @@ def _failures(hosts: t.Mapping[str, Registered], without_steps: bool) -> list[tu
     """Exit code and reason of every result that has failed, in the order in which they ended.
 
     Args:
-        without_steps: whether the outcome of a backup has judged its steps already.
+        without_steps: whether the outcome of a backup or a restore has judged its steps already.
     """
     found = [
         (str(result.get("finished", "")), _of_reason(str(result.get("reason", ""))))
         for registered in hosts.values()
         for name, result in registered.items()
-        if result.get("failed") and not (without_steps and name in _OF_STEPS)
+        if result.get("failed") and not (without_steps and _is_step(name))
     ]
     return [failure for _finished, failure in sorted(found, key=lambda each: each[0])]
+
+
+def _is_step(name: str) -> bool:
+    return name in _OF_STEPS or (name.startswith(_OF_RESTORE) and name != RESTORED)
 
 
 def _of_reason(name: str) -> tuple[int, str]:
@@ -76,19 +93,35 @@ def _of_reason(name: str) -> tuple[int, str]:
     return reason.exit_code, reason.name
 
 
-def _of_backup(outcome: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _of_backup(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """A rehearsal has written no archive, whatever it names."""
     archives = [
         {"node": host, "archive": node["archive"], "sha256": node["archive_sha256"], "verdict": node["verdict"]}
         for host, node in outcome["nodes"].items()
-        if node["archive"] and outcome["verdict"] != "PREDICTED"
+        if node["archive"] and not check_mode
     ]
     return {
-        "run_id": outcome["run_id"],
+        **_identity(outcome, check_mode),
         "archives": archives,
         "downtime": outcome["downtime"]["total"],
         "users_downtime": outcome["users_downtime"]["total"],
     }
+
+
+def _of_restore(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Which files each node has now, and how long the controller was down."""
+    nodes = outcome["nodes"]
+    controllers = [node for node in nodes.values() if "controller" in node["roles"]]
+    return {
+        **_identity(outcome, check_mode),
+        "servers": [{"node": host, "server": node["server"]} for host, node in nodes.items()],
+        "downtime": max((node["downtime"]["total"] for node in controllers or nodes.values()), default=0.0),
+    }
+
+
+def _identity(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, str]:
+    """A rehearsal has made nothing that its id could name. In a workflow it would take the place of the backup's."""
+    return {} if check_mode or not outcome["run_id"] else {"run_id": outcome["run_id"]}
 
 
 def _of_verification(hosts: t.Mapping[str, Registered]) -> dict[str, t.Any]:

@@ -102,7 +102,9 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
         failures = [_entry("", "report", "run_incomplete", "the run ended before it had a plan")]
     code = overall_exit_code([failure["exit_code"] for failure in failures])
     cause = next((failure for failure in failures if failure["exit_code"] == code), None) if code else None
-    verb = plan.get("verb", "restore")
+    # What was refused has no plan, but was asked for.
+    asked = next((_asked_of(steps["plan"]) for steps in results.values() if "plan" in steps), {})
+    verb = plan.get("verb") or asked.get("verb") or "restore"
     run_id = plan.get("run_id", "")
     return {
         "schema": SCHEMA,
@@ -111,8 +113,8 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
         "log_name": f"RestoreLog_{_stamp(now)}.log",
         "run_id": run_id,
         "verb": verb,
-        "scope": plan.get("scope", ""),
-        "fleet": plan.get("fleet", ""),
+        "scope": plan.get("scope") or asked.get("scope", ""),
+        "fleet": plan.get("fleet") or asked.get("fleet", ""),
         "backup": plan.get("backup", {}),
         "restore_id": plan.get("restore_id", ""),
         "started": plan.get("started", now),
@@ -126,6 +128,10 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
         "warnings": _list_warnings(plan, results),
         "nodes": nodes,
     }
+
+
+def _asked_of(plan: Result) -> t.Mapping[str, t.Any]:
+    return t.cast(t.Mapping[str, t.Any], (plan.get("detail") or {}).get("asked") or {})
 
 
 def _stamp(now: str) -> str:
@@ -326,7 +332,8 @@ def _describe_next(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     if not any(node["kept"] for node in outcome["nodes"].values()):
         return
     fleet = outcome["fleet"]
-    given = f"-l {fleet} -e alteryx_restore_run={outcome['run_id']} -e alteryx_restore_confirm={fleet}"
+    restore_id = outcome["restore_id"] or outcome["run_id"]
+    given = f"-l {fleet} -e alteryx_restore_run={restore_id} -e alteryx_restore_confirm={fleet}"
     yield " check    users, schedules, and a workflow on each worker (docs/recovering.md, After a restore)"
     yield f" then     ansible-playbook accept_restore.yml {given}"
     if outcome["verb"] == "restore":

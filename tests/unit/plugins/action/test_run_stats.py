@@ -15,6 +15,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import REASONS
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _report, _stats
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report._steps import STEPS
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _outcome
 from tests.checks import sources
 from tests.unit.plugins import samples
 from tests.unit.plugins.action import harness
@@ -23,7 +24,7 @@ NOW = "2026-09-01T02:05:00.000Z"
 Results = dict[str, dict[str, t.Any]]
 
 
-def told(hosts: Results, lost: t.Collection[str] = ()) -> dict[str, t.Any]:
+def told(hosts: Results, lost: t.Collection[str] = (), check_mode: bool = False) -> dict[str, t.Any]:
     variables = {
         "ansible_play_hosts_all": list(hosts),
         "ansible_play_hosts": [host for host in hosts if host not in lost],
@@ -31,7 +32,7 @@ def told(hosts: Results, lost: t.Collection[str] = ()) -> dict[str, t.Any]:
         **hosts[next(iter(hosts))],
         "inventory_hostname": next(iter(hosts)),
     }
-    result = harness.run(ActionModule, {}, variables=variables)
+    result = harness.run(ActionModule, {}, variables=variables, check_mode=check_mode)
     assert not result.get("failed"), result
     assert result["changed"] is False
     assert result["ansible_stats"] == {"data": result["stats"], "per_host": False, "aggregate": False}
@@ -75,8 +76,12 @@ def test_a_failed_backup_tells_the_code_and_the_reason_of_its_report() -> None:
     assert (found["code"], found["reason"]) == (3, "archive_bad")
 
 
-def test_a_rehearsal_has_no_archives() -> None:
-    assert told({"node1": backup(check_mode=True)})["archives"] == []
+def test_a_rehearsal_has_no_archives_and_no_id_that_takes_the_place_of_the_backup_of_a_workflow() -> None:
+    good = told({"node1": backup(check_mode=True)}, check_mode=True)
+    assert (good["archives"], "run_id" in good) == ([], False)
+    registered = backup(check_mode=True, verify=samples.failed("archive_bad", 3))
+    bad = told({"node1": registered}, lost=["node1"], check_mode=True)
+    assert (bad["code"], bad["archives"], "run_id" in bad) == (3, [], False)
 
 
 def test_a_report_that_cannot_be_written_counts_although_the_backup_is_good() -> None:
@@ -136,6 +141,112 @@ def test_what_a_bad_verification_has_read_is_told_too() -> None:
     assert (found["code"], found["reason"], found["archives"][0]["verdict"]) == (3, "archive_bad", "archive_bad")
 
 
+RESTORE = "Restore_20260901_020000_7f3a"
+DOWN = {"total": 41.0, "stop": 8.0, "files": 1.0, "database": 20.0, "start": 12.0}
+
+
+def restore(
+    changes: t.Mapping[str, dict[str, t.Any]] | None = None, report: dict[str, t.Any] | None = None
+) -> dict[str, dict[str, t.Any]]:
+    """What a controller and a worker have at the end of a restore of which these steps of the controller have ended
+    otherwise.
+
+    Args:
+        changes: step -> its result.
+        report: the result of the report, where it has failed.
+    """
+    node = {"restores_database": True, "restores_files": True, "rolls_back": {}, "service_state": "Running"}
+    plan = {
+        "run_id": RESTORE,
+        "verb": "restore",
+        "scope": "full",
+        "fleet": "alteryx_prod",
+        "nodes": {
+            "node1": {**node, "roles": ["controller"]},
+            "node2": {**node, "roles": ["worker"], "restores_database": False},
+        },
+    }
+    good: dict[str, dict[str, t.Any]] = {
+        "plan": {"plan": plan},
+        "lease": {},
+        "job": {"committed": True, "collections": 3, "documents": 9, "downtime": DOWN},
+        "service": {"service": {"state": "Running"}},
+        "release": {},
+    }
+    good = {step: {"changed": True, **result} for step, result in good.items()}
+    worker = {**good, "job": {"committed": True, "downtime": {**DOWN, "total": 90.0}}}
+    steps = {"node1": {**good, **(changes or {})}, "node2": worker}
+    results = {
+        host: {step: result for step, result in each.items() if not result.get("skipped")}
+        for host, each in steps.items()
+    }
+    outcome = _outcome.compose(results, False, NOW, 1300.0, "tests 1")
+    reported = report or {"outcome": outcome, "exit_code": outcome["exit_code"]}
+    return {
+        host: {f"alteryx_restore_{step}": result for step, result in {**each, "reported": reported}.items()}
+        for host, each in steps.items()
+    }
+
+
+def test_a_good_restore_tells_its_identity_what_each_node_has_and_the_downtime_of_the_controller() -> None:
+    assert told(restore()) == {
+        "code": 0,
+        "reason": "",
+        "run_id": RESTORE,
+        "servers": [{"node": "node1", "server": "new"}, {"node": "node2", "server": "new"}],
+        "downtime": 41.0,
+    }
+
+
+def test_a_failed_restore_tells_the_code_and_the_reason_of_its_report_and_what_the_server_has() -> None:
+    bad = failure("restore_failed", detail={"undone": ["the data folder"], "downtime": DOWN})
+    found = told(restore({"job": bad}), lost=["node1", "node2"])
+    assert (found["code"], found["reason"]) == (REASONS["restore_failed"].exit_code, "restore_failed")
+    assert (found["run_id"], found["downtime"]) == (RESTORE, 41.0)
+    assert found["servers"][0] == {"node": "node1", "server": "old"}
+
+
+def test_a_restore_whose_server_nobody_can_judge_is_told_with_seven() -> None:
+    bad = failure("restore_unproven")
+    found = told(restore({"job": bad, "service": bad}), lost=["node1", "node2"])
+    assert (found["code"], found["reason"]) == (7, "restore_unproven")
+    assert found["servers"][0] == {"node": "node1", "server": "not known"}
+
+
+def test_a_restore_without_proof_tells_what_it_has_done_although_its_report_has_failed() -> None:
+    # A module that fails returns no outcome.
+    lacking = restore({"release": {"skipped": True}}, report=failure("unexpected"))
+    found = told(lacking, lost=["node1"])
+    assert (found["code"], found["reason"], found["run_id"]) == (1, "unexpected", RESTORE)
+    assert [each["server"] for each in found["servers"]] == ["new", "new"]
+    found = told(restore(report=failure("report_failed")), lost=["node1"])
+    assert (found["code"], found["reason"], found["run_id"]) == (1, "report_failed", RESTORE)
+
+
+def test_a_restore_that_was_not_confirmed_has_no_id() -> None:
+    unconfirmed = {"alteryx_restore_plan": failure("restore_unconfirmed")}
+    outcome = _outcome.compose({"node1": {"plan": unconfirmed["alteryx_restore_plan"]}}, False, NOW, 1300.0, "tests 1")
+    found = told({"node1": {**unconfirmed, "alteryx_restore_reported": {"outcome": outcome}}}, lost=["node1"])
+    assert found == {
+        "code": REASONS["restore_unconfirmed"].exit_code,
+        "reason": "restore_unconfirmed",
+        "servers": [{"node": "node1", "server": "untouched"}],
+        "downtime": 0.0,
+    }
+
+
+def test_a_rehearsal_of_a_restore_has_no_id() -> None:
+    found = told(restore(), check_mode=True)
+    assert (found["code"], "run_id" in found) == (0, False)
+
+
+def test_a_restore_that_was_refused_before_its_first_step_tells_the_variable_and_not_the_missing_steps() -> None:
+    # The report runs although the role was refused.
+    hosts = {"node1": {"alteryx_restore_scope": "everything", "alteryx_restore_reported": failure("run_incomplete")}}
+    found = told(hosts, lost=["node1"])
+    assert (found["code"], found["reason"]) == (3, "invalid_variable")
+
+
 def test_the_failure_that_came_first_counts_and_seven_outranks_it() -> None:
     early, late = "2026-09-01T02:00:01.000Z", "2026-09-01T02:00:02.000Z"
     hosts = {
@@ -193,7 +304,10 @@ def _last_file(file: Path, task: dict[str, t.Any]) -> Path:
 
 def test_what_is_told_is_looked_for_in_what_the_roles_register() -> None:
     registered = _variables.read(sources.ROOT / "roles").results
-    assert {*_stats._REPORTS, _stats._VERIFIED, _stats._FOUND} <= registered
+    assert {*_stats._REPORTS, _stats.RESTORED, _stats._VERIFIED, _stats._FOUND} <= registered
+    assert {name for name in registered if name.startswith("alteryx_restore_")} >= {
+        f"{_outcome.PREFIX}{step}" for step in _outcome.STEPS
+    }
     # What can fail a play without a name would be told as unexpected.
     for file in sorted((sources.ROOT / "roles").glob("*/tasks/*.yml")):
         for task in sources.tasks(sources.load_yaml(file)):
