@@ -161,7 +161,9 @@ class ActionModule(NodeAction):
             reason, text = refusals[0]
             host, _colon, message = text.partition(": ")
             more = f" (and {len(refusals) - 1} more problems)" if len(refusals) > 1 else ""
-            raise StepFailed(reason, f"{message}{more}", {"node": host, "refusals": [text for _reason, text in refusals]})
+            raise StepFailed(
+                reason, f"{message}{more}", {"node": host, "refusals": [text for _reason, text in refusals]}
+            )
         plan["warnings"] += [*choice.warnings, *_gates.find_warnings(saved, current, options)]
         return choice.set, choice.passed_over
 
