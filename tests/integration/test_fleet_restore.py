@@ -39,7 +39,12 @@ class Fleet:
     def differences(self, wanted: dict[str, scene.GoldenState]) -> dict[str, list[str]]:
         """What is not as wanted, by node."""
         now = self.now()
-        return {name: found for name, state in wanted.items() if (found := scene.compare(state, now[name]))}
+        found = {name: scene.compare(state, now[name]) for name, state in wanted.items()}
+        # A backup takes the aliases of workers only.
+        found[CONTROLLER], found[UI] = (
+            [text for text in found[name] if not text.startswith("Engine\\")] for name in (CONTROLLER, UI)
+        )
+        return {name: texts for name, texts in found.items() if texts}
 
     def leftovers(self) -> list[str]:
         """Of all nodes."""
