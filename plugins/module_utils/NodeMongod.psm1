@@ -282,7 +282,7 @@ function Get-ScratchOutput {
         if ([IO.File]::Exists($Scratch.log)) {
             $stream = Open-SharedFile -Path $Scratch.log
             try {
-                $null = $stream.Seek(-[Math]::Min($stream.Length, 1MB), [IO.SeekOrigin]::End)
+                $null = $stream.Seek([Math]::Max(0, $stream.Length - 1MB), [IO.SeekOrigin]::Begin)
                 $reader = New-Object System.IO.StreamReader $stream, ([Text.Encoding]::UTF8)
                 $text = $reader.ReadToEnd()
             }

@@ -391,7 +391,11 @@ function Test-Destination {
 $copies = New-Object System.Collections.ArrayList
 if ($Spec.only_try) {
     foreach ($destination in $Spec.destinations) {
-        $null = $copies.Add((Test-Destination -Destination $destination))
+        $tried = Test-Destination -Destination $destination
+        $null = $copies.Add($tried)
+        if ($tried.state -eq 'usable') {
+            Write-JobLog -Text "$($destination.name): a file was written, read and deleted in $($destination.path)"
+        }
         Assert-JobWanted
     }
     return @{ copies = $copies.ToArray() }

@@ -142,6 +142,7 @@ def _take(node: Node, arguments: dict[str, Any], prior_state: str) -> dict[str, 
         "heartbeat_stale": arguments["heartbeat_stale"],
         "controller_host": arguments["controller_host"],
         "follower": f"{arguments['run_id']}-follow" if node.name in followers else "",
+        "undo_script": "",
         "guard_account": "SIMULATED",
         "drilled": True,
     }
