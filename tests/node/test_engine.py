@@ -22,6 +22,8 @@ def test_a_script_that_fails_is_an_error_with_its_text(engine: Engine) -> None:
 
 
 def test_a_job_that_fails_says_why_in_its_result(engine: Engine) -> None:
-    end = engine.run_job("verify_job", {"run_id": "r", "folder": "C:\\nowhere", "base_name": "x", "stamp": "s"})
+    end = engine.run_job(
+        "verify_job", {"run_id": "r", "folder": "C:\\nowhere", "base_name": "x", "stamp": "s", "place": None}
+    )
     assert (end.result["state"], end.result["reason"], end.status["state"]) == ("failed", "backup_unknown", "failed")
     assert "C:\\nowhere has no backup x" in end.log
