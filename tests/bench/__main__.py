@@ -52,7 +52,7 @@ def job(engine: Engine, case: Staged, kind: str) -> tuple[float, ProcessUse]:
     else:
         spec = {
             "run_id": "r", "folder": rf"D:\{case.name}\archives", "base_name": "Backup", "stamp": "1",
-            "staging": "", "keep_staging": False,
+            "staging": "", "keep_staging": False, "place": None,
         }  # fmt: skip
         end = engine.run_job("verify_job", spec, timeout=3000, under=ProcessUse.under(use))
     if end.result["state"] != "succeeded":

@@ -64,7 +64,7 @@ def test_a_verification_that_is_cancelled_gives_no_verdict(engine: Engine) -> No
     staged = Staged(engine)
     staged.put_sparse("a-big.zip", 300_000_000)
     assert staged.write().result["state"] == "succeeded"
-    spec = {"run_id": "r", "folder": rf"D:\{staged.name}\archives", "base_name": "Backup", "stamp": "1"}
+    spec = {"run_id": "r", "folder": rf"D:\{staged.name}\archives", "base_name": "Backup", "stamp": "1", "place": None}
     assert_cancelled(engine.run_job("verify_job", spec, cancelled=True), "read back")
     assert not list(staged.folder.glob("*.verify_*"))
 

@@ -220,6 +220,14 @@ def test_an_archive_that_is_held_is_not_called_bad(engine: Engine) -> None:
     """
     folder = rf"D:\{staged.name}\archives"
     end = run_beside(
-        staged, "verify_job", hold, folder=folder, base_name="Backup", stamp="1", staging="", keep_staging=False
+        staged,
+        "verify_job",
+        hold,
+        folder=folder,
+        base_name="Backup",
+        stamp="1",
+        staging="",
+        keep_staging=False,
+        place=None,
     )
     assert end.result["state"] == "succeeded", end.result
