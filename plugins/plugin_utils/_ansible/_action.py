@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 import typing as t
@@ -156,6 +157,13 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                 show_progress(variables.get("inventory_hostname", ""), f"no answer, asking again in {pause:.0f} s")
                 time.sleep(pause)
                 pause = min(pause * 2, 15.0)
+                self._forget_shell()
+
+    def _forget_shell(self) -> None:
+        """Connects anew before the next call: a node that has booted meanwhile does not know the shell of before."""
+        # One that does not answer yet is found out by that call.
+        with contextlib.suppress(Exception):
+            self._connection.reset()
 
     def _call_once(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         result: Result = self._execute_module(
@@ -195,11 +203,13 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                 # A failure without a reason of ours while polling is the transport's (a module
                 # that could not even begin).
                 if operation != "cancel" and failure.reason.name == "unexpected":
+                    self._forget_shell()
                     raise _node_job.ConnectionTrouble(failure.message) from failure
                 raise _node_job.JobFailed(failure.reason.name, failure.message, failure.detail) from failure
             except Exception as error:
                 if operation == "cancel" or not _is_connection_failure(error):
                     raise
+                self._forget_shell()
                 raise _node_job.ConnectionTrouble(one_line(error)) from error
 
         def say(line: str, at: str) -> None:
