@@ -191,7 +191,8 @@ function Complete-Undo {
 
 function Resume-StartAtBoot {
     # A restore lets Windows start the service at boot again once the server is whole. The registry is what Windows
-    # reads at boot; to ask the service manager for it could hang. A start must not fail for this.
+    # reads at boot. After a boot, the service manager holds what the registry said then, so it is told, too; the start
+    # asks it next anyway. A start must not fail for this.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the undo acts on its own')]
     param([string] $Record)
@@ -203,9 +204,12 @@ function Resume-StartAtBoot {
         $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
             [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
         $key = $machine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Service", $true)
-        if ($null -eq $key -or [int]$key.GetValue('Start', 0) -ne $manual) { return }
+        if ($null -eq $key -or @($manual, $automatic) -notcontains [int]$key.GetValue('Start', 0)) { return }
         $key.SetValue('Start', $automatic, [Microsoft.Win32.RegistryValueKind]::DWord)
         $key.Flush()
+        $controller = New-Object System.ServiceProcess.ServiceController $Service
+        try { if ([string]$controller.StartType -eq 'Manual') { Set-Service -Name $Service -StartupType 'Automatic' } }
+        finally { $controller.Dispose() }
     }
     catch {
         $null = $did.Add("$Service does not start at boot any more, set its start type to Automatic: " +
