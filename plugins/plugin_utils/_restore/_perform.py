@@ -47,6 +47,10 @@ def perform(action: NodeWork, arguments: Result, variables: Result) -> Result:
     try:
         report = action.run_job(job_id, spec, limit, own, variables)
     except StepFailed as failure:
+        # A job that has ended says whether it has committed. Of one that is lost nothing is known, not even that it has
+        # undone nothing.
+        if "committed" not in failure.detail:
+            raise
         detail = {**failure.detail, **_job.read_result(failure.detail, spec)}
         raise StepFailed(failure.reason.name, failure.message, detail) from failure
     result = _job.read_result(report, spec)

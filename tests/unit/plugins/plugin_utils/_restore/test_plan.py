@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _job, _outcome, _plan
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _job, _outcome, _perform, _plan
 
 RUN = "Restore_20260901_020000_7f3a"
 DATA = r"D:\Alteryx\MongoDB"
@@ -221,6 +221,41 @@ def failed(reason: str, **detail: t.Any) -> dict[str, t.Any]:
 
 
 RUNNING = {"service": {"state": "Running"}}
+
+
+class FailingWork:
+    """A node whose job fails; see NodeWork."""
+
+    check_mode = False
+
+    def __init__(self, failure: StepFailed) -> None:
+        self.failure = failure
+
+    def call_node(self, arguments: t.Any, variables: t.Any, patience: float = 0.0) -> dict[str, t.Any]:
+        raise AssertionError(arguments, variables, patience)
+
+    def run_job(self, *arguments: t.Any) -> dict[str, t.Any]:
+        raise self.failure
+
+    def note_warning(self, host: str, text: str) -> None:
+        raise AssertionError(host, text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "report", "server"),
+    [
+        ("restore_failed", {"committed": False, "undone": []}, "old"),
+        ("restored_not_started", {"committed": True, "undone": []}, "new"),
+        ("connection_lost", {}, "not known"),
+        ("job_timeout", {}, "not known"),
+    ],
+)
+def test_what_a_job_that_is_lost_has_done_is_not_known(reason: str, report: dict[str, t.Any], server: str) -> None:
+    work = FailingWork(StepFailed(reason, "it failed", report))
+    with pytest.raises(StepFailed) as caught:
+        _perform.perform(work, {**arguments(), "state": "restored"}, {"inventory_hostname": "ctl"})
+    job = failed(caught.value.reason.name, **caught.value.detail)
+    assert compose(job=job, service=failed("connection_lost"))["nodes"]["ctl"]["server"] == server
 
 
 def compose(check_mode: bool = False, **changes: t.Any) -> dict[str, t.Any]:
