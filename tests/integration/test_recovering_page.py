@@ -20,7 +20,7 @@ import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _readme
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import REASONS
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _job
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _critical_files
 from tests.checks import command_lines, sources
 from tests.documents import Page, Place
 
@@ -149,7 +149,7 @@ def test_the_record_that_a_person_writes_is_the_one_that_the_guard_reads() -> No
 def test_the_files_are_put_back_from_where_they_are_in_an_archive() -> None:
     (block,) = [block for block in blocks("powershell") if "$places = @{" in block.text]
     shown = dict(re.findall(r"(?m)^ *(\w+) = '([^']+)'$", block.text))
-    assert shown == _job._ARCHIVE_PATHS
+    assert shown == {key: path.replace("/", "\\") for key, path in _critical_files.ARCHIVE_PATHS.items()}
 
 
 def test_the_page_and_the_readme_beside_the_archives_have_the_same_order() -> None:

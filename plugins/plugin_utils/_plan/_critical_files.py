@@ -28,6 +28,24 @@ _NOTES: t.Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 NOTED: t.Mapping[str, str] = {identity: role for identity, (role, _unused) in _NOTES.items()}
 """What to_note says of nodes of a role: id -> role."""
 
+ARCHIVE_PATHS: t.Mapping[str, str] = {
+    "runtime_settings": "RuntimeSettings.xml",
+    "keys": "Keys",
+    "alteryx_config": "bin/server/config/alteryx.config",
+    "alteryx_config_old": "bin/config/alteryx.config",
+    "system_alias": "Engine/SystemAlias.xml",
+    "system_connections": "Engine/SystemConnections.xml",
+}
+"""id -> path below the folder configuration of an archive. A restore finds the files of older archives by it, too, so a
+path that was published stays as it is."""
+
+WITH_PERMISSIONS = frozenset({"keys"})
+"""ids of folders whose permissions are taken, into a file beside the folder. Who may read the keys is as much of a
+restore as what they hold."""
+
+PERMISSIONS_ENDING = ".sddl"
+"""Of the name of that file (config_export)."""
+
 
 def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[dict[str, t.Any]]:
     """The files and folders to take, as the option files of config_export wants them: id, source, archive_path,
@@ -35,21 +53,16 @@ def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[
     data = data_folder(program_data)
     config, config_old = service_configuration(bin_folder)
     files = [
-        _item("runtime_settings", f"{data}\\RuntimeSettings.xml", "configuration/RuntimeSettings.xml", required=True),
-        # Keys of DCM and shared connections. A node that never used them may have none. Who may read them is as much of
-        # a restore as what they hold.
-        _item("keys", f"{data}\\Keys", "configuration/Keys", permissions=True),
-        _item("alteryx_config", config, "configuration/bin/server/config/alteryx.config"),
-        _item("alteryx_config_old", config_old, "configuration/bin/config/alteryx.config"),
+        _item("runtime_settings", f"{data}\\RuntimeSettings.xml", required=True),
+        # Keys of DCM and shared connections. A node that never used them may have none.
+        _item("keys", f"{data}\\Keys"),
+        _item("alteryx_config", config),
+        _item("alteryx_config_old", config_old),
     ]
     if "worker" in roles:
         files += [
-            _item("system_alias", f"{data}\\Engine\\SystemAlias.xml", "configuration/Engine/SystemAlias.xml"),
-            _item(
-                "system_connections",
-                f"{data}\\Engine\\SystemConnections.xml",
-                "configuration/Engine/SystemConnections.xml",
-            ),
+            _item("system_alias", f"{data}\\Engine\\SystemAlias.xml"),
+            _item("system_connections", f"{data}\\Engine\\SystemConnections.xml"),
         ]
     return files
 
@@ -76,13 +89,11 @@ def to_note(roles: t.Sequence[str], settings: EffectiveSettings, service_account
     return found
 
 
-def _item(
-    identity: str, source: str, archive_path: str, required: bool = False, permissions: bool = False
-) -> dict[str, t.Any]:
+def _item(identity: str, source: str, required: bool = False) -> dict[str, t.Any]:
     return {
         "id": identity,
         "source": source,
-        "archive_path": archive_path,
+        "archive_path": f"configuration/{ARCHIVE_PATHS[identity]}",
         "required": required,
-        "permissions": permissions,
+        "permissions": identity in WITH_PERMISSIONS,
     }

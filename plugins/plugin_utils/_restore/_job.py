@@ -9,20 +9,8 @@ import ntpath
 import typing as t
 
 from .._core.reasons import StepFailed
+from .._plan import _critical_files
 from . import _gates
-
-_PERMISSIONS = {"keys": "Keys.sddl"}
-"""Item of the configuration -> the file in the backup that lists its permissions."""
-
-_ARCHIVE_PATHS = {
-    "runtime_settings": "RuntimeSettings.xml",
-    "keys": "Keys",
-    "alteryx_config": "bin\\server\\config\\alteryx.config",
-    "alteryx_config_old": "bin\\config\\alteryx.config",
-    "system_alias": "Engine\\SystemAlias.xml",
-    "system_connections": "Engine\\SystemConnections.xml",
-}
-"""Item of the configuration -> where it is below the folder of the configuration."""
 
 _LIMITS = ("stop_timeout", "leftover_timeout", "start_timeout", "max_downtime")
 
@@ -90,16 +78,17 @@ def _list_files(extracted: t.Mapping[str, t.Any], run_id: str) -> list[dict[str,
     folder = extracted["configuration_folder"]
     files = []
     for item in extracted["configuration"] or ():
-        if not item["present"] or item["id"] not in _ARCHIVE_PATHS:
+        if not item["present"] or item["id"] not in _critical_files.ARCHIVE_PATHS:
             continue
-        permissions = _PERMISSIONS.get(item["id"], "")
+        source = ntpath.normpath(ntpath.join(folder, _critical_files.ARCHIVE_PATHS[item["id"]]))
+        has_permissions = item["id"] in _critical_files.WITH_PERMISSIONS
         files.append(
             {
                 "path": item["source"],
-                "source": ntpath.join(folder, _ARCHIVE_PATHS[item["id"]]),
+                "source": source,
                 "away": f"{item['source']}.before_{run_id}",
                 "new": "",
-                "permissions": ntpath.join(folder, permissions) if permissions else "",
+                "permissions": f"{source}{_critical_files.PERMISSIONS_ENDING}" if has_permissions else "",
             }
         )
     return files
