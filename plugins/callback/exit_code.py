@@ -39,6 +39,7 @@ from ansible.plugins.callback import CallbackBase
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _collection, _variables
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import utc_text
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.failures import is_ok
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import (
     EXIT_CODES,
     REASONS,
@@ -227,7 +228,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if not plans:
             return
         leases = [found.get(f"{_outcome.PREFIX}lease") for found in self._results.values()]
-        held = any(_outcome.is_ok(lease) for lease in leases)
+        held = any(is_ok(lease) for lease in leases)
         sys.stdout.flush()
         sys.stderr.write(f"\n{_outcome.describe_interruption(plans[0], held)}\n")
         reason = REASONS["run_interrupted"]

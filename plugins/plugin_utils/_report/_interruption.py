@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ._steps import STEPS, HostResults, Results, is_ok
+from .._core.failures import is_ok
+from ._steps import STEPS, HostResults, Results
 
 
 def last_step(results: Results) -> str:

@@ -13,12 +13,13 @@ from datetime import datetime
 from .._archive import _manifest
 from .._copy import _copies
 from .._core import _names, paths
-from .._core.reasons import EXIT_CODES, REASONS, StepFailed, overall_exit_code
+from .._core.failures import describe_end, describe_failure, is_ok
+from .._core.reasons import REASONS, StepFailed
 from .._core.text import counted, one_line, size
 from .._server_api._schedules import read_record as _schedule_record
 from . import _log
 from ._prediction import describe_run
-from ._steps import STEPS, Plan, Results, StepResult, describe_downtime, is_ok, list_warnings, takes_archive
+from ._steps import STEPS, Plan, Results, StepResult, describe_downtime, list_warnings, takes_archive
 
 SCHEMA = 1
 
@@ -68,19 +69,7 @@ def _failure(host: str, step: str, result: StepResult, host_results: t.Mapping[s
     if step == "window" and name == "service_not_restored" and _running_again(host_results):
         # The window job has given up, the step after it has not.
         name, message = "service_restored_late", f"{message}; it was started again after that"
-    return _entry(result.get("node") or host, step, name, message)
-
-
-def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
-    reason = REASONS.get(name, REASONS["unexpected"])
-    return {
-        "node": node,
-        "step": step,
-        "reason": reason.name,
-        "exit_code": reason.exit_code,
-        "message": message,
-        "hint": reason.hint,
-    }
+    return describe_failure(result.get("node") or host, step, name, message)
 
 
 def _message(result: StepResult) -> str:
@@ -120,7 +109,7 @@ def _left_down(
         if _was_stopped(plan, steps) and not _seen_back(steps) and host not in said
     ]
     return [
-        _entry(host, "restore", name, "no step has seen the service in the state that it had before the run")
+        describe_failure(host, "restore", name, "no step has seen the service in the state that it had before the run")
         for host in down
     ]
 
@@ -180,16 +169,17 @@ def compose(
     """
     plan = plan_of(results)
     # It is not known whether an interrupted step would have failed.
-    failures = _failures(results) if not interruption else [_entry("", "report", "run_interrupted", interruption)]
+    failures = (
+        _failures(results) if not interruption else [describe_failure("", "report", "run_interrupted", interruption)]
+    )
     if not check_mode and not interruption:
         failures += _left_down(plan, results, failures)
     if plan and not failures:
         missing = _unpredicted(plan, results) if check_mode else _lacking(plan, results)
-        failures = [_entry(node, "report", "unexpected", what) for node, what in missing]
+        failures = [describe_failure(node, "report", "unexpected", what) for node, what in missing]
     if plan is None and not failures:
-        failures = [_entry("", "report", "run_incomplete", "the run ended before it had a plan")]
-    code = overall_exit_code([failure["exit_code"] for failure in failures])
-    cause = next((failure for failure in failures if failure["exit_code"] == code), None)
+        failures = [describe_failure("", "report", "run_incomplete", "the run ended before it had a plan")]
+    end = describe_end(failures)
     request = _request_of(results)
     run_id = request.get("run_id", "")
     ended = datetime.fromisoformat(now)
@@ -213,10 +203,8 @@ def compose(
         "started": request.get("started", now),
         "finished": now,
         "seconds": round(clock - request.get("begun", clock), 3),
-        "verdict": "FAILED" if code else ("PREDICTED" if check_mode else "OK"),
-        "exit_code": code,
-        "exit_meaning": EXIT_CODES[code].meaning,
-        **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
+        "verdict": "FAILED" if end["exit_code"] else ("PREDICTED" if check_mode else "OK"),
+        **end,
         "failures": failures,
         "downtime": downtimes[0] if downtimes else dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0),
         "users_downtime": _users_downtime(nodes),
@@ -224,7 +212,7 @@ def compose(
         "copies": _list_copies(results),
         "retention": _retention(results),
         "warnings": _warnings(plan, request, results),
-        "prediction": describe_run(plan, results, earlier) if plan and check_mode and not code else [],
+        "prediction": describe_run(plan, results, earlier) if plan and check_mode and not end["exit_code"] else [],
         "continues": list(continues),
         "nodes": nodes,
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from .._copy import _copies
 from .._core import paths
+from .._core.failures import is_ok
 from .._core.text import counted, one_line, size
 
 StepResult = t.Mapping[str, t.Any]
@@ -28,11 +29,6 @@ Words = t.Iterable[tuple[str, str]]
 
 _NAMED = 3
 """So many files that are left out are named in a warning; the log and the manifest name all."""
-
-
-def is_ok(result: StepResult | None) -> bool:
-    """Was the step done, without a failure?"""
-    return result is not None and not any(result.get(word) for word in ("failed", "unreachable"))
 
 
 def describe_downtime(down: t.Mapping[str, float], dumps: bool = True) -> str:

@@ -10,7 +10,7 @@ import typing as t
 from datetime import datetime
 
 from .._core import _names
-from .._core.reasons import EXIT_CODES, REASONS, overall_exit_code
+from .._core.failures import describe_end, describe_failure, is_ok
 from .._core.text import one_line
 
 SCHEMA = 1
@@ -63,11 +63,6 @@ def read_steps(registered: t.Mapping[str, t.Any]) -> dict[str, Result]:
     return found
 
 
-def is_ok(result: Result | None) -> bool:
-    """Was the step done, without a failure?"""
-    return result is not None and not result.get("failed") and not result.get("unreachable")
-
-
 def ended_by_a_step(results: Results) -> bool:
     """Has a step failed in a way that ends its host? Else only the report itself can let the play fail."""
     return any(
@@ -94,14 +89,13 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
     nodes = {host: _describe_node(plan.get("nodes", {}).get(host, {}), steps) for host, steps in results.items()}
     if plan and not check_mode and not failures:
         failures = [
-            _entry(host, "report", "unexpected", text)
+            describe_failure(host, "report", "unexpected", text)
             for host, node in plan["nodes"].items()
             for text in _list_lacks(plan, node, nodes[host], results[host])
         ]
     if not plan and not failures:
-        failures = [_entry("", "report", "run_incomplete", "the run ended before it had a plan")]
-    code = overall_exit_code([failure["exit_code"] for failure in failures])
-    cause = next((failure for failure in failures if failure["exit_code"] == code), None) if code else None
+        failures = [describe_failure("", "report", "run_incomplete", "the run ended before it had a plan")]
+    end = describe_end(failures)
     # What was refused has no plan, but was asked for.
     asked = next((_asked_of(steps["plan"]) for steps in results.values() if "plan" in steps), {})
     verb = plan.get("verb") or asked.get("verb") or "restore"
@@ -120,10 +114,8 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
         "started": plan.get("started", now),
         "finished": now,
         "seconds": round(clock - plan.get("begun", clock), 3),
-        "verdict": "FAILED" if code else "PLANNED" if check_mode else _GOOD[verb],
-        "exit_code": code,
-        "exit_meaning": EXIT_CODES[code].meaning,
-        **{key: cause[key] if cause else "" for key in ("reason", "message", "hint", "node", "step")},
+        "verdict": "FAILED" if end["exit_code"] else "PLANNED" if check_mode else _GOOD[verb],
+        **end,
         "failures": failures,
         "warnings": _list_warnings(plan, results),
         "nodes": nodes,
@@ -139,18 +131,6 @@ def _stamp(now: str) -> str:
     return _names.stamp(datetime.fromisoformat(now))
 
 
-def _entry(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
-    reason = REASONS.get(name, REASONS["unexpected"])
-    return {
-        "node": node,
-        "step": step,
-        "reason": reason.name,
-        "exit_code": reason.exit_code,
-        "message": message,
-        "hint": reason.hint,
-    }
-
-
 def _list_failures(results: Results) -> list[dict[str, t.Any]]:
     found: list[dict[str, t.Any]] = []
     for step in STEPS:
@@ -164,7 +144,7 @@ def _list_failures(results: Results) -> list[dict[str, t.Any]]:
             message = one_line(result.get("message") or result.get("msg"))
             if step == "job" and name == "service_not_restored" and _runs(steps):
                 name, message = "service_restored_late", f"{message}; it was started again after that"
-            entry = _entry(str(result.get("node") or host), step, name, message)
+            entry = describe_failure(str(result.get("node") or host), step, name, message)
             if entry not in found:
                 found.append(entry)
     return found

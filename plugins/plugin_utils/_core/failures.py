@@ -1,0 +1,42 @@
+# Copyright (c) alteryx_ops.server_backup contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Failures of steps, as outcome.json lists them, and what they make of the whole run."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .reasons import EXIT_CODES, REASONS, overall_exit_code
+
+_CAUSE = ("reason", "message", "hint", "node", "step")
+
+
+def is_ok(result: t.Mapping[str, t.Any] | None) -> bool:
+    """Was the step done, without a failure? result: what Ansible registered for it, None for a step that was not."""
+    return result is not None and not any(result.get(word) for word in ("failed", "unreachable"))
+
+
+def describe_failure(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
+    """An entry of the failures in outcome.json. An unknown name of a reason becomes "unexpected"."""
+    reason = REASONS.get(name, REASONS["unexpected"])
+    return {
+        "node": node,
+        "step": step,
+        "reason": reason.name,
+        "exit_code": reason.exit_code,
+        "message": message,
+        "hint": reason.hint,
+    }
+
+
+def describe_end(failures: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """What the failures of a run, in their order, make of it: exit_code, exit_meaning, and of the failure that the code
+    is from reason, message, hint, node and step; those are "" without failures."""
+    code = overall_exit_code([failure["exit_code"] for failure in failures])
+    cause = next((failure for failure in failures if failure["exit_code"] == code), None) if code else None
+    return {
+        "exit_code": code,
+        "exit_meaning": EXIT_CODES[code].meaning,
+        **{key: cause[key] if cause else "" for key in _CAUSE},
+    }
