@@ -39,7 +39,6 @@ class NodeNow:
     """What is known of the node now; "" for what is not.
 
     Attributes:
-        pending: the run of an earlier restore that was neither accepted nor rolled back.
         data_folder: of the embedded MongoDB.
     """
 
@@ -47,7 +46,6 @@ class NodeNow:
     alteryx_version: str = ""
     database_kind: str = ""
     data_folder: str = ""
-    pending: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,20 +81,12 @@ def read_saved(backup: t.Mapping[str, t.Any]) -> SavedNode:
     )
 
 
-def read_now(facts: NodeFacts | None, declared_kind: str = "", pending: str = "") -> NodeNow:
-    """What is known of a node; nothing where its facts are not.
-
-    Args:
-        facts: of the node.
-        declared_kind: the kind of the database, as the operator says.
-        pending: see NodeNow.
-    """
-    if facts is None:
-        return NodeNow(pending=pending)
+def read_now(facts: NodeFacts) -> NodeNow:
+    """What is known of a node."""
     kind = ""
     if facts.readable_settings is not None and "controller" in facts.roles:
         try:
-            kind = _persistence.resolve_kind(facts.readable_settings, declared_kind)[0]
+            kind = _persistence.resolve_kind(facts.readable_settings, "")[0]
         except StepFailed:
             # Settings that contradict each other say nothing.
             kind = ""
@@ -105,7 +95,6 @@ def read_now(facts: NodeFacts | None, declared_kind: str = "", pending: str = ""
         alteryx_version=facts.alteryx.version,
         database_kind=kind if kind in _KINDS else "",
         data_folder=facts.database.folder,
-        pending=pending,
     )
 
 
@@ -123,7 +112,6 @@ def find_refusals(
     for host, before in saved.items():
         after = now.get(host, NodeNow())
         failures = [
-            _find_pending(after),
             _find_other_host(before, after),
             None if options.force_version else _find_version(before, after),
             _find_kind(before, after) if options.restores_database else None,
@@ -152,19 +140,6 @@ def find_warnings(saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow]
 def needs_sibling(folder: str) -> bool:
     """Must the database be restored into another folder first? emongorestore takes SOURCE,TARGET as one argument."""
     return re.search(r"[\s,]", folder) is not None
-
-
-def refuse(refusals: t.Sequence[tuple[str, str]]) -> None:
-    """Raises StepFailed with the first reason and all messages; nothing when there are none."""
-    if refusals:
-        told = [{"reason": reason, "message": message} for reason, message in refusals]
-        raise StepFailed(refusals[0][0], "; ".join(message for _reason, message in refusals), {"refusals": told})
-
-
-def _find_pending(after: NodeNow) -> StepFailed | None:
-    if not after.pending:
-        return None
-    return StepFailed("restore_pending", f"the restore {after.pending} was neither accepted nor rolled back")
 
 
 def _find_other_host(before: SavedNode, after: NodeNow) -> StepFailed | None:

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _node_facts
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _gates
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore._gates import (
@@ -98,12 +97,6 @@ def test_the_kind_counts_only_where_the_backup_has_a_database() -> None:
     assert refusals(replace(SAVED, database_kind="", holds_database=False), replace(NOW, database_kind="mongodb")) == []
 
 
-@pytest.mark.reaches("restore_pending")
-def test_an_earlier_restore_that_is_not_decided_refuses() -> None:
-    ((reason, message),) = refusals(now=replace(NOW, pending="Restore_1"))
-    assert (reason, "Restore_1" in message) == ("restore_pending", True)
-
-
 @pytest.mark.parametrize(
     ("folder", "flagged"), [(r"D:\Alteryx", False), (r"D:\My Data", True), (r"D:\a,b", True), ("", False)]
 )
@@ -134,23 +127,8 @@ def test_no_room_refuses() -> None:
 
 
 def test_everything_is_told_at_once() -> None:
-    now = NodeNow("OTHER", "2020.1", "mongodb", "", "Restore_1")
-    assert reasons(SAVED, now) == [
-        "restore_pending",
-        "restore_other_host",
-        "restore_version",
-        "restore_database_kind",
-    ]
-
-
-def test_a_refusal_has_the_first_reason_and_every_message() -> None:
-    _gates.refuse([])
-    found = refusals(SAVED, NodeNow("OTHER", "2020.1", "mongodb", "", "Restore_1"))
-    with pytest.raises(StepFailed) as caught:
-        _gates.refuse(found)
-    assert caught.value.reason.name == "restore_pending"
-    assert all(message in caught.value.message for _reason, message in found)
-    assert [told["reason"] for told in caught.value.detail["refusals"]] == [reason for reason, _message in found]
+    now = NodeNow("OTHER", "2020.1", "mongodb", "")
+    assert reasons(SAVED, now) == ["restore_other_host", "restore_version", "restore_database_kind"]
 
 
 def test_a_catalogue_and_an_extraction_are_read() -> None:
@@ -165,7 +143,6 @@ def test_a_catalogue_and_an_extraction_are_read() -> None:
 
 
 def test_facts_are_read_as_far_as_they_are_there() -> None:
-    assert _gates.read_now(None, pending="r") == NodeNow(pending="r")
     facts = _node_facts.read(samples.facts())
     now = _gates.read_now(facts)
     assert (now.database_kind, now.computer, now.data_folder) == (
