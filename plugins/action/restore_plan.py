@@ -22,6 +22,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
     refuse_unknown_variables,
 )
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.failures import is_ok
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import (
     _node_facts,
@@ -43,25 +44,26 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/restore_plan.yml."""
         asked = {key: arguments[key] for key in ("verb", "scope")}
+        hosts = list(variables["ansible_play_hosts_all"])
         try:
-            asked["fleet"] = find_fleet(list(variables["ansible_play_hosts_all"]), variables)[0]
-            return self._plan(arguments, variables)
+            asked["fleet"], members = find_fleet(hosts, variables)
+            return self._plan(asked["fleet"], members, arguments, variables)
         except StepFailed as failure:
             # For the report, which gets no plan.
             failure.detail["asked"] = asked
             raise
 
-    def _plan(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
+    def _plan(self, fleet: str, members: list[str], arguments: Result, variables: dict[str, t.Any]) -> Result:
         hosts = list(variables["ansible_play_hosts_all"])
         of_hosts = {host: raw_variables(variables, host) for host in hosts}
         refuse_unknown_variables(variables, of_hosts.values())
         refuse_invalid_values(variables, of_hosts, self._loader)
-        fleet, members = find_fleet(hosts, variables)
         asked = _plan.Asked(
             arguments["verb"], arguments["scope"], arguments["confirm"], tuple(arguments["without_nodes"])
         )
         hosts = self._list_nodes(hosts, members, asked)
         facts = self._read(of_hosts, hosts, arguments["facts"])
+        known = _node_facts.read_all(facts)
         records = {host: found["records"] for host, found in self._read(of_hosts, hosts, arguments["records"]).items()}
         now = datetime.now(UTC)
         plan: Result = {
@@ -81,15 +83,15 @@ class ActionModule(NodeAction):
         }
         chosen, passed_over = None, ()
         if asked.verb == "restore":
-            chosen, passed_over = self._plan_restore(plan, asked, arguments, of_hosts, facts, records)
+            chosen, passed_over = self._plan_restore(plan, asked, arguments, of_hosts, facts, known, records)
         elif asked.verb == "roll_back":
             found = _plan.find_rollback(records, arguments["restore_id"])
             for host in hosts:
-                node = _plan.plan_node(host, facts[host], _roles_of(facts[host]), {}, asked)
+                node = _plan.plan_node(host, facts[host], known[host].roles, {}, asked)
                 plan["nodes"][host] = {**node, "rolls_back": found.get(host, {})}
         else:
             for host in _plan.find_accepted(records, arguments["restore_id"]):
-                plan["nodes"][host] = _plan.plan_node(host, facts[host], _roles_of(facts[host]), {}, asked)
+                plan["nodes"][host] = _plan.plan_node(host, facts[host], known[host].roles, {}, asked)
         if asked.verb != "accept":
             _plan.check_hold(facts)
             _plan.check_service({host: facts[host] for host in plan["nodes"]})
@@ -97,11 +99,10 @@ class ActionModule(NodeAction):
         for host, node in plan["nodes"].items():
             node["who"] = who
             node["work_folder"] = ntpath.join(arguments["work_directory"], plan["run_id"])
-            _add_addresses(node, facts[host])
+            _add_addresses(node, known[host])
         roles_by_host = {host: node["roles"] for host, node in plan["nodes"].items()}
         plan["stop_tiers"] = _plan.order_tiers(roles_by_host)
         plan["controller"] = next((host for host, node in plan["nodes"].items() if node["is_controller"]), "")
-        plan["start_tiers"] = list(reversed(plan["stop_tiers"]))
         show(_plan.describe_plan(plan, chosen, passed_over))
         if not self.check_mode:
             _plan.check_confirmation(asked, fleet)
@@ -121,7 +122,7 @@ class ActionModule(NodeAction):
         found = {}
         for host in hosts:
             result = of_hosts[host].get(name) or {}
-            if not result or result.get("failed") or result.get("unreachable"):
+            if not result or not is_ok(result):
                 text = result.get("message") or result.get("msg") or "it has not answered"
                 reason = "unreachable" if result.get("unreachable") else str(result.get("reason") or "unreachable")
                 raise StepFailed(reason, text, {"node": host})
@@ -135,6 +136,7 @@ class ActionModule(NodeAction):
         arguments: Result,
         of_hosts: t.Mapping[str, t.Mapping[str, t.Any]],
         facts: _plan.Facts,
+        known: t.Mapping[str, _node_facts.NodeFacts],
         records: _plan.Records,
     ) -> tuple[_sets.BackupSet, t.Sequence[str]]:
         _plan.check_pending(records)
@@ -146,11 +148,11 @@ class ActionModule(NodeAction):
         plan["backup"] = {"name": choice.set.name, "run_id": choice.set.run_id, "mode": choice.set.mode}
         for host in hosts:
             entry = choice.backups.get(host, {})
-            roles = list(entry.get("roles") or _roles_of(facts[host]))
+            roles = list(entry.get("roles") or known[host].roles)
             plan["nodes"][host] = _plan.plan_node(host, facts[host], roles, entry, asked)
             plan["nodes"][host]["data_folder_wanted"] = arguments["data_folder"]
         saved = {host: _gates.read_saved(entry) for host, entry in choice.backups.items()}
-        current = {host: _gates.read_now(_node_facts.read(facts[host])) for host in hosts}
+        current = {host: _gates.read_now(known[host]) for host in hosts}
         options = _gates.Options(
             restores_database=asked.scope != "configuration",
             force_version=arguments["other_version"],
@@ -177,15 +179,9 @@ def _list_needs(facts: t.Mapping[str, t.Any], backup: t.Mapping[str, t.Any]) -> 
     ]
 
 
-def _roles_of(facts: t.Mapping[str, t.Any]) -> list[str]:
-    """The roles that the settings of a node say; nothing when they cannot be read."""
-    read = _node_facts.read(facts)
-    return list(read.roles) if read.readable_settings is not None else []
-
-
-def _add_addresses(node: Result, facts: t.Mapping[str, t.Any]) -> None:
+def _add_addresses(node: Result, known: _node_facts.NodeFacts) -> None:
     """Where the controller answers, as far as the settings of the node tell it."""
-    settings = _node_facts.read(facts).readable_settings
+    settings = known.readable_settings
     if settings is None:
         return
     address = _runtime_settings.controller_address(settings)

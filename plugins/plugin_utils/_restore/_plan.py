@@ -178,7 +178,6 @@ def plan_node(
         "bin_folder": alteryx["bin_folder"],
         "data_folder": facts["database"]["folder"],
         "data_folder_wanted": "",
-        "version": alteryx["version"],
         "controller_host": "",
         "controller_port": 80,
         "folder": backup.get("folder", ""),
