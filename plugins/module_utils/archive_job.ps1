@@ -79,7 +79,7 @@ function Read-Document {
     }
     try { $result = [AlteryxOps.BsonWalker]::Walk($documents) }
     catch [IO.InvalidDataException] {
-        $why = $_.Exception.GetBaseException().Message
+        $why = Get-InnerText -ErrorRecord $_
         throw (New-NodeFailure -Reason 'dump_incomplete' -Message "${Namespace}: $Path is not a valid gzip file: $why")
     }
     if ($result.Problem) {
@@ -125,7 +125,7 @@ function Get-ProgramVersion {
             -TickSeconds 0.1 -Utf8
         if ($answer.stdout -match $Pattern) { return $Matches[1] }
     }
-    catch { Write-JobLog -Level 'DEBUG' -Text "${Name}: $($_.Exception.GetBaseException().Message)" }
+    catch { Write-JobLog -Level 'DEBUG' -Text "${Name}: $(Get-InnerText -ErrorRecord $_)" }
     ''
 }
 
@@ -144,7 +144,7 @@ function Get-MongodbVersion {
             }
         }
     }
-    catch { Write-JobLog -Level 'DEBUG' -Text "${prelude}: $($_.Exception.GetBaseException().Message)" }
+    catch { Write-JobLog -Level 'DEBUG' -Text "${prelude}: $(Get-InnerText -ErrorRecord $_)" }
     if (-not $found.mongodb) {
         $found.mongodb = Get-ProgramVersion -Name 'mongod.exe' -Pattern '(?m)^db version v?(\S+)'
     }
@@ -200,7 +200,7 @@ function Write-Readme {
         Write-NodeText -Path $path -Text $Spec.readme
         Write-JobLog -Text "wrote $path"
     }
-    catch { Write-JobLog -Level 'WARNING' -Text "$path was not written: $($_.Exception.GetBaseException().Message)" }
+    catch { Write-JobLog -Level 'WARNING' -Text "$path was not written: $(Get-InnerText -ErrorRecord $_)" }
 }
 
 function Remove-OtherFile {
@@ -317,14 +317,13 @@ catch {
         try { [IO.File]::Delete($path) }
         # This failure is a warning: the job fails for the first one.
         catch {
-            $why = $_.Exception.GetBaseException().Message
+            $why = Get-InnerText -ErrorRecord $_
             Write-JobLog -Level 'WARNING' -Text "$path could not be deleted: $why"
         }
     }
-    $cause = $failed.Exception.GetBaseException()
-    $isStorage = $cause -is [IO.IOException] -or $cause -is [UnauthorizedAccessException]
-    if ($isStorage -and (Get-NodeFailure -ErrorRecord $failed).reason -eq 'unexpected') {
-        throw (New-NodeFailure -Reason 'archive_failed' -Message "$archive could not be written: $($cause.Message)")
+    if (Test-StorageFailure -ErrorRecord $failed) {
+        $why = Get-InnerText -ErrorRecord $failed
+        throw (New-NodeFailure -Reason 'archive_failed' -Message "$archive could not be written: $why")
     }
     throw
 }

@@ -85,13 +85,12 @@ catch {
     try { Remove-NodeFolder -Path $target }
     # This failure is a warning: the job fails for the first one.
     catch {
-        $why = $_.Exception.GetBaseException().Message
+        $why = Get-InnerText -ErrorRecord $_
         Write-JobLog -Level 'WARNING' -Text "$target could not be deleted: $why"
     }
-    $cause = $failed.Exception.GetBaseException()
-    $isStorage = $cause -is [IO.IOException] -or $cause -is [UnauthorizedAccessException]
-    if ($isStorage -and (Get-NodeFailure -ErrorRecord $failed).reason -eq 'unexpected') {
-        throw (New-NodeFailure -Reason 'folder_unwritable' -Message "$target cannot be written: $($cause.Message)")
+    if (Test-StorageFailure -ErrorRecord $failed) {
+        $why = Get-InnerText -ErrorRecord $failed
+        throw (New-NodeFailure -Reason 'folder_unwritable' -Message "$target cannot be written: $why")
     }
     throw
 }

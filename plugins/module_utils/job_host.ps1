@@ -68,6 +68,8 @@ $jobDecisionPath = Join-Path -Path $Folder -ChildPath 'decision'
 $jobEvents = New-Object System.Collections.ArrayList
 $jobWatch = [Diagnostics.Stopwatch]::StartNew()
 $jobMemory = @{ status_at = -1.0; unlogged = ''; is_ending = $false }
+# The heartbeat of a job that stops the service: seconds of jobWatch, and which tool it has started.
+$jobBeat = @{ next = 0.0; written = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0 }
 
 function Write-JobStatus {
     # Publishes phase and progress of the job. Within one phase at most twice a second, because each status is flushed
@@ -132,6 +134,97 @@ function Write-JobLog {
     catch { Write-Verbose -Message "job.log: $_" }
 }
 
+function Get-InnerText {
+    # The message of the exception behind an error record that says why.
+    param($ErrorRecord)
+    $ErrorRecord.Exception.GetBaseException().Message
+}
+
+function Test-StorageFailure {
+    # Did the disk or its permissions cause a failure that has no reason of its own?
+    param($ErrorRecord)
+    $cause = $ErrorRecord.Exception.GetBaseException()
+    $isStorage = $cause -is [IO.IOException] -or $cause -is [UnauthorizedAccessException]
+    $isStorage -and (Get-NodeFailure -ErrorRecord $ErrorRecord).reason -eq 'unexpected'
+}
+
+function Write-Beat {
+    # Writes the heartbeat every 10 s, or now. The guard takes a job without a fresh heartbeat for dead. If it cannot be
+    # written, the next call after a second tries again. Never throws.
+    param([switch] $Now, [switch] $Finished)
+    $seconds = $jobWatch.Elapsed.TotalSeconds
+    if (-not $Now -and $seconds -lt $jobBeat.next) { return }
+    try {
+        Write-LeaseHeartbeat -Beat @{
+            ProcessId = $PID; ProcessBirth = $jobStatus.process_birth
+            ToolId = $jobBeat.tool_id; ToolBirth = $jobBeat.tool_birth
+            StopRequested = $true; Finished = [bool]$Finished
+        }
+        $jobBeat.written = $seconds
+        $jobBeat.trouble = $false
+        $jobBeat.next = $seconds + 10
+    }
+    catch {
+        $jobBeat.next = $seconds + 1
+        if ($jobBeat.trouble) { return }
+        $jobBeat.trouble = $true
+        Write-JobLog -Level 'WARNING' -Text "the heartbeat could not be written: $(Get-InnerText -ErrorRecord $_)"
+    }
+}
+
+function Write-FirstBeat {
+    # Before the stop: from here on the guard acts when the job does not. Throws if the heartbeat cannot be written.
+    $since = $jobWatch.Elapsed.TotalSeconds
+    while ($true) {
+        Write-Beat -Now
+        if (-not $jobBeat.trouble) { return }
+        if ($jobWatch.Elapsed.TotalSeconds - $since -gt 30) {
+            throw (New-NodeFailure -Reason 'no_lease' -Message 'The heartbeat cannot be written, so nothing is stopped')
+        }
+        Start-Sleep -Milliseconds 500
+    }
+}
+
+function Write-LastBeat {
+    # Tells the guard that the service is back. Otherwise the guard takes the end of the job for a crash, and ends the
+    # job if the rest takes longer than a heartbeat lasts. Another program may hold the file for a moment.
+    for ($attempt = 1; $attempt -le 60; $attempt++) {
+        Write-Beat -Now -Finished
+        if (-not $jobBeat.trouble) { break }
+        Start-Sleep -Milliseconds 500
+    }
+}
+
+function Get-BeatAge { $jobWatch.Elapsed.TotalSeconds - $jobBeat.written }
+
+function Register-Tool {
+    # Names the tool in the heartbeat, for the case that the guard finds the tool without this job.
+    param($Process)
+    $jobBeat.tool_id = $Process.id
+    $jobBeat.tool_birth = $Process.birth
+    Write-Beat -Now
+}
+
+function Stop-RegisteredTool {
+    # Ends what the job has started. If the service is Stopped, also programs of the installation by name: without their
+    # service they belong to nobody. The processes of the service are never touched.
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'the job acts on its own')]
+    param([string] $Service, [string] $BinFolder, [string[]] $Name)
+    try {
+        $null = Stop-HeldProcess
+        if ($jobBeat.tool_birth -ne 0) {
+            $null = Stop-NodeProcessTree -ProcessId $jobBeat.tool_id -Birth $jobBeat.tool_birth
+        }
+        if (-not $Name -or (Get-ServiceStatus -Name $Service) -ne 'Stopped') { return }
+        foreach ($process in @(Get-AlteryxProcess -BinFolder $BinFolder -Name $Name -Surely)) {
+            $birth = Get-ProcessBirth -ProcessId $process.process_id
+            if ($birth -gt 0) { $null = Stop-NodeProcessTree -ProcessId $process.process_id -Birth $birth }
+        }
+    }
+    finally { $jobBeat.tool_id = 0 }
+}
+
 function Save-DumpRecord {
     # Records a dump, so that recover.yml or the next run can archive it if this run dies. Never throws: this run can
     # archive the dump without the record.
@@ -142,7 +235,7 @@ function Save-DumpRecord {
     }
     catch {
         $text = 'the record of the dump could not be written, so only this run can archive the dump'
-        Write-JobLog -Level 'WARNING' -Text "${text}: $($_.Exception.GetBaseException().Message)"
+        Write-JobLog -Level 'WARNING' -Text "${text}: $(Get-InnerText -ErrorRecord $_)"
     }
 }
 
@@ -203,7 +296,7 @@ function Remove-JobLease {
         Justification = 'the job acts on its own')]
     param()
     try { $null = Remove-NodeLease }
-    catch { Write-JobLog -Level 'WARNING' -Text "the lease remains: $($_.Exception.GetBaseException().Message)" }
+    catch { Write-JobLog -Level 'WARNING' -Text "the lease remains: $(Get-InnerText -ErrorRecord $_)" }
 }
 
 function Write-JobEnd {

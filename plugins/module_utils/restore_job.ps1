@@ -13,16 +13,12 @@ $ErrorActionPreference = 'Stop'
 
 Import-NodeType -Name 'MongoClient'
 
-$heartbeatSeconds = 10
-
 $lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
 $wasRunning = $lease.prior_state -eq 'Running'
 $binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
-$ownBirth = Get-ProcessBirth -ProcessId $PID
-$watch = [Diagnostics.Stopwatch]::StartNew()
 $mark = @{}
-# Seconds of the watch, and what the heartbeat says of the tool.
-$beat = @{ next = 0.0; look = 0.0; written = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0 }
+# When to look again, in seconds of jobWatch.
+$memory = @{ look = 0.0 }
 $leaseSeen = @{ at = Get-MonotonicSecond }
 $states = New-Object System.Collections.ArrayList
 # What is copied beside its target before the stop, and removed again when nothing comes of it.
@@ -37,44 +33,17 @@ $ownNames = @('AlteryxService.exe', 'AlteryxService_MongoController.exe', 'Alter
 
 function Write-Mark {
     param([string] $Name)
-    $mark[$Name] = $watch.Elapsed.TotalSeconds
-}
-
-function Get-InnerText {
-    param($ErrorRecord)
-    $ErrorRecord.Exception.GetBaseException().Message
-}
-
-function Write-Beat {
-    # The guard takes a restore without a fresh heartbeat for dead. One that cannot be written is tried again soon.
-    param([switch] $Now, [switch] $Finished)
-    $seconds = $watch.Elapsed.TotalSeconds
-    if (-not $Now -and $seconds -lt $beat.next) { return }
-    try {
-        Write-LeaseHeartbeat -Beat @{
-            ProcessId = $PID; ProcessBirth = $ownBirth; ToolId = $beat.tool_id; ToolBirth = $beat.tool_birth
-            StopRequested = $true; Finished = [bool]$Finished
-        }
-        $beat.written = $seconds
-        $beat.trouble = $false
-        $beat.next = $seconds + $heartbeatSeconds
-    }
-    catch {
-        $beat.next = $seconds + 1
-        if ($beat.trouble) { return }
-        $beat.trouble = $true
-        Write-JobLog -Level 'WARNING' -Text "the heartbeat could not be written: $(Get-InnerText -ErrorRecord $_)"
-    }
+    $mark[$Name] = $jobWatch.Elapsed.TotalSeconds
 }
 
 function Assert-Wanted {
     # Called at least once a second until the commit. Throws when the restore must not go on.
     Assert-JobWanted
-    $seconds = $watch.Elapsed.TotalSeconds
-    if ($seconds -lt $beat.look) { return }
-    $beat.look = $seconds + 1
+    $seconds = $jobWatch.Elapsed.TotalSeconds
+    if ($seconds -lt $memory.look) { return }
+    $memory.look = $seconds + 1
     Write-Beat
-    if ($seconds - $beat.written -gt [double]$lease.heartbeat_stale) {
+    if ((Get-BeatAge) -gt [double]$lease.heartbeat_stale) {
         throw (New-NodeFailure -Reason 'lease_lost' -Message (
                 "The heartbeat could not be written for $($lease.heartbeat_stale) s, so the guard acts"))
     }
@@ -186,11 +155,11 @@ function Get-Entry {
 
 function Wait-Leftover {
     # A large mongod needs minutes to write what it holds, and Windows says Stopped before that.
-    $limit = $watch.Elapsed.TotalSeconds + $Spec.leftover_timeout
+    $limit = $jobWatch.Elapsed.TotalSeconds + $Spec.leftover_timeout
     while ($true) {
         $left = @(Get-AlteryxProcess -BinFolder $binFolder -Name $ownNames -Surely)
         if ($left.Count -eq 0) { return }
-        if ($watch.Elapsed.TotalSeconds -ge $limit) {
+        if ($jobWatch.Elapsed.TotalSeconds -ge $limit) {
             $names = ($left | ForEach-Object { '{0} ({1})' -f $_.name, $_.process_id }) -join ', '
             throw (New-NodeFailure -Reason 'processes_left' -Message (
                     "$($Spec.service_name) is Stopped but these processes of the installation still run: $names"))
@@ -224,20 +193,17 @@ function Stop-AlteryxService {
     Write-JobLog -Text "$($Spec.service_name) is Stopped"
 }
 
-function Register-Tool {
-    # Told to the guard, for the case that it finds the tool without this job.
-    param($Process)
-    $beat.tool_id = $Process.id
-    $beat.tool_birth = $Process.birth
-    Write-Beat -Now
-}
-
 function Get-ReasonToEnd {
     # Looked at while emongorestore runs: name of the reason to end it, empty to go on.
     try {
         if (@('Stopped', 'Unknown') -notcontains (Get-ServiceStatus -Name $Spec.service_name)) {
             throw (New-NodeFailure -Reason 'service_moved' -Message (
                     "$($Spec.service_name) was started during the restore by another program or a person"))
+        }
+        # A walk through the restored folder takes its time: the rest once a second.
+        if ($jobWatch.Elapsed.TotalSeconds -lt $memory.look) {
+            Assert-JobWanted
+            return ''
         }
         Assert-Wanted
         Assert-Room
@@ -347,21 +313,6 @@ function Restore-Database {
     Write-Mark -Name 'database_ended'
 }
 
-function Stop-Restore {
-    # Nothing that this job has started may live when files are put back or the service starts.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
-        Justification = 'the job acts on its own')]
-    param()
-    $null = Stop-HeldProcess
-    if ($beat.tool_birth -ne 0) { $null = Stop-NodeProcessTree -ProcessId $beat.tool_id -Birth $beat.tool_birth }
-    $beat.tool_id = 0
-    if ((Get-ServiceStatus -Name $Spec.service_name) -ne 'Stopped') { return }
-    foreach ($process in @(Get-AlteryxProcess -BinFolder $binFolder -Name 'mongod.exe' -Surely)) {
-        $birth = Get-ProcessBirth -ProcessId $process.process_id
-        if ($birth -gt 0) { $null = Stop-NodeProcessTree -ProcessId $process.process_id -Birth $birth }
-    }
-}
-
 function Remove-Staged {
     # Copies of the backup that have not come to their place.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
@@ -378,7 +329,7 @@ function Remove-Staged {
 
 $isCommitted = $false
 try {
-    Write-Beat -Now
+    Write-FirstBeat
     Write-JobStatus -Phase 'copy'
     if ($null -ne $database) { Assert-RoomToRestore }
     if ($Spec.verb -eq 'restore') {
@@ -421,7 +372,8 @@ try {
 }
 catch { $failure = Get-NodeFailure -ErrorRecord $_ }
 finally {
-    try { Stop-Restore }
+    # Nothing that this job has started may live when files are put back or the service starts.
+    try { Stop-RegisteredTool -Service $Spec.service_name -BinFolder $binFolder -Name 'mongod.exe' }
     catch { Write-JobLog -Level 'WARNING' -Text "processes of the restore: $(Get-InnerText -ErrorRecord $_)" }
     # Whether the commit has happened is read from the disk: it may have failed after its rename.
     $unproven = ''
@@ -461,12 +413,7 @@ finally {
         }
         catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
     }
-    # Tells the guard that the service is back; otherwise it would take the end of this job for a crash.
-    for ($attempt = 1; $restored -and $attempt -le 60; $attempt++) {
-        Write-Beat -Now -Finished
-        if (-not $beat.trouble) { break }
-        Start-Sleep -Milliseconds 500
-    }
+    if ($restored) { Write-LastBeat }
 }
 if ($restored) { Remove-NodeNotice }
 Write-JobStatus -Phase 'collect'

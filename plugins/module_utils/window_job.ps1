@@ -11,18 +11,12 @@ param([Parameter(Mandatory = $true)] $Spec)
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-$heartbeatSeconds = 10
-
 $lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
 $wasRunning = $lease.prior_state -eq 'Running'
 $binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
-$ownBirth = Get-ProcessBirth -ProcessId $PID
-$watch = [Diagnostics.Stopwatch]::StartNew()
 $mark = @{}
-# Seconds of the watch, what the heartbeat says of the tool, and when the start was asked for until the log has it.
-$beat = @{
-    next = 0.0; look = 0.0; written = 0.0; trouble = $false; tool_id = 0; tool_birth = [long]0; start_at = ''
-}
+# When to look again, in seconds of jobWatch, and when the start was asked for until the log has it.
+$memory = @{ look = 0.0; start_at = '' }
 $leaseSeen = @{ at = Get-MonotonicSecond }
 $states = New-Object System.Collections.ArrayList
 $dump = $null
@@ -54,13 +48,13 @@ function Wait-Opening {
     while (-not (Test-JobAsked)) {
         Assert-JobWanted
         # The other nodes wait for this loop, which may turn for an hour: the lease is read once a second.
-        if ($watch.Elapsed.TotalSeconds -ge $beat.look) {
-            $beat.look = $watch.Elapsed.TotalSeconds + 1
+        if ($jobWatch.Elapsed.TotalSeconds -ge $memory.look) {
+            $memory.look = $jobWatch.Elapsed.TotalSeconds + 1
             if (Test-LeaseLost -Lease $lease -Seen $leaseSeen) {
                 throw (New-NodeFailure -Reason 'no_lease' -Message 'The lease was released before the window opened')
             }
         }
-        if ($watch.Elapsed.TotalSeconds -gt $Spec.open_within) {
+        if ($jobWatch.Elapsed.TotalSeconds -gt $Spec.open_within) {
             if (-not (Close-JobWait)) { break }
             Remove-JobLease
             throw (New-NodeFailure -Reason 'gate_closed' -Message (
@@ -76,11 +70,11 @@ function Wait-Leftover {
     # Waits until none of these processes of the installation lives, at most for the time that is left for it. Returns
     # those that do. A large mongod needs minutes to write what it holds, and Windows says Stopped before that.
     param([string[]] $Name)
-    $limit = $watch.Elapsed.TotalSeconds + $Spec.leftover_timeout
+    $limit = $jobWatch.Elapsed.TotalSeconds + $Spec.leftover_timeout
     if ($wasRunning) { $limit = [Math]::Min($limit, $mark.stop_requested + $Spec.max_downtime) }
     while ($true) {
         $left = @(Get-AlteryxProcess -BinFolder $binFolder -Name $Name)
-        if ($left.Count -eq 0 -or $watch.Elapsed.TotalSeconds -ge $limit) { return $left }
+        if ($left.Count -eq 0 -or $jobWatch.Elapsed.TotalSeconds -ge $limit) { return $left }
         Write-Beat
         Assert-JobWanted
         Write-JobStatus -Message ('waiting for the end of {0} ({1})' -f $left[0].name, $left[0].process_id)
@@ -90,37 +84,14 @@ function Wait-Leftover {
 
 function Write-Mark {
     param([string] $Name)
-    $mark[$Name] = $watch.Elapsed.TotalSeconds
-}
-
-function Write-Beat {
-    # The guard takes a window without a fresh heartbeat for dead. One that cannot be written now is tried again a
-    # moment later.
-    param([switch] $Now, [switch] $Finished)
-    $seconds = $watch.Elapsed.TotalSeconds
-    if (-not $Now -and $seconds -lt $beat.next) { return }
-    try {
-        Write-LeaseHeartbeat -Beat @{
-            ProcessId = $PID; ProcessBirth = $ownBirth; ToolId = $beat.tool_id; ToolBirth = $beat.tool_birth
-            StopRequested = $true; Finished = [bool]$Finished
-        }
-        $beat.written = $seconds
-        $beat.trouble = $false
-        $beat.next = $seconds + $heartbeatSeconds
-    }
-    catch {
-        $beat.next = $seconds + 1
-        if ($beat.trouble) { return }
-        $beat.trouble = $true
-        Write-JobLog -Level 'WARNING' -Text "the heartbeat could not be written: $(Get-InnerText -ErrorRecord $_)"
-    }
+    $mark[$Name] = $jobWatch.Elapsed.TotalSeconds
 }
 
 function Write-StartLog {
     # Called once the start has been asked for, because nothing stands before it.
-    if (-not $beat.start_at) { return }
-    $at = $beat.start_at
-    $beat.start_at = ''
+    if (-not $memory.start_at) { return }
+    $at = $memory.start_at
+    $memory.start_at = ''
     Write-JobLog -Text "starting $($Spec.service_name)" -At $at
 }
 
@@ -140,35 +111,6 @@ function Read-DumpLog {
     $text
 }
 
-function Get-InnerText {
-    param($ErrorRecord)
-    $ErrorRecord.Exception.GetBaseException().Message
-}
-
-function Register-Tool {
-    # Told to the guard, for the case that it finds the tool without this job.
-    param($Process)
-    $beat.tool_id = $Process.id
-    $beat.tool_birth = $Process.birth
-    Write-Beat -Now
-}
-
-function Stop-DumpProcess {
-    # Nothing of the dump may live when the service starts: what this job has started, and without a service a mongod
-    # of the installation belongs to nobody. The service's own processes are never touched.
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
-        Justification = 'the job acts on its own')]
-    param()
-    $null = Stop-HeldProcess
-    if ($beat.tool_birth -ne 0) { $null = Stop-NodeProcessTree -ProcessId $beat.tool_id -Birth $beat.tool_birth }
-    if ($Spec.method -ne 'emongodump' -or (Get-ServiceStatus -Name $Spec.service_name) -ne 'Stopped') { return }
-    $names = @('mongod.exe', 'mongodump.exe')
-    foreach ($process in @(Get-AlteryxProcess -BinFolder $binFolder -Name $names -Surely)) {
-        $birth = Get-ProcessBirth -ProcessId $process.process_id
-        if ($birth -gt 0) { $null = Stop-NodeProcessTree -ProcessId $process.process_id -Birth $birth }
-    }
-}
-
 function Get-ReasonToEnd {
     # Looked at while the dump runs: name of the reason to end it, empty to go on. The service's state four times a
     # second, because a start that finds the database in use may fall back within one; the rest once a second.
@@ -176,12 +118,12 @@ function Get-ReasonToEnd {
         return 'service_started_during_dump'
     }
     if (Test-JobCancelled) { return 'job_died' }
-    $seconds = $watch.Elapsed.TotalSeconds
-    if ($seconds -lt $beat.look) { return '' }
-    $beat.look = $seconds + 1
+    $seconds = $jobWatch.Elapsed.TotalSeconds
+    if ($seconds -lt $memory.look) { return '' }
+    $memory.look = $seconds + 1
     Write-Beat
     # The guard, which sees the same age, ends this job soon.
-    if ($seconds - $beat.written -gt [double]$lease.heartbeat_stale) {
+    if ((Get-BeatAge) -gt [double]$lease.heartbeat_stale) {
         $messages.lease_lost = "the heartbeat could not be written for $($lease.heartbeat_stale) s, so the guard acts"
         return 'lease_lost'
     }
@@ -219,16 +161,8 @@ catch {
 if ($wasRunning) { Write-NodeNotice -Lease $lease }
 
 try {
-    # From here on the guard acts when this job does not; where the service was Stopped before, it ends what the job
-    # leaves.
-    while ($beat.written -eq 0.0) {
-        Write-Beat -Now
-        if ($beat.written -ne 0.0) { break }
-        if ($watch.Elapsed.TotalSeconds -gt 30) {
-            throw (New-NodeFailure -Reason 'no_lease' -Message 'The heartbeat cannot be written, so nothing is stopped')
-        }
-        Start-Sleep -Milliseconds 500
-    }
+    # Where the service was Stopped before, the guard ends what the job leaves.
+    Write-FirstBeat
     $leaseSeen.at = Get-MonotonicSecond
     Assert-JobWanted
     if ($wasRunning) {
@@ -281,7 +215,7 @@ try {
             -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
     }
     Write-Mark -Name 'dump_ended'
-    $beat.look = 0.0
+    $memory.look = 0.0
     $ended = if ($dump.stopped_because) { $dump.stopped_because }
     elseif ($dump.timed_out) { 'dump_timeout' }
     else { Get-ReasonToEnd }
@@ -300,11 +234,12 @@ catch { $failure = Get-NodeFailure -ErrorRecord $_ }
 finally {
     # Whatever happened above, and before anything else: the prior state. A guard that has acted in the meantime does
     # the same; both only ask for it.
-    try { Stop-DumpProcess }
+    # Nothing of the dump may live when the service starts.
+    $names = if ($Spec.method -eq 'emongodump') { @('mongod.exe', 'mongodump.exe') } else { @() }
+    try { Stop-RegisteredTool -Service $Spec.service_name -BinFolder $binFolder -Name $names }
     catch {
         Write-JobLog -Level 'WARNING' -Text "the rest of the dump could not be ended: $(Get-InnerText -ErrorRecord $_)"
     }
-    $beat.tool_id = 0
     $restored = -not $wasRunning
     $held = Test-NodeHold
     if ($wasRunning -and $held) {
@@ -312,7 +247,7 @@ finally {
     }
     elseif ($wasRunning) {
         Write-Mark -Name 'start_requested'
-        $beat.start_at = Get-UtcText
+        $memory.start_at = Get-UtcText
         try {
             # StopPending included: the start is asked for again until it is Running.
             $start = Start-ServiceSurely -Name $Spec.service_name -TimeoutSeconds $Spec.start_timeout -OnTick {
@@ -333,13 +268,7 @@ finally {
         }
         catch { Write-JobLog -Level 'ERROR' -Text (Get-NodeFailure -ErrorRecord $_).message }
     }
-    # Tells the guard that the service is back; otherwise it would take the end of this job for a crash, and end it if
-    # the rest takes longer than a heartbeat lasts. Another program may hold the file for a moment.
-    for ($attempt = 1; $restored -and $attempt -le 60; $attempt++) {
-        Write-Beat -Now -Finished
-        if (-not $beat.trouble) { break }
-        Start-Sleep -Milliseconds 500
-    }
+    if ($restored) { Write-LastBeat }
 }
 if ($restored) { Remove-NodeNotice }
 Write-JobStatus -Phase 'collect'
