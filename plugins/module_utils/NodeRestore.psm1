@@ -28,11 +28,17 @@ function Get-JournalPath {
     Join-Path -Path (Get-StateFolder) -ChildPath 'restore.json'
 }
 
+function Get-RecordFolder {
+    <# .SYNOPSIS
+    Where the records of restores that have ended are, and the audit lines of restores. #>
+    Join-Path -Path (Get-StateFolder) -ChildPath 'restores'
+}
+
 function Get-RecordPath {
     <# .SYNOPSIS
     The record of a restore that has ended: Word is committed, undone or accepted. #>
     param([Parameter(Mandatory = $true)][string] $RunId, [Parameter(Mandatory = $true)][string] $Word)
-    Join-Path -Path (Get-StateFolder) -ChildPath "restores\$RunId.$Word.json"
+    Join-Path -Path (Get-RecordFolder) -ChildPath "$RunId.$Word.json"
 }
 
 function New-RestoreJournal {
@@ -76,7 +82,7 @@ function Get-RestoreRecord {
     #>
     param()
     $files = @(if ([IO.File]::Exists((Get-JournalPath))) { Get-JournalPath })
-    $folder = Join-Path -Path (Get-StateFolder) -ChildPath 'restores'
+    $folder = Get-RecordFolder
     if ([IO.Directory]::Exists($folder)) {
         foreach ($word in 'committed', 'undone') { $files += [IO.Directory]::GetFiles($folder, "*.$word.json") }
     }
@@ -164,6 +170,6 @@ function Get-RestoreOrder {
 }
 
 Export-ModuleMember -Function @(
-    'Get-JournalPath', 'Get-RecordPath', 'New-RestoreJournal', 'Write-RestoreJournal', 'Get-RestoreRecord',
-    'Resolve-Restore'
+    'Get-JournalPath', 'Get-RecordFolder', 'Get-RecordPath', 'New-RestoreJournal', 'Write-RestoreJournal',
+    'Get-RestoreRecord', 'Resolve-Restore'
 )

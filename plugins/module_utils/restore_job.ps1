@@ -417,6 +417,16 @@ finally {
 }
 if ($restored) { Remove-NodeNotice }
 Write-JobStatus -Phase 'collect'
+if ($isCommitted) {
+    # A restore that is complete does not fail for its audit line.
+    try {
+        Add-AuditLine -Folder (Get-RecordFolder) -Verb $Spec.verb -Who $Spec.who -Detail @{
+            run = $Spec.run_id; restore = $Spec.of; archive = $Spec.archive
+            paths = @($entries | ForEach-Object { $_.path })
+        }
+    }
+    catch { Write-JobLog -Level 'WARNING' -Text "no audit line was written: $(Get-InnerText -ErrorRecord $_)" }
+}
 
 $detail = @{
     prior_state = [string]$lease.prior_state

@@ -59,8 +59,8 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['changed'] = $chosen.Count -gt 0
     $module.Result['did'] = $paths
     if ($module.CheckMode -or -not $chosen.Count) { return }
-    Add-AuditLine -Folder (Join-Path -Path (Get-StateFolder) -ChildPath 'restores') -Verb 'accept' `
-        -Who $module.Params.who -Detail @{ restore = $wanted; paths = $paths }
+    Add-AuditLine -Folder (Get-RecordFolder) -Verb 'accept' -Who $module.Params.who `
+        -Detail @{ restore = $wanted; paths = $paths }
     foreach ($path in $paths) {
         if ([IO.Directory]::Exists($path)) { Remove-NodeFolder -Path $path }
         else { Remove-NodeFile -Path $path }

@@ -157,6 +157,12 @@ def kept(node: Node) -> list[str]:
     )
 
 
+def read_audit(node: Node) -> list[dict[str, Any]]:
+    """What was restored, rolled back and accepted on a node, a line each."""
+    lines = node.path(rf"{STATE_FOLDER}\restores\BackupAudit.log").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def damage_server(node: Node, seed: int) -> list[str]:
     """Spoil a node whose service runs: documents, then settings, keys and aliases. Returns what compare() names."""
     done = []

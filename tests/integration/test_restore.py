@@ -170,6 +170,11 @@ def test_a_restored_server_is_that_of_the_backup_and_the_old_one_is_kept_until_i
     assert scene.kept(server.lab.node) == []
     assert scene.compare(server.golden, server.now()) == []
     assert server.leftovers() == []
+    restored, accepted = scene.read_audit(server.lab.node)[-2:]
+    assert (restored["verb"], accepted["verb"]) == ("restore", "accept")
+    assert restored["who"] == accepted["who"] != ""
+    assert restored["archive"].endswith(rf"\{server.backup.base}.zip")
+    assert scene.DATA in restored["paths"]
 
 
 def test_a_rollback_gives_the_damaged_server_back_and_deletes_nothing(server: Server) -> None:

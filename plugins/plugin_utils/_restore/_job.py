@@ -61,6 +61,7 @@ def _build_spec(arguments: t.Mapping[str, t.Any], verb: str) -> dict[str, t.Any]
         "run_id": arguments["run_id"],
         "verb": verb,
         "of": "",
+        "archive": arguments["node"]["archive"] if verb == "restore" else "",
         "who": arguments["node"].get("who", ""),
         "service_name": arguments["service_name"],
         "executable": arguments["node"]["executable"],
