@@ -219,7 +219,10 @@ function New-NodeLease {
         [Parameter(Mandatory = $true)][string] $Account
     )
     $found = Get-NodeService -Name $Service
-    if (@('Running', 'Stopped') -notcontains $found.state) {
+    # A server that hangs is what a restore is for. If the restore is undone, its service is left as it was found.
+    $prior = if ($UndoScript -and @('StartPending', 'StopPending') -contains $found.state) { 'Stopped' }
+    else { $found.state }
+    if (@('Running', 'Stopped') -notcontains $prior) {
         throw (New-NodeFailure -Reason 'service_in_transition' -Message (
                 'The service {0} is {1}; a lease is taken only when it is Running or Stopped' -f
                 $Service, $found.state))
@@ -237,7 +240,7 @@ function New-NodeLease {
         run_id = $RunId
         generation = 1
         service = $Service
-        prior_state = $found.state
+        prior_state = $prior
         start_type = $found.start_type
         boot = $boot
         deadline_monotonic = $now + $HoldSeconds

@@ -14,6 +14,7 @@ Add-Type -AssemblyName System.ServiceProcess
 
 # Numbers of Windows: winerror.h.
 $script:RequestTimeout = 1053
+$script:CannotAcceptControl = 1061
 $script:Disabled = 1058
 $script:DoesNotExist = 1060
 $script:LogonFailed = 1069
@@ -273,6 +274,7 @@ function Request-ServiceStop {
     <#
     .SYNOPSIS
     Asks the service manager to stop the service; does not wait. A service that is stopping or stopped already is fine.
+    One that is starting does not accept a stop: a caller that waits for Stopped asks again.
     #>
     param([Parameter(Mandatory = $true)][string] $Name)
     if (@('Stopped', 'StopPending') -contains (Get-ServiceStatus -Name $Name)) { return }
@@ -281,8 +283,11 @@ function Request-ServiceStop {
     catch {
         # The service manager gives up after 30 s with a service that is slow to answer (Microsoft Learn,
         # LPHANDLER_FUNCTION), and the service stops all the same.
-        if ((Get-NativeError -Exception $_.Exception) -eq $script:RequestTimeout) { return }
-        if (@('Stopped', 'StopPending') -notcontains (Get-ServiceStatus -Name $Name)) { throw }
+        $failure = Get-NativeError -Exception $_.Exception
+        if ($failure -eq $script:RequestTimeout) { return }
+        $state = Get-ServiceStatus -Name $Name
+        if ($failure -eq $script:CannotAcceptControl -and $state -eq 'StartPending') { return }
+        if (@('Stopped', 'StopPending') -notcontains $state) { throw }
     }
     finally { $controller.Dispose() }
 }

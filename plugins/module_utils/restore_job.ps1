@@ -17,8 +17,8 @@ $lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
 $wasRunning = $lease.prior_state -eq 'Running'
 $binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
 $mark = @{}
-# When to look again, in seconds of jobWatch.
-$memory = @{ look = 0.0 }
+# When to look again, and to ask for the stop again, in seconds of jobWatch.
+$memory = @{ look = 0.0; stop = 0.0 }
 $leaseSeen = @{ at = Get-MonotonicSecond }
 $states = New-Object System.Collections.ArrayList
 # What is copied beside its target before the stop, and removed again when nothing comes of it.
@@ -175,13 +175,27 @@ function Stop-AlteryxService {
         Justification = 'the job acts on its own')]
     param()
     Write-JobStatus -Phase 'stop'
-    if ((Get-ServiceStatus -Name $Spec.service_name) -ne 'Stopped') {
+    $waiting = 'waiting for Stopped'
+    $state = Get-ServiceStatus -Name $Spec.service_name
+    if ($state -ne 'Stopped') {
         Write-JobLog -Text "stopping $($Spec.service_name)"
         Request-ServiceStop -Name $Spec.service_name
     }
+    $hangs = @('StartPending', 'StopPending') -contains $state
+    if ($hangs) {
+        $process = [AlteryxOps.ProcessTable]::GetServiceProcess($Spec.service_name)
+        $waiting = "waiting for Stopped: $($Spec.service_name) is $state. If it hangs, end its process $process on " +
+        'the node, for example in Task Manager. The restore then continues'
+        Write-JobLog -Level 'WARNING' -Text $waiting
+    }
     $wait = Wait-ServiceState -Name $Spec.service_name -State 'Stopped' -TimeoutSeconds $Spec.stop_timeout -OnTick {
         Assert-Wanted
-        Write-JobStatus -Message 'waiting for Stopped'
+        # One that was starting may accept a stop by now.
+        if ($hangs -and $jobWatch.Elapsed.TotalSeconds -ge $memory.stop) {
+            $memory.stop = $jobWatch.Elapsed.TotalSeconds + 2
+            Request-ServiceStop -Name $Spec.service_name
+        }
+        Write-JobStatus -Message $waiting
     }
     $states.AddRange([object[]]@($wait.states))
     if (-not $wait.reached) {

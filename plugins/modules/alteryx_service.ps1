@@ -61,7 +61,11 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
         return
     }
     $goal = @{ started = 'Running'; stopped = 'Stopped' }[$module.Params.state]
-    if ($module.Params.state -eq 'restored') { $goal = Get-PriorState -Found $before.state }
+    if ($module.Params.state -eq 'restored') {
+        $goal = Get-PriorState -Found $before.state
+        # A restore that was undone leaves a service that hangs as it found it.
+        if ($goal -eq 'Stopped' -and $before.state -like '*Pending') { $goal = $before.state }
+    }
     $module.Result['restore'] = ''
     $module.Result['undone'] = @()
     if (@('started', 'restored') -contains $module.Params.state -and -not $module.CheckMode -and

@@ -216,6 +216,17 @@ def start_service(node: Node) -> str:
     return state
 
 
+def let_service_hang(node: Node, action: str) -> str:
+    """Let the service hang while it starts or stops; returns the state in which it is then."""
+    if action == "start":
+        stop_service(node)
+    node.behave(**{action: "hang"})
+    _service(node, action, "1")
+    state: str = _service(node)["state"]
+    assert state == {"start": "StartPending", "stop": "StopPending"}[action]
+    return state
+
+
 def set_start_type(node: Node, start_type: int) -> None:
     """How Windows starts the service: AUTOMATIC, DISABLED."""
     _service(node, "start_type", str(start_type))

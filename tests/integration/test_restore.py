@@ -218,6 +218,43 @@ def test_a_broken_server_is_restored_and_started(server: Server) -> None:
     assert server.leftovers() == []
 
 
+def restore_in_background(server: Server, folder: Path, **variables: object) -> BackgroundRun:
+    """Begin restore.yml, confirmed."""
+    return BackgroundRun(server.lab, "restore.yml", folder, extra_vars={"alteryx_restore_confirm": FLEET, **variables})
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("action", ["start", "stop"])
+def test_a_server_that_hangs_is_restored_after_a_person_has_ended_its_process(
+    server: Server, tmp_path: Path, action: str
+) -> None:
+    node = server.lab.node
+    scene.damage_server(node, 19)
+    hanging = scene.let_service_hang(node, action)
+    run = restore_in_background(server, tmp_path / "run")
+    watch.until(lambda: "The restore then continues" in run.output or run.ended, 300, "the advice")
+    assert f"AlteryxService is {hanging}. If it hangs, end its process" in " ".join(run.output.split())
+    node.behave()
+    watch.signal_processes(node, "AlteryxService.exe", signal.SIGKILL)
+    run.finish().assert_ended_well()
+    assert scene.compare(server.golden, server.now()) == []
+    assert server.leftovers() == []
+
+
+@pytest.mark.long
+@pytest.mark.reaches("stop_timeout")
+def test_a_server_that_hangs_until_the_limit_is_left_as_it_was(server: Server, tmp_path: Path) -> None:
+    node = server.lab.node
+    damaged = server.damage()
+    scene.let_service_hang(node, "start")
+    run = restore_in_background(server, tmp_path / "run", alteryx_window_stop_timeout=20).finish()
+    assert_refused(run, 2, "end its process")
+    node.behave()
+    watch.signal_processes(node, "AlteryxService.exe", signal.SIGKILL)
+    assert scene.compare(damaged, server.now()) == []
+    assert server.leftovers() == []
+
+
 @pytest.mark.long
 def test_a_service_that_is_disabled_is_refused_before_anything_is_touched(server: Server) -> None:
     scene.break_server(server.lab.node)
