@@ -33,9 +33,12 @@ class ActionModule(NodeAction):
             }
             if facts:
                 addresses = {host: str(variables["hostvars"][host].get("ansible_host", "")) for host in facts}
-                left = {host: raw_variables(variables, host).get(arguments["left"]) or {} for host in facts}
+                left, restores = (
+                    {host: raw_variables(variables, host).get(arguments[name]) or {} for host in facts}
+                    for name in ("left", "restores")
+                )
                 surveys[fleet] = _fleet_topology.describe_fleet(
-                    fleet, facts, addresses, arguments["controller_names"], left
+                    fleet, facts, addresses, arguments["controller_names"], left, restores
                 )
         reports = _reports.resolve_directory(arguments["report_directory"])
         said = {fleet: "\n".join([found.text, *_expect_downtime(reports, fleet)]) for fleet, found in surveys.items()}

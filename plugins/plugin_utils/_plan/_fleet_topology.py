@@ -44,6 +44,7 @@ def describe_fleet(
     addresses: t.Mapping[str, str] | None = None,
     controller_names: t.Sequence[str] = (),
     left: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
+    restores: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
 ) -> FleetTopology:
     """Surveys a fleet.
 
@@ -53,6 +54,7 @@ def describe_fleet(
         addresses: host -> how the inventory reaches it, a further name of its machine.
         controller_names: see _topology.derive.
         left: host -> what run_lock has answered to an inspection.
+        restores: host -> what restore_record has answered to an inspection.
     """
     nodes, read, unread = [], dict[str, _node_facts.NodeFacts](), dict[str, tuple[str, str]]()
     for name, answer in answers.items():
@@ -83,6 +85,7 @@ def describe_fleet(
         problems += [(name, text) for text in _runtime_settings.problems(own)]
         warnings += [(name, text) for text in _runtime_settings.warnings(own)]
         warnings += [(name, text) for text in _describe_runs(facts, (left or {}).get(name, {}))]
+        warnings += [(name, text) for text in _describe_restores((restores or {}).get(name, {}))]
         alarms += [(name, text) for text in _describe_service(facts)]
         database = ""
         if name == topology.controller:
@@ -148,6 +151,31 @@ def _describe_runs(facts: _node_facts.NodeFacts, left: t.Mapping[str, t.Any]) ->
     ]
     found += [f"recover.yml would wait for {what}" for what in left.get("pending", [])]
     return found
+
+
+def _describe_restores(found: t.Mapping[str, t.Any]) -> list[str]:
+    """What restores have left on a node, and what the operator can do about it, a sentence each."""
+    texts = []
+    for record in found.get("records", ()):
+        run = record["run_id"] or record["path"]
+        if record["word"] == "pending":
+            texts.append(f"the restore {run} has not ended; if its run has died, recover.yml undoes it")
+        elif record["word"] == "undone":
+            texts.append(
+                f"the restore {run} was undone; what it had copied to the node uses disk space until "
+                f"accept_restore.yml -e alteryx_restore_run={run}"
+            )
+        elif record["of"]:
+            texts.append(
+                f"the restore {record['of']} was rolled back; the restored files use disk space until "
+                f"accept_restore.yml -e alteryx_restore_run={record['of']}"
+            )
+        elif run not in {each["of"] for each in found["records"]}:
+            texts.append(
+                f"the restore {run} keeps the previous database and files on the disk: accept_restore.yml deletes them,"
+                f" roll_back_restore.yml returns to them, both with -e alteryx_restore_run={run}"
+            )
+    return texts
 
 
 def _places(

@@ -117,6 +117,27 @@ def test_what_runs_hold_and_have_left_is_a_note_and_no_problem() -> None:
     )
 
 
+def test_a_restore_that_waits_for_a_decision_is_a_note_with_the_next_command() -> None:
+    def record(run_id: str, word: str, of: str = "") -> dict[str, str]:
+        return {"run_id": run_id, "word": word, "of": of, "path": "C:\\x.json"}
+
+    restores = {
+        "ctl": {"records": [record("Restore_1", "committed"), record("Restore_2", "committed", "Restore_1")]},
+        "node1": {"records": [record("Restore_3", "committed"), record("Restore_4", "undone")]},
+        "node2": {"records": [record("", "pending")]},
+        "node3": {"reason": "unreachable"},
+    }
+    nodes = {"ctl": named("b", "A"), "node1": named("c", "B"), "node2": named("d", "C")}
+    lines = _fleet_topology.describe_fleet("prod", nodes, restores=restores).text.splitlines()
+    notes = [line for line in lines if "restore" in line.lower()]
+    assert len(notes) == 4
+    assert "the restore Restore_1 was rolled back" in notes[0]
+    assert "accept_restore.yml deletes them, roll_back_restore.yml returns to them" in notes[1]
+    assert notes[1].endswith("-e alteryx_restore_run=Restore_3")
+    assert "the restore Restore_4 was undone" in notes[2]
+    assert notes[3].endswith("the restore C:\\x.json has not ended; if its run has died, recover.yml undoes it")
+
+
 def test_a_service_that_does_not_run_stands_out() -> None:
     stopped = {"ctl": named("b", "A")}
     stopped["ctl"]["service"] = {**stopped["ctl"]["service"], "state": "Stopped"}
