@@ -129,7 +129,43 @@ function Remove-NodeFolder {
     [AlteryxOps.NodeDisk]::Remove($Path)
 }
 
+function Test-SpaceBelow {
+    <#
+    .SYNOPSIS
+    Has the volume of a folder less free space than Bytes? The answer is no if Windows does not report the free space.
+    Never throws.
+    #>
+    param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][long] $Bytes)
+    try {
+        $free = Get-FreeByte -Path $Path
+        $free -ge 0 -and $free -lt $Bytes
+    }
+    catch {
+        Write-Verbose -Message "free space: $_"
+        $false
+    }
+}
+
+function Assert-RoomToRestore {
+    <#
+    .SYNOPSIS
+    Throws space_short unless the drive of a data folder has room for a second data folder of that many bytes, and
+    Reserve bytes beside it. The folder does not have to exist.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $DataFolder,
+        [Parameter(Mandatory = $true)][long] $Bytes,
+        [Parameter(Mandatory = $true)][long] $Reserve
+    )
+    $there = [IO.Path]::GetDirectoryName($DataFolder)
+    while ($there -and -not [IO.Directory]::Exists($there)) { $there = [IO.Path]::GetDirectoryName($there) }
+    if (-not $there -or -not (Test-SpaceBelow -Path $there -Bytes ($Bytes + $Reserve))) { return }
+    throw (New-NodeFailure -Reason 'space_short' -Message (
+            "The drive of $DataFolder has not $Bytes bytes for the restored database and $Reserve bytes that are to " +
+            'stay free'))
+}
+
 Export-ModuleMember -Function @(
     'Get-FolderSize', 'Get-DumpSize', 'Get-FolderFile', 'Get-FreeByte', 'Get-FolderVolume', 'Open-SharedFile',
-    'Remove-NodeFolder', 'Assert-FolderWritable'
+    'Remove-NodeFolder', 'Assert-FolderWritable', 'Test-SpaceBelow', 'Assert-RoomToRestore'
 )

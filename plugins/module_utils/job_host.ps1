@@ -107,20 +107,6 @@ function Write-DumpProgress {
     catch { Write-Verbose -Message "size of $($Path): $_" }
 }
 
-function Test-SpaceBelow {
-    # Has the volume of a folder less free space than Bytes? The answer is no if Windows does not report the free space.
-    # Never throws.
-    param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][long] $Bytes)
-    try {
-        $free = Get-FreeByte -Path $Path
-        $free -ge 0 -and $free -lt $Bytes
-    }
-    catch {
-        Write-Verbose -Message "free space: $_"
-        $false
-    }
-}
-
 function Write-JobLog {
     # Writes a line to the log of the job. Never throws: a line that cannot be written now is written with the next one,
     # and every line is in the result. At: the time of the event, if that is not now.

@@ -66,16 +66,6 @@ function Assert-Room {
             'so the restore was ended'))
 }
 
-function Assert-RoomToRestore {
-    # Before the stop: is there room for a second data folder?
-    $drive = [IO.Path]::GetDirectoryName($database.data_folder)
-    while ($drive -and -not [IO.Directory]::Exists($drive)) { $drive = [IO.Path]::GetDirectoryName($drive) }
-    if (-not $drive -or -not (Test-SpaceBelow -Path $drive -Bytes ($database.bytes + $Spec.space_reserve))) { return }
-    throw (New-NodeFailure -Reason 'space_short' -Message (
-            "The drive of $($database.data_folder) has not $($database.bytes) bytes for the restored database and " +
-            "$($Spec.space_reserve) bytes that are to stay free"))
-}
-
 function New-Journal {
     # The journal of this job, before anything is moved.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
@@ -345,7 +335,9 @@ $isCommitted = $false
 try {
     Write-FirstBeat
     Write-JobStatus -Phase 'copy'
-    if ($null -ne $database) { Assert-RoomToRestore }
+    if ($null -ne $database) {
+        Assert-RoomToRestore -DataFolder $database.data_folder -Bytes $database.bytes -Reserve $Spec.space_reserve
+    }
     if ($Spec.verb -eq 'restore') {
         # Before the first copy: if this job dies, accept_restore.yml deletes what the journal names.
         Write-RestoreJournal -Journal (New-Journal -Entries @($Spec.files | ForEach-Object {

@@ -15,7 +15,7 @@ $spec = @{
     options = @{
         # Written by `make docs` from database_restore.yml.
         run_id = @{ type = 'str'; required = $true }
-        state = @{ type = 'str'; choices = @('restored', 'rolled_back', 'cancelled'); default = 'restored' }
+        state = @{ type = 'str'; choices = @('checked', 'restored', 'rolled_back', 'cancelled'); default = 'restored' }
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         node = @{ type = 'dict'; default = @{} }
         scope = @{ type = 'str'; choices = @('full', 'database', 'configuration'); default = 'full' }
@@ -27,10 +27,21 @@ $spec = @{
         restore_timeout = @{ type = 'int'; default = 14400 }
         batch_size = @{ type = 'int'; default = 0 }
         space_reserve = @{ type = 'int'; default = 2000000000 }
+        # For checked: which folder, and how many bytes. Texts, because an int of a module has 32 bits.
+        _data_folder = @{ type = 'str'; default = '' }
+        _bytes = @{ type = 'str'; default = '0' }
+        _reserve = @{ type = 'str'; default = '0' }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard') }
     }
     supports_check_mode = $true
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOption))
 
-Invoke-NodeModule -Module $module -Body { Invoke-NodeJobOperation -Module $module -Job 'restore_job' -Priority 4 }
+Invoke-NodeModule -Module $module -Body {
+    if ($module.Params.state -eq 'checked') {
+        Assert-RoomToRestore -DataFolder $module.Params._data_folder -Bytes ([long]$module.Params._bytes) `
+            -Reserve ([long]$module.Params._reserve)
+        return
+    }
+    Invoke-NodeJobOperation -Module $module -Job 'restore_job' -Priority 4
+}

@@ -23,6 +23,7 @@ STEPS: tuple[str, ...] = (
     "plan",
     "lock",
     "extracted",
+    "room",
     "drain",
     "lease",
     "stop",

@@ -40,6 +40,9 @@ def perform(action: NodeWork, arguments: Result, variables: Result) -> Result:
         return {"changed": not action.check_mode}
     rolls_back = arguments["state"] == "rolled_back"
     spec = _job.build_rollback_spec(arguments) if rolls_back else _job.build_restore_spec(arguments)
+    if arguments["state"] == "checked":
+        _check_room(action, own, spec, variables)
+        return {"changed": False, **_job.read_result({}, spec)}
     if action.check_mode:
         return {"changed": True, **_job.read_result({}, spec)}
     # The job itself ends at its limits; the control node waits for what it does then.
@@ -57,3 +60,11 @@ def perform(action: NodeWork, arguments: Result, variables: Result) -> Result:
     for text in result["remarks"]:
         action.note_warning(variables["inventory_hostname"], text)
     return {"changed": True, **result}
+
+
+def _check_room(action: NodeWork, own: Result, spec: Result, variables: Result) -> None:
+    """Looks on the node whether there is room for a second data folder. Raises StepFailed: space_short."""
+    database = spec["database"]
+    if database is not None:
+        needs = {"_bytes": str(database["bytes"]), "_reserve": str(spec["space_reserve"])}
+        action.call_node({**own, "_data_folder": database["data_folder"], **needs}, variables, patience=60.0)

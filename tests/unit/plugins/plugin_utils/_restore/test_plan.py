@@ -258,6 +258,44 @@ def test_what_a_job_that_is_lost_has_done_is_not_known(reason: str, report: dict
     assert compose(job=job, service=failed("connection_lost"))["nodes"]["ctl"]["server"] == server
 
 
+class AskedWork:
+    """A node that answers to one call; see NodeWork."""
+
+    check_mode = False
+
+    def __init__(self) -> None:
+        self.asked: dict[str, t.Any] = {}
+
+    def call_node(self, arguments: t.Any, variables: t.Any, patience: float = 0.0) -> dict[str, t.Any]:
+        assert not self.asked
+        assert patience
+        self.asked = dict(arguments)
+        return {}
+
+    def run_job(self, *arguments: t.Any) -> dict[str, t.Any]:
+        raise AssertionError(arguments)
+
+    def note_warning(self, host: str, text: str) -> None:
+        raise AssertionError(host, text)
+
+
+def test_room_for_the_database_is_looked_for_before_the_stop_without_a_job() -> None:
+    work = AskedWork()
+    result = _perform.perform(work, {**arguments(), "state": "checked"}, {"inventory_hostname": "ctl"})
+    assert result["changed"] is False
+    wanted = arguments()["extracted"]["bytes"]
+    assert (work.asked["_data_folder"], work.asked["_bytes"]) == (facts()["database"]["folder"], str(wanted))
+    assert work.asked["_reserve"] == str(arguments()["space_reserve"])
+
+
+def test_a_restore_of_the_files_alone_needs_no_room_for_a_database() -> None:
+    work = AskedWork()
+    asked = arguments()
+    asked["node"] = {**asked["node"], "restores_database": False}
+    _perform.perform(work, {**asked, "state": "checked"}, {"inventory_hostname": "ctl"})
+    assert work.asked == {}
+
+
 def compose(check_mode: bool = False, **changes: t.Any) -> dict[str, t.Any]:
     present = {name: result for name, result in steps(**changes).items() if result}
     return _outcome.compose({"ctl": present}, check_mode, "2026-09-01T02:05:00.000Z", 400.0, "x 1")
