@@ -27,6 +27,9 @@ from .kinds import on_standin_too
 from .lab_of_tests import Lab
 from .playbook_run import PlaybookRunner
 
+# The whole contract on Wine is asked for the first test of each kind.
+pytestmark = pytest.mark.timeout(2400)
+
 HERE = Path(__file__).resolve().parent
 CONTRACT = HERE / "contract.json"
 FOLDER = r"D:\Contract"
@@ -113,7 +116,7 @@ def _run(run_playbook: PlaybookRunner, name: str, folder: Path) -> dict[str, dic
     file = folder / f"{name}.json"
     run = run_playbook(
         HERE / name,
-        timeout=500,
+        timeout=1000,  # dozens of calls, beside another lane
         extra_vars={
             "contract_file": str(file),
             # What the import of the preflight registers, too.

@@ -20,7 +20,7 @@ from .lab_of_tests import Lab
 from .playbook_run import PlaybookRunner
 from .test_contract import ask_every_module
 
-pytestmark = [wine_only, pytest.mark.long]
+pytestmark = [wine_only, pytest.mark.long, pytest.mark.timeout(4800)]
 
 # What is another each time: identities of runs, hashes, process ids, times, sizes of what is compressed, seconds.
 _CHANGING = [
