@@ -11,6 +11,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import NAME as COLLECTION
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import version
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._command import name_command
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show, utc_text
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
@@ -32,9 +33,9 @@ class ActionModule(NodeAction):
             result["directory"] = str(_files.write_report(folder, outcome, _outcome.write_log(outcome, results)))
         except StepFailed as failure:
             # The operator sees the outcome even if the report cannot be written.
-            show(_outcome.summarize(outcome, f"not written: {failure.message}"))
+            show(_outcome.summarize(outcome, f"not written: {failure.message}", name_command))
             raise
-        show(_outcome.summarize(outcome, result["directory"]))
+        show(_outcome.summarize(outcome, result["directory"], name_command))
         if outcome["exit_code"] and not _outcome.ended_by_a_step(results):
             # Without this the play would end green for everybody who does not read the report.
             raise StepFailed(

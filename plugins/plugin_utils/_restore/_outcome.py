@@ -257,8 +257,18 @@ def write_log(outcome: t.Mapping[str, t.Any], results: Results) -> str:
     )
 
 
-def summarize(outcome: t.Mapping[str, t.Any], directory: str) -> str:
-    """What the operator reads at the end."""
+def summarize(
+    outcome: t.Mapping[str, t.Any],
+    directory: str,
+    name_command: t.Callable[[str], str] = "ansible-playbook {}.yml".format,
+) -> str:
+    """What the operator reads at the end.
+
+    Args:
+        outcome: see compose.
+        directory: where the report is.
+        name_command: makes the beginning of a command line out of the name of a playbook.
+    """
     name = _NAMES[outcome["verb"]]
     verdict = {"FAILED": "FAILED", "PLANNED": "PLANNED, nothing was touched"}.get(outcome["verdict"], "OK")
     if outcome["reason"] == "restore_unconfirmed":
@@ -276,7 +286,7 @@ def summarize(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     for host, node in outcome["nodes"].items():
         lines += _describe_lines(outcome["verb"], host, node)
     lines += [f" warning  {text}" for text in outcome["warnings"][:8]]
-    lines += _describe_next(outcome)
+    lines += _describe_next(outcome, name_command)
     if directory:
         lines.append(f" report   {directory}")
     return "\n".join(lines)
@@ -309,16 +319,16 @@ def _describe_lines(verb: str, host: str, node: t.Mapping[str, t.Any]) -> t.Iter
     yield from (f"          deleted: {path}" for path in node["deleted"])
 
 
-def _describe_next(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _describe_next(outcome: t.Mapping[str, t.Any], name_command: t.Callable[[str], str]) -> t.Iterator[str]:
     if not any(node["kept"] for node in outcome["nodes"].values()):
         return
     fleet = outcome["fleet"]
     restore_id = outcome["restore_id"] or outcome["run_id"]
     given = f"-l {fleet} -e alteryx_restore_run={restore_id} -e alteryx_restore_confirm={fleet}"
     yield " check    users, schedules, and a workflow on each worker (docs/recovering.md, After a restore)"
-    yield f" then     ansible-playbook accept_restore.yml {given}"
+    yield f" then     {name_command('accept_restore')} {given}"
     if outcome["verb"] == "restore":
-        yield f" or back  ansible-playbook roll_back_restore.yml {given}"
+        yield f" or back  {name_command('roll_back_restore')} {given}"
 
 
 def describe_interruption(plan: t.Mapping[str, t.Any], held: bool) -> str:
