@@ -14,7 +14,8 @@ Add-Type -AssemblyName System.ServiceProcess
 
 # Numbers of Windows: winerror.h.
 $script:RequestTimeout = 1053
-$script:CannotAcceptControl = 1061
+# Of a service that is starting: the control is not valid, or cannot be accepted, in its state.
+$script:StopNotAccepted = 1052, 1061
 $script:Disabled = 1058
 $script:DoesNotExist = 1060
 $script:LogonFailed = 1069
@@ -286,7 +287,7 @@ function Request-ServiceStop {
         $failure = Get-NativeError -Exception $_.Exception
         if ($failure -eq $script:RequestTimeout) { return }
         $state = Get-ServiceStatus -Name $Name
-        if ($failure -eq $script:CannotAcceptControl -and $state -eq 'StartPending') { return }
+        if ($script:StopNotAccepted -contains $failure -and $state -eq 'StartPending') { return }
         if (@('Stopped', 'StopPending') -notcontains $state) { throw }
     }
     finally { $controller.Dispose() }
