@@ -4,7 +4,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 
-# The Alteryx installation, as found: which of its processes live, where it answers, and what its verbs say.
+# What the node has of Alteryx: which processes of the installation run, which address the Server answers on, and what
+# the verbs of AlteryxService.exe print.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -14,8 +15,8 @@ $script:Failure = '\b(fail|failed|error|exception|unable|cannot|invalid|denied)\
 function Test-TcpPort {
     <#
     .SYNOPSIS
-    Does anybody accept connections there? Every address of every name is asked, IPv4 and IPv6, because a service may
-    listen on one of them only.
+    Does a program accept connections on this port? Every address of every name is asked, IPv4 and IPv6, because a
+    service may listen on one of them only.
     #>
     param(
         [Parameter(Mandatory = $true)][string[]] $HostName,
@@ -49,7 +50,7 @@ function Test-TcpAddress {
 
 function Get-UrlAnswer {
     <# .SYNOPSIS
-    What a web address answers, seen from this node: the status as text, e.g. 200, or why there is none. #>
+    Requests a web address from this node. Returns the HTTP status as text, e.g. 200, or why there was no answer. #>
     param([Parameter(Mandatory = $true)][string] $Url)
     [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor
     [Net.SecurityProtocolType]::Tls12
@@ -77,9 +78,9 @@ function Get-UrlAnswer {
 function Get-AlteryxProcess {
     <#
     .SYNOPSIS
-    Processes that belong to the installation: their executable lies in the bin folder. Objects with name, process_id,
-    parent_id, started. One of a name that was asked for and whose executable Windows does not tell counts, because it
-    may be one, unless only those are wanted that surely belong to it.
+    Processes that belong to the installation: their executable is in the bin folder. Objects with name, process_id,
+    parent_id, started. A process that has a requested name and whose path Windows does not report is included, because
+    it may belong to the installation. The caller can ask for only those whose path is known.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $BinFolder,
@@ -125,7 +126,7 @@ function Get-VerbAnswer {
     $text = $answer.stdout.Trim()
     $problem = ''
     if ($answer.timed_out) { $problem = "did not end within $TimeoutSeconds s" }
-    # Not -match: to ignore case, Turkish makes other letters of I and i.
+    # Not -match: in a Turkish locale, ignoring case maps I and i to other letters.
     elseif (-not $text -or [regex]::IsMatch($text, $script:Failure, 'IgnoreCase, CultureInvariant')) {
         $problem = "gave no usable answer (exit code $($answer.exit_code), $($text.Length) characters)"
     }

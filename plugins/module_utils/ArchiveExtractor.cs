@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Writes the entries of an archive below a folder, while ArchiveVerifier reads them. The folder is new and belongs to
-// SYSTEM and Administrators, so whatever is there already was put there by somebody else and is never touched.
+// SYSTEM and Administrators, so a file that is there already does not come from this archive and is never overwritten.
 //
 // Error codes: Microsoft Learn, "System Error Codes (0-499)".
 
@@ -41,8 +41,8 @@ namespace AlteryxOps
         private long unseen;
 
         /// <param name="root">The folder, as Windows writes its full path, without a backslash at its end.</param>
-        /// <param name="reserve">So many bytes stay free on its drive.</param>
-        /// <param name="freeBytes">How many are free now; -1 where Windows does not tell.</param>
+        /// <param name="reserve">The number of bytes that must stay free on its drive.</param>
+        /// <param name="freeBytes">The number of bytes that are free now; -1 if Windows does not report it.</param>
         public ArchiveExtractor(string root, long reserve, Func<long> freeBytes)
         {
             this.root = folder = root;
@@ -65,7 +65,8 @@ namespace AlteryxOps
             Dispose();
             string name = entry.Name.Replace('/', '\\');
             path = root + "\\" + (entry.Name == ArchiveVerifier.ManifestName ? name : FilesFolder + "\\" + name);
-            // What Windows makes of it must be the same text: no other folder, no device, no other spelling.
+            // Windows must resolve the path to exactly this text. Otherwise it means another folder, a device or
+            // another spelling.
             if (!entry.NameIsGood || FullPath(path) != path)
             {
                 throw Fail("archive_bad", "its entry " + entry.Name + " would be written outside of " + root);
@@ -100,7 +101,7 @@ namespace AlteryxOps
             catch (IOException error) { throw FailedToWrite(path, Marshal.GetHRForException(error) & 0xffff); }
             DateTime time;
             const DateTimeStyles utc = DateTimeStyles.AdjustToUniversal | DateTimeStyles.AssumeUniversal;
-            // Windows counts from 1601 on.
+            // A FILETIME counts from the year 1601.
             if (DateTime.TryParse(modified, CultureInfo.InvariantCulture, utc, out time) && time.Year > 1601)
             {
                 long ticks = time.ToFileTimeUtc();
@@ -118,12 +119,13 @@ namespace AlteryxOps
             FileStream open = file;
             file = null;
             if (open == null) { return; }
-            // It writes what it still holds; on a full drive it cannot, and the failure for that is told already.
+            // Closing writes what is still buffered. On a full drive that fails too, and the first failure is already
+            // reported.
             try { open.Dispose(); }
             catch (IOException) { open.SafeFileHandle.Dispose(); }
         }
 
-        // Most files are in the folder of the one before.
+        // Most files are in the same folder as the file before them.
         private void MakeFolder(string wanted)
         {
             if (wanted == folder || wanted.Length <= root.Length) { return; }

@@ -13,17 +13,17 @@ using System.IO.Compression;
 
 namespace AlteryxOps
 {
-    /// <summary>Gets what is read, entry by entry, until something is wrong.</summary>
+    /// <summary>Receives the content of the archive, entry by entry, until the verifier finds a problem.</summary>
     public interface IArchiveSink
     {
-        /// <summary>Before the first entry: how much a drive needs for all of them.</summary>
+        /// <summary>Called before the first entry: the space that all entries need on a drive.</summary>
         void Open(long neededBytes);
 
         void Begin(ZipRecord entry);
 
         void Write(byte[] buffer, int offset, int count);
 
-        /// <summary>The entry was good. Modified: UTC, "" when nothing says it.</summary>
+        /// <summary>The entry was good. Modified: UTC, "" if it is not recorded.</summary>
         void End(string modified);
     }
 
@@ -32,9 +32,9 @@ namespace AlteryxOps
         public const string ManifestName = "BackupManifest.json";
         private const string DumpFolder = "database/";
 
-        // Documents of a collection that could not be read to its end; that has been told.
+        // Marks a collection that could not be read to its end. That problem is already reported.
         private const long Unknown = -1;
-        // So many files of a manifest are held, should it not be in the order of the entries.
+        // The number of files of the manifest that are kept in memory if their order is not that of the entries.
         private const int Held = 100000;
 
         private readonly Func<Stream> opener;
@@ -67,7 +67,7 @@ namespace AlteryxOps
 
         public string ManifestSha256 { get; private set; }
 
-        /// <summary>Of the run that made the archive, as the manifest inside says; "" when that is not known.</summary>
+        /// <summary>The run ID in the manifest inside the archive; "" if it is not known.</summary>
         public string RunId
         {
             get { return manifest == null ? "" : manifest.RunId; }
@@ -85,10 +85,10 @@ namespace AlteryxOps
             get { return walked; }
         }
 
-        /// <summary>Who gets what is read; null for nobody.</summary>
+        /// <summary>Receives what is read; null if the content is not needed.</summary>
         public IArchiveSink Sink { get; set; }
 
-        /// <summary>Bytes of the archive that are read, and all of them; told twice a second at most.</summary>
+        /// <summary>Bytes of the archive that were read, and its size. Called at most twice a second.</summary>
         public Action<long, long> Progress { get; set; }
 
         public ArchiveVerifier(string path, ProblemList problems)
@@ -155,7 +155,7 @@ namespace AlteryxOps
             }
             if (dumped != "" && zip.Content != null)
             {
-                // What the zip says of the same damage is told once, by Finish.
+                // Finish reports the same damage once for the whole entry.
                 try
                 {
                     BsonResult result = Walk(entry, new Told(zip.Content, this));
@@ -186,9 +186,8 @@ namespace AlteryxOps
             if (isKept && Problems.Total == 0) { Sink.End(file.Modified); }
         }
 
-        /// <summary>Entries stand in the order of the manifest. Where they do not, the rest of it is held, so that
-        /// everything wrong can be named. Returns what the manifest says of the entry, null when it says nothing.
-        /// </summary>
+        /// <summary>Entries have the order of the manifest. If they do not, the rest of the manifest is kept in memory,
+        /// so that every problem can be named. Returns what the manifest says about the entry, or null.</summary>
         private ManifestFile Compare(ZipRecord entry)
         {
             ManifestFile file = null;
@@ -309,7 +308,7 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Does something with the manifest; what is wrong with it is told once.</summary>
+        /// <summary>Runs an action on the manifest. A problem of the manifest is reported only once.</summary>
         private void Guarded(Action action)
         {
             string problem;
@@ -336,7 +335,7 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Which collection an entry holds; "" for an entry that is none.</summary>
+        /// <summary>The collection that an entry holds; "" if the entry does not hold a collection.</summary>
         public static string DumpedNamespace(string name)
         {
             if (!name.StartsWith(DumpFolder, StringComparison.Ordinal)) { return ""; }
@@ -356,7 +355,7 @@ namespace AlteryxOps
             Progress(zip.Position, zip.Length);
         }
 
-        /// <summary>Tells of the progress whenever it is read.</summary>
+        /// <summary>Reports the progress at every read.</summary>
         private sealed class Told : ReadOnce
         {
             private readonly Stream stream;

@@ -2,9 +2,9 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Walks BSON documents, as mongodump writes them one after another, to their last byte. What the format says twice or
-// must say in one way is checked: lengths, type bytes, terminators, subtypes. Values are not: neither numbers nor the
-// UTF-8 of texts, for a server stores any bytes in them.
+// Walks BSON documents, as mongodump writes them one after another, to their last byte. Lengths, type bytes,
+// terminators and subtypes are checked. Values are not, neither numbers nor the UTF-8 of texts, because a server
+// accepts any bytes there.
 
 using System;
 using System.IO;
@@ -49,14 +49,15 @@ namespace AlteryxOps
 
     internal sealed class BsonWalk
     {
-        // The server allows 16 MB and some room for what it adds itself; three times that is certainly none.
+        // The server allows 16 MB and a little for what it adds itself. A length of three times that cannot be a
+        // document.
         private const int LargestDocument = 48 * 1024 * 1024;
         // The server allows 180 levels in what it stores (100 from clients, by default).
         private const int DeepestDocument = 200;
 
         private readonly Stream source;
         private readonly byte[] buffer = new byte[256 * 1024];
-        // Offset of buffer[0] in the stream; what is read but not consumed lies in buffer[next..end).
+        // Offset of buffer[0] in the stream; what is read but not consumed is in buffer[next..end).
         private long origin;
         private int next;
         private int end;
@@ -204,7 +205,7 @@ namespace AlteryxOps
             {
                 throw new BsonProblem(start, "binary data of " + length + " bytes do not fit into their document");
             }
-            // From 10 on the specification has none, from 128 on they belong to whoever uses them.
+            // The specification defines no subtype from 10 to 127. Those from 128 are free for applications.
             if (subtype > 9 && subtype < 128)
             {
                 throw new BsonProblem(start + 4, "0x" + subtype.ToString("x2") + " is no subtype of binary data");
@@ -336,7 +337,7 @@ namespace AlteryxOps
             return new BsonProblem(origin + end, "the data end inside a document");
         }
 
-        /// <summary>Reads on, keeping what is not consumed; false at the end of the stream.</summary>
+        /// <summary>Reads more bytes and keeps those not consumed yet; false at the end of the stream.</summary>
         private bool Fill()
         {
             if (next > 0)

@@ -2,9 +2,9 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Copies files into a folder that may be on a share. A share can stop to answer at any moment, and Windows applies
-// other credentials to one thread alone. So one thread of its own does all work at the destination; the thread that
-// asks for it waits, tells the progress, and gives up when nothing moves any more.
+// Copies files into a folder that may be on a share. A share can stop answering at any moment, and Windows applies
+// other credentials to a single thread. So a separate worker thread does all work at the destination. The calling
+// thread waits, reports the progress, and gives up if no byte is copied for some time.
 
 using System;
 using System.Collections.Generic;
@@ -19,8 +19,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AlteryxOps
 {
-    /// <summary>What Windows has answered to a copy. Code: its error, 0 for none. IsSource: reading the original has
-    /// failed, not writing the copy.</summary>
+    /// <summary>The result of Windows for a copy. Code: the error number, 0 for none. IsSource: reading the original
+    /// has failed, not writing the copy.</summary>
     public sealed class CopyException : IOException
     {
         public readonly int Code;
@@ -43,7 +43,7 @@ namespace AlteryxOps
         public string Sha256;
     }
 
-    /// <summary>IsUncached: Windows was told to ask the server and not its own cache.</summary>
+    /// <summary>IsUncached: Windows read from the server and not from its own cache.</summary>
     public sealed class HashedFile
     {
         public long Bytes;
@@ -79,20 +79,20 @@ namespace AlteryxOps
 
         private const int BlockBytes = 1024 * 1024;
         private const int Blocks = 8;
-        // What was written last before a cut may never have reached the disk of the server.
+        // The last bytes before a lost connection may not have reached the disk of the server.
         private const long DoubtfulBytes = 4L * BlockBytes;
         private const int RenameMilliseconds = 15000;
         private const int EndMilliseconds = 2000;
 
-        /// <summary>The account for the share; without one, that of this process.</summary>
+        /// <summary>The account for the share. If it is empty, the account of this process is used.</summary>
         public string User = string.Empty;
         public string Domain;
         public string Password = string.Empty;
-        /// <summary>So many seconds without any progress, and the destination counts as lost.</summary>
+        /// <summary>After this number of seconds without progress, the destination counts as lost.</summary>
         public double StallSeconds = 600;
         /// <summary>0 for no limit.</summary>
         public double BytesPerSecond;
-        /// <summary>Called several times a second by the thread that waits. What it throws ends the work.</summary>
+        /// <summary>Called several times a second by the waiting thread. An exception from it ends the copy.</summary>
         public OnCopied Tick;
 
         private readonly object gate = new object();
@@ -103,7 +103,7 @@ namespace AlteryxOps
         private long total;
         private long sent;
 
-        /// <summary>Bytes that the last copy has written, also when it has failed.</summary>
+        /// <summary>Bytes that the last copy wrote, even if it failed.</summary>
         public long Sent
         {
             get { return Interlocked.Read(ref sent); }
@@ -118,8 +118,8 @@ namespace AlteryxOps
             public readonly ManualResetEvent Ended = new ManualResetEvent(false);
         }
 
-        /// <summary>Ends the thread. One that waits for a share cannot be ended; it ends itself, or with the process.
-        /// </summary>
+        /// <summary>Ends the worker thread. A thread that waits for a share cannot be ended: it ends when the share
+        /// answers, or with the process.</summary>
         public void Dispose()
         {
             lock (gate)
@@ -130,7 +130,7 @@ namespace AlteryxOps
             if (worker != null) { worker.Join(EndMilliseconds); }
         }
 
-        /// <summary>Throws unless the folder is there.</summary>
+        /// <summary>Throws unless the folder exists.</summary>
         public void Check(string folder)
         {
             Ask(delegate
@@ -141,8 +141,7 @@ namespace AlteryxOps
             });
         }
 
-        /// <summary>Makes the folders of a path that are absent below one that is there. Returns those it has made.
-        /// </summary>
+        /// <summary>Creates the missing folders of a path. Returns the folders that it created.</summary>
         public string[] MakeFolder(string root, string below)
         {
             List<string> made = new List<string>();
@@ -155,7 +154,8 @@ namespace AlteryxOps
                     if (CreateDirectoryW(Long(path), IntPtr.Zero)) { made.Add(path); }
                     else
                     {
-                        // Who may not make it is denied, also where it is there.
+                        // Windows denies the creation of a folder to an account without that right, even if the folder
+                        // exists.
                         int error = Marshal.GetLastWin32Error();
                         if (!IsFolder(path)) { throw Fail(path, "cannot be made", error); }
                     }
@@ -164,7 +164,7 @@ namespace AlteryxOps
             return made.ToArray();
         }
 
-        /// <summary>Removes folders that are empty, the last one first. Others stay.</summary>
+        /// <summary>Removes the folders that are empty, the last one first, and keeps the others.</summary>
         public void RemoveFolders(string[] folders)
         {
             Ask(delegate
@@ -173,7 +173,7 @@ namespace AlteryxOps
             });
         }
 
-        /// <summary>The size of a file, -1 where there is none.</summary>
+        /// <summary>The size of a file; -1 if it does not exist.</summary>
         public long Size(string path)
         {
             long size = -1;
@@ -191,7 +191,7 @@ namespace AlteryxOps
             return size;
         }
 
-        /// <summary>Bytes that may still be written to a folder, -1 where Windows does not tell.</summary>
+        /// <summary>Bytes that can still be written to a folder; -1 if Windows does not report it.</summary>
         public long FreeBytes(string folder)
         {
             long free = -1;
@@ -204,7 +204,7 @@ namespace AlteryxOps
             return free;
         }
 
-        /// <summary>Writes a new small file whole and flushes it.</summary>
+        /// <summary>Writes a new small file completely and flushes it.</summary>
         public void Write(string path, byte[] content)
         {
             Ask(delegate
@@ -228,8 +228,8 @@ namespace AlteryxOps
             });
         }
 
-        /// <summary>Gives a file its final name; never replaces one. A virus scanner may have it open for a moment.
-        /// </summary>
+        /// <summary>Gives a file its final name; never replaces another file. Tries again for a moment, because a virus
+        /// scanner may have the file open.</summary>
         public void Rename(string path, string name)
         {
             Ask(delegate
@@ -247,8 +247,9 @@ namespace AlteryxOps
             });
         }
 
-        /// <summary>Copies a file under a temporary name, which nobody else can open meanwhile. What is there of it is
-        /// read instead of sent again, but for the last part, unless it is not to be trusted.</summary>
+        /// <summary>Copies a file under a temporary name, and prevents other programs from opening it meanwhile. A part
+        /// that an earlier attempt has sent is read for the hash instead of sent again, except for its end. Without
+        /// isTrusted, everything is sent again.</summary>
         public CopiedFile Copy(string source, string partial, bool isTrusted)
         {
             CopiedFile copied = new CopiedFile();
@@ -272,7 +273,7 @@ namespace AlteryxOps
             return copied;
         }
 
-        /// <summary>Reads a file to its end, past the cache of this machine where the file system allows that.
+        /// <summary>Reads a file to its end, without the cache of this machine if the file system allows that.
         /// </summary>
         public HashedFile Hash(string path)
         {
@@ -306,8 +307,8 @@ namespace AlteryxOps
             }
         }
 
-        // One thread reads and hashes, this one writes, so that neither waits for the other. Of a small file there is
-        // nothing to wait for.
+        // A second thread reads and hashes while this one writes, so that neither waits for the other. A small file
+        // does not need a second thread.
         private void Send(CopyFile from, CopyFile to, SHA256 sha, CopiedFile copied)
         {
             if (from.Length - copied.Kept <= BlockBytes) { SendAtOnce(from, to, sha, copied); }
@@ -397,7 +398,7 @@ namespace AlteryxOps
             if (isOver) { throw new OperationCanceledException("the copy was ended"); }
         }
 
-        // False where Windows does not read this file in this way.
+        // False if Windows cannot read this file without its cache.
         private bool TryHash(string path, HashedFile hashed)
         {
             uint flags = hashed.IsUncached ? NoBuffering : SequentialScan;
@@ -413,7 +414,7 @@ namespace AlteryxOps
                 }
                 long length;
                 if (GetFileSizeEx(file, out length)) { Interlocked.Exchange(ref total, length); }
-                // Unbuffered reads want memory that begins at a page, which no array of .NET does.
+                // Unbuffered reads need memory aligned to a page, and an array of .NET is not aligned.
                 IntPtr memory = VirtualAlloc(IntPtr.Zero, new UIntPtr((uint)BlockBytes), 0x3000, 4);
                 if (memory == IntPtr.Zero) { throw Fail(path, "cannot be read back"); }
                 try { return HashAll(path, file, memory, hashed); }
@@ -460,7 +461,7 @@ namespace AlteryxOps
             return error == InvalidParameter || error == NotSupported;
         }
 
-        // Has the worker do something and waits for it. Throws what it throws.
+        // Runs an action on the worker thread and waits for it. Rethrows the exception of the action.
         private void Ask(Work work)
         {
             Task task = new Task();
@@ -538,7 +539,7 @@ namespace AlteryxOps
         {
             int error = ShareAccount.Use(User, Domain, Password);
             if (error == 0) { return; }
-            // Whatever the error is: an account that is tried again may be locked.
+            // Do not retry, whatever the error is: another failed log-on might lock the account.
             string text = "the account " + User + " cannot be used: " + Said(error);
             throw new CopyException(text, AccessDenied, false);
         }
@@ -570,8 +571,8 @@ namespace AlteryxOps
             return isShare ? "\\\\?\\UNC\\" + path.Substring(2) : "\\\\?\\" + path;
         }
 
-        // A file by the calls of Windows: each error has its number, in every .NET. A source may be read by others
-        // meanwhile, a copy by nobody.
+        // A file opened with the Windows API, because every version of .NET then reports the error number of Windows.
+        // Other programs may read a source meanwhile, but not a copy.
         private sealed class CopyFile : IDisposable
         {
             public readonly string Path;
@@ -616,7 +617,7 @@ namespace AlteryxOps
                 Require(SetEndOfFile(file), true);
             }
 
-            // Fills an array from a place on, as far as one call does; 0 at the end of the file.
+            // Reads once into an array from an offset. Returns the number of bytes; 0 at the end of the file.
             public int Read(byte[] block, int begin)
             {
                 uint got = 0;
@@ -658,7 +659,7 @@ namespace AlteryxOps
             public int Length;
         }
 
-        // Blocks that go round between a reader and a writer. After Close both get null.
+        // Blocks that a reader fills and a writer empties, in turn. After Close, both get null.
         private sealed class BlockQueue
         {
             private readonly Queue<Block> full = new Queue<Block>();
@@ -693,7 +694,7 @@ namespace AlteryxOps
                 }
             }
 
-            // What was read before Close is still given out.
+            // Blocks that were read before Close are still returned.
             public Block Take()
             {
                 lock (full)

@@ -2,8 +2,8 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Reads the manifest of an archive as a stream: of a million files one at a time. Strict JSON in strict UTF-8; what is
-// no manifest of ours is an error.
+// Reads the manifest of an archive as a stream, one file at a time, because it may list a million files. Accepts strict
+// JSON in strict UTF-8 only. Anything but a manifest of this collection is an error.
 
 using System;
 using System.Collections.Generic;
@@ -26,11 +26,11 @@ namespace AlteryxOps
         public string Path;
         public long Bytes = -1;
         public string Sha256;
-        /// <summary>UTC, as it stands there; "" when the manifest does not say.</summary>
+        /// <summary>UTC, as written in the manifest; "" if the manifest does not have it.</summary>
         public string Modified = "";
     }
 
-    /// <summary>Where files of the configuration lay on the node.</summary>
+    /// <summary>The original path on the node of files of the configuration.</summary>
     public sealed class ManifestItem
     {
         public string Id = "";
@@ -43,16 +43,16 @@ namespace AlteryxOps
         public string Namespace;
         public long Documents = -1;
         public long Bytes = -1;
-        /// <summary>What the tool that dumped it said; -1 when it said nothing.</summary>
+        /// <summary>The number of documents that the dump tool reported; -1 if it reported none.</summary>
         public long Reported = -1;
     }
 
-    /// <summary>Next until it is false; the other members are complete only then.</summary>
+    /// <summary>Call Next until it returns false. The other members are complete only after that.</summary>
     public sealed class ManifestReader
     {
         public const int Schema = 1;
 
-        // A manifest of ours has some tens of texts and of places.
+        // A manifest of this collection has a few dozen texts and paths.
         private const int MostTexts = 100;
         private const int MostItems = 10000;
 
@@ -64,7 +64,7 @@ namespace AlteryxOps
 
         public ManifestFile Current { get; private set; }
 
-        /// <summary>Of the run that made the archive; "" when the manifest does not say.</summary>
+        /// <summary>The run that made the archive; "" if the manifest does not have it.</summary>
         public string RunId
         {
             get { return Texts.ContainsKey("run_id") ? Texts["run_id"] : ""; }
@@ -73,15 +73,15 @@ namespace AlteryxOps
         public long FileCount = -1;
         public long FileBytes = -1;
 
-        /// <summary>Every text of the manifest itself, and of what it says of its database, by name.</summary>
+        /// <summary>Every text of the manifest and of its section about the database, by name.</summary>
         public readonly Dictionary<string, string> Texts = new Dictionary<string, string>(StringComparer.Ordinal);
         public readonly Dictionary<string, string> DatabaseTexts =
             new Dictionary<string, string>(StringComparer.Ordinal);
 
-        /// <summary>Does it say that there is a dump?</summary>
+        /// <summary>Does the manifest list a dump?</summary>
         public bool HasDatabase;
 
-        /// <summary>The places of the configuration; null when none was taken.</summary>
+        /// <summary>The original paths of the configuration files; null if the archive does not have any.</summary>
         public List<ManifestItem> Configuration;
 
         /// <summary>The collections of the dump; null when the manifest does not list them.</summary>
@@ -242,8 +242,7 @@ namespace AlteryxOps
 
     /// <summary>
     /// JSON, token by token: { } [ ] as they are, s for a string, 0 for a number, t, f and n for true, false and null,
-    /// $ at the end. Inside an object Next reads the name of a member and the first token of its value.
-    /// </summary>
+    /// $ at the end. Inside an object Next reads the name of a member and the first token of its value.</summary>
     internal sealed class JsonPull
     {
         private const int Deepest = 32;
@@ -262,7 +261,8 @@ namespace AlteryxOps
         private bool empty = true;
         private readonly MemoryStream text = new MemoryStream();
         private static readonly UTF8Encoding Utf8 = new UTF8Encoding(false, true);
-        // Of the objects that are open: a name that comes twice means two things to two readers.
+        // The names in each open object. A name that occurs twice is refused, because readers of JSON differ in which
+        // value they take.
         private readonly HashSet<string>[] names = new HashSet<string>[Deepest];
 
         public char Token { get; private set; }
@@ -347,7 +347,7 @@ namespace AlteryxOps
             while (depth >= outer) { Next(); }
         }
 
-        /// <summary>Nothing but blanks follows.</summary>
+        /// <summary>Throws if anything but white space follows.</summary>
         public void End()
         {
             if (Significant() != -1) { throw Bad("something after its end"); }

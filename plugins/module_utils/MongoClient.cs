@@ -2,10 +2,10 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// A client of one MongoDB server, for what a restore must know of it: which databases and collections there are, how
-// many documents they hold, who is logged in; and to drop a database. Servers from 3.0 on: those before 3.6 (wire
-// version 6) are asked with OP_QUERY, later ones with OP_MSG. Every wait has a limit and lets Tick run, up to ten times
-// a second; what Tick throws passes through. No exception holds a password.
+// A client of one MongoDB server, for what a restore needs: list databases and collections, count documents, name the
+// user who is logged in, and drop a database. Servers from 3.0 on: those before 3.6 (wire version 6) are asked with
+// OP_QUERY, later ones with OP_MSG. Every wait has a limit and calls Tick up to ten times a second. The client does not
+// catch what Tick throws. No exception contains a password.
 
 using System;
 using System.Collections.Generic;
@@ -60,8 +60,8 @@ namespace AlteryxOps
         public string Host = "127.0.0.1";
         public int Port = 27017;
         public bool Tls;
-        /// <summary>Certificates (PEM or DER) of which one must have issued that of the server; "" for those that
-        /// Windows trusts.</summary>
+        /// <summary>A file of certificates (PEM or DER), one of which must have issued the certificate of the server;
+        /// "" for the certificates that Windows trusts.</summary>
         public string CaFile = "";
         public int ConnectMilliseconds = 10000;
         /// <summary>The longest wait for one answer.</summary>
@@ -89,7 +89,7 @@ namespace AlteryxOps
     public sealed class MongoCollection
     {
         public string Name;
-        /// <summary>collection, view or timeseries.</summary>
+        /// <summary>One of collection, view and timeseries.</summary>
         public string Type;
     }
 
@@ -125,10 +125,10 @@ namespace AlteryxOps
         private const int MostCollections = 1000000;
         private static readonly string[] OwnDatabases = { "admin", "config", "local" };
         private readonly MongoWire wire;
-        // Servers before 4.4.2 know it by its old name only.
+        // Servers before 4.4.2 know the command only by its old name.
         private string greeting = "isMaster";
 
-        /// <summary>What the server said of itself when the connection was made.</summary>
+        /// <summary>What the server reported about itself when the connection was opened.</summary>
         public MongoServer Server { get; private set; }
 
         /// <summary>The longest wait for one answer, from now on.</summary>
@@ -186,7 +186,8 @@ namespace AlteryxOps
                 BsonMap command = new BsonMap().Add("saslStart", 1).Add("mechanism", chosen);
                 command.Add("payload", exchange.Begin());
                 bool proved = false;
-                // Two answers of ours, and an empty one for servers that say done only after that.
+                // The client answers twice, and once more with an empty message for servers that report done only after
+                // that.
                 for (int step = 0; step < 4; step++)
                 {
                     BsonMap reply = AskLogin(source, command);
@@ -208,7 +209,7 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Asks the server again what it is.</summary>
+        /// <summary>Asks the server again for its state, such as primary or secondary.</summary>
         public MongoServer Hello()
         {
             Server = Describe(Greet(null));
@@ -256,11 +257,11 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Documents of a collection, counted one by one: what a server keeps as their number is wrong after
-        /// it was killed.</summary>
+        /// <summary>Documents of a collection, counted one by one, because the number that a server stores is wrong
+        /// after the server was killed.</summary>
         public long Count(string database, string collection)
         {
-            // Without a query the server answers from what it keeps. This one is true for every document.
+            // Without a query the server returns its stored number. This query matches every document.
             BsonMap every = new BsonMap().Add("_id", new BsonMap().Add("$gte", BsonMark.Least));
             BsonMap reply = wire.Ask(database, new BsonMap().Add("count", collection).Add("query", every));
             long count = Number(reply, "n", -1);
@@ -332,7 +333,7 @@ namespace AlteryxOps
             string[] offered = Texts(Greet(source + "." + user), "saslSupportedMechs");
             if (Array.IndexOf(offered, ScramExchange.Sha256) >= 0) { return ScramExchange.Sha256; }
             if (Array.IndexOf(offered, ScramExchange.Sha1) >= 0) { return ScramExchange.Sha1; }
-            // Servers before 4.0 do not say, later ones say nothing of a user whom they do not know.
+            // Servers before 4.0 do not report this, and later ones report nothing about a user that they do not know.
             return Server.MaxWireVersion >= 7 ? ScramExchange.Sha256 : ScramExchange.Sha1;
         }
 
@@ -513,7 +514,7 @@ namespace AlteryxOps
             try { reply = Exchange(request, sent, asMessage); }
             catch
             {
-                // What is left of this answer would be taken for that to the next command.
+                // The client would take the rest of this answer for the answer to the next command.
                 Dispose();
                 throw;
             }
@@ -594,7 +595,7 @@ namespace AlteryxOps
         {
             int flags = BitConverter.ToInt32(body, 0);
             int end = body.Length;
-            // A checksum of four bytes follows. TCP and TLS have theirs, too.
+            // A checksum of four bytes follows. It is not checked, because TCP and TLS check the data already.
             if ((flags & 1) != 0) { end -= 4; }
             if ((flags & 0xFFFE) != 0) { throw new BsonMistake("a message with the flags " + flags); }
             if (body[4] != 0) { throw new BsonMistake("a message that does not begin with its document"); }
@@ -679,7 +680,7 @@ namespace AlteryxOps
                     return distrust.Length == 0;
                 });
             stream = secured;
-            // A server for which no list of revoked certificates can be reached would otherwise never be accepted.
+            // Otherwise no server is accepted whose list of revoked certificates cannot be downloaded.
             Wait(
                 Begin(delegate
                 {
@@ -690,7 +691,7 @@ namespace AlteryxOps
             Finish(delegate(IAsyncResult result) { secured.EndAuthenticateAsClient(result); });
         }
 
-        /// <summary>Why the certificate of the server is not accepted; "" when it is.</summary>
+        /// <summary>Why the certificate of the server is not accepted; "" if it is accepted.</summary>
         private string Doubt(
             X509Certificate certificate, X509Chain chain, SslPolicyErrors errors, X509Certificate2Collection issuers)
         {
@@ -719,7 +720,7 @@ namespace AlteryxOps
             own.Build(new X509Certificate2(certificate));
             foreach (X509ChainStatus status in own.ChainStatus)
             {
-                // That the file of issuers vouches for the chain is checked below.
+                // Whether the chain ends at a certificate of the CA file is checked below.
                 X509ChainStatusFlags rest =
                     status.Status & ~(X509ChainStatusFlags.UntrustedRoot | X509ChainStatusFlags.PartialChain);
                 if (rest != X509ChainStatusFlags.NoError) { return "the certificate is not valid: " + Say(own); }
@@ -731,7 +732,7 @@ namespace AlteryxOps
             return "no certificate in " + address.CaFile + " has issued that of the server";
         }
 
-        /// <summary>Does a certificate name this address? Older Windows compares names only.</summary>
+        /// <summary>Is this IP address in the certificate? Older versions of Windows compare only names.</summary>
         private static bool IsFor(X509Certificate2 certificate, string host)
         {
             IPAddress literal;
@@ -753,7 +754,8 @@ namespace AlteryxOps
             return false;
         }
 
-        /// <summary>A length of DER, in one byte or after one that counts its bytes; -1 when it is none.</summary>
+        /// <summary>A length in DER: one byte, or a byte with the number of length bytes and then these; -1 if it is
+        /// invalid.</summary>
         private static int Length(byte[] bytes, ref int at)
         {
             if (at >= bytes.Length) { return -1; }
@@ -813,7 +815,7 @@ namespace AlteryxOps
             Guarded(delegate { end(pending); });
         }
 
-        /// <summary>Gives whatever the network throws one name.</summary>
+        /// <summary>Turns every exception of the network into one type.</summary>
         private void Guarded(Action action)
         {
             try { action(); }
@@ -824,7 +826,7 @@ namespace AlteryxOps
                 {
                     throw new MongoProblem(MongoFailure.Trust, Shown + ": " + distrust, 0, problem);
                 }
-                // A SocketException is a Win32Exception, and so is what Windows says of a failed handshake.
+                // A SocketException is a Win32Exception, and so is the exception for a failed TLS handshake.
                 if (problem is IOException || problem is Win32Exception || problem is ObjectDisposedException
                     || problem is AuthenticationException)
                 {
@@ -899,7 +901,8 @@ namespace AlteryxOps
             return Encoding.UTF8.GetBytes("n,," + opening);
         }
 
-        /// <summary>The next message of ours; proved when the server has shown that it knows the password.</summary>
+        /// <summary>The next message of the client. proved becomes true when the server has proved that it knows the
+        /// password.</summary>
         public byte[] Answer(byte[] payload, out bool proved)
         {
             proved = false;
@@ -979,7 +982,7 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>What MongoDB takes for the password of SCRAM-SHA-1.</summary>
+        /// <summary>The value that MongoDB uses as the password in SCRAM-SHA-1.</summary>
         private static byte[] Digest(string user, string password)
         {
             byte[] digest;
@@ -1088,7 +1091,7 @@ namespace AlteryxOps
             return members[place].Value;
         }
 
-        /// <summary>null, too, when there is no such member.</summary>
+        /// <summary>Also null if the document has no such member.</summary>
         public object Get(string name)
         {
             int place;
@@ -1120,7 +1123,7 @@ namespace AlteryxOps
     {
         Least,
         Greatest,
-        /// <summary>A value of a type that no command of ours needs.</summary>
+        /// <summary>A value of a type that no command of this client needs.</summary>
         Other
     }
 
@@ -1369,7 +1372,7 @@ namespace AlteryxOps
             return BsonMark.Other;
         }
 
-        /// <summary>Where the next bytes are, which must lie before end.</summary>
+        /// <summary>The position of the next bytes, which must end before the end of the document.</summary>
         private int Take(int count, int end)
         {
             if (count > end - next) { throw Bad(next, "a value that does not fit into its document"); }
@@ -1400,7 +1403,7 @@ namespace AlteryxOps
             if (length < 1 || length > end - next) { throw Bad(start, "a text of " + length + " bytes"); }
             int at = Take(length, end);
             if (bytes[next - 1] != 0) { throw Bad(start, "a text that is not terminated where its length says"); }
-            // A server stores any bytes in a text, and shows them in answers about damaged collections.
+            // A server stores any bytes in a text, and returns them in answers about damaged collections.
             return Encoding.UTF8.GetString(bytes, at, length - 1);
         }
 

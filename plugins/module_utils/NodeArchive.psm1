@@ -58,8 +58,8 @@ function Read-Sidecar {
 function Read-NodeArchive {
     <#
     .SYNOPSIS
-    Reads an archive and compares it and the files beside it with the .sha256 file. What is wrong goes to the problems
-    of Verifier (an ArchiveVerifier of the archive). Throws file_locked when another program locks the archive, and what
+    Reads an archive and compares it and the files beside it with the .sha256 file. Problems are added to Verifier (an
+    ArchiveVerifier of the archive). Throws file_locked when another program locks the archive. Does not catch what
     Progress and the sink of Verifier throw.
     #>
     param(
@@ -74,9 +74,11 @@ function Read-NodeArchive {
     $said = Read-Sidecar -Folder $Folder -BaseName $BaseName -Problems $problems
     try { $Verifier.Run() }
     catch {
-        # A failure with a name says nothing of the archive: the job is cancelled, or what was read cannot be kept.
+        # A failure that has a reason is not a problem of the archive: the job was cancelled, or its target cannot be
+        # written.
         if ((Get-NodeFailure -ErrorRecord $_).reason -ne 'unexpected') { throw }
-        # The disk, the share or the permissions prevent reading. The archive is then bad; what was read is told.
+        # The archive cannot be read to its end, because of the disk, the share or the permissions. The backup counts as
+        # bad, and the problem says how far the archive was read.
         $problems.Add("it cannot be read: $($_.Exception.GetBaseException().Message)")
     }
     foreach ($name in $said.Keys) {
@@ -96,7 +98,7 @@ function Read-NodeArchive {
 
 function Get-ProblemText {
     <# .SYNOPSIS
-    The first problems of a list in one line, and how many more there are; Where says where all of them are. #>
+    The first problems of a list in one line, with the number of the others. Where names the place of the whole list. #>
     param([Parameter(Mandatory = $true)] $Problems, [string] $Where = '')
     $text = @($Problems.Texts | Select-Object -First 5) -join '; '
     if ($Problems.Total -gt 5) { $text += "; and $($Problems.Total - 5) more$Where" }

@@ -4,12 +4,12 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 
-# Which files of a destination belong to which backup.
+# Finds out which files of a destination belong to which backup.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-# Of files beside an archive only those of a sane size are read.
+# A file beside an archive is read only if it has at most this size.
 $script:MaximumText = 4MB
 $script:Known = New-Object System.Text.RegularExpressions.Regex (
     '^(?<base>.+?)\.(zip|zip\.partial|manifest\.json|secrets\.pem|sha256|set\.json|pin\.json|prune\.json|' +
@@ -26,7 +26,7 @@ function Read-CatalogueText {
 
 function Get-Field {
     <# .SYNOPSIS
-    A property of an object that came from JSON of whatever origin; nothing when it is absent. #>
+    A property of an object that was read from JSON of any origin; nothing if the property is absent. #>
     param([AllowNull()] $InputObject, [Parameter(Mandatory = $true)][string] $Name)
     if ($null -eq $InputObject) { return }
     $property = $InputObject.PSObject.Properties[$Name]
@@ -38,9 +38,9 @@ function Get-FieldText {
     The same as text; empty when it is absent. #>
     param([AllowNull()] $InputObject, [Parameter(Mandatory = $true)][string] $Name)
     $value = Get-Field -InputObject $InputObject -Name $Name
-    # Some PowerShells make dates of texts that look like one.
+    # Some versions of PowerShell turn a text that looks like a date into a date.
     if ($value -is [DateTime]) { Get-UtcText -Time $value }
-    # An expandable string is one even where the field is absent.
+    # The quotes make the result a string even if the field is absent.
     else { "$value" }
 }
 
@@ -48,7 +48,7 @@ function Get-CatalogueFile {
     <#
     .SYNOPSIS
     The files of one folder: a hashtable with bases (base name of a backup -> list of name and bytes), sets (base names
-    of backup sets), logs (list of name and bytes) and others (how many belong to nothing).
+    of backup sets), logs (list of name and bytes) and others (the number of files that do not belong to a backup).
     #>
     param([Parameter(Mandatory = $true)][string] $Path)
     $bases = New-Object 'System.Collections.Generic.Dictionary[string,object]' ([StringComparer]::OrdinalIgnoreCase)
@@ -78,8 +78,8 @@ function Get-CatalogueFile {
 function Add-AuditLine {
     <#
     .SYNOPSIS
-    One line of JSON for what changes the backups of a node: at, verb, who, and what is in Detail. It is on the disk
-    before this returns.
+    Writes one line of JSON to the log of changes to the backups of a node: at, verb, who, and the content of Detail.
+    The line is on the disk when this returns.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Folder,

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRegistry
 
-# Clocks of a node: UTC text is for people, ages come from the monotonic clock, and a boot has an identity of its own.
+# Clocks of a node: people read UTC texts, ages are computed from the monotonic clock, and each boot has an identity.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -19,7 +19,7 @@ function Get-UtcText {
 
 function Get-PersonTime {
     <# .SYNOPSIS
-    A UTC time for people, written so that no JSON reader takes it for a date of its own. #>
+    A UTC time for people, in a form that no JSON reader converts to a date. #>
     param([Parameter(Mandatory = $true)][DateTime] $Time)
     $Time.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", [Globalization.CultureInfo]::InvariantCulture)
 }
@@ -27,7 +27,7 @@ function Get-PersonTime {
 function Get-MonotonicSecond {
     <#
     .SYNOPSIS
-    Seconds since boot as a double. The same for all processes of one boot; setting the wall clock does not move it.
+    Seconds since boot as a double. All processes see the same value, and setting the wall clock does not change it.
     #>
     [double][Diagnostics.Stopwatch]::GetTimestamp() / [double][Diagnostics.Stopwatch]::Frequency
 }
@@ -35,8 +35,9 @@ function Get-MonotonicSecond {
 function Get-BootIdentity {
     <#
     .SYNOPSIS
-    A text that differs after every boot: the value of a registry key that Windows forgets with the boot. Empty when
-    nobody has asked for one with Create since the boot; what was written before the boot differs from it either way.
+    A text that differs after every boot: the value of a volatile registry key, which Windows deletes at every boot.
+    Empty until a caller creates it with Create. An identity from before the boot is different from the new one and from
+    the empty text.
     #>
     param([switch] $Create)
     $key = Open-OwnKey -Name 'Boot' -Create:$Create -Volatile

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Files and folders as Windows has them: open elsewhere, read-only, denied, links, volumes mounted in folders, paths of
-// more than 260 characters. .NET Framework knows a part of it only. A link to a folder is never followed, except as the
-// folder that was asked for, so no walk can go round in a circle.
+// more than 260 characters. .NET Framework handles only some of these cases. A link to a folder is followed only if it
+// is the requested folder itself, so that a walk cannot run in a circle.
 
 using System;
 using System.Collections;
@@ -19,7 +19,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AlteryxOps
 {
-    /// <summary>A file or folder below another one. Path: relative to that. Bytes: the size of a file.</summary>
+    /// <summary>A file or folder below another folder. Path: relative to that folder. Bytes: the size of a
+    /// file.</summary>
     public sealed class DiskEntry
     {
         public string Path;
@@ -27,16 +28,16 @@ namespace AlteryxOps
         public long Bytes;
     }
 
-    /// <summary>What is below a folder. Skipped: what could not be looked into, denied folders and links, a sentence
-    /// each.</summary>
+    /// <summary>The content of a folder. Skipped: a sentence for each folder that is denied and for each
+    /// link.</summary>
     public sealed class DiskListing
     {
         public List<DiskEntry> Entries = new List<DiskEntry>();
         public List<string> Skipped = new List<string>();
     }
 
-    /// <summary>The size of a folder. Skipped: the first few of what was left out, SkippedCount: how many there are.
-    /// </summary>
+    /// <summary>The size of a folder. Skipped: the first few items that were left out. SkippedCount: the number of all
+    /// of them.</summary>
     public sealed class DiskSize
     {
         public long Bytes;
@@ -61,7 +62,7 @@ namespace AlteryxOps
 
         private const uint GenericRead = 0x80000000;
         private const uint GenericWrite = 0x40000000;
-        private const uint ShareAll = 7;  // read, write, delete: others go on as if nobody read
+        private const uint ShareAll = 7;  // read, write and delete
         private const uint CreateAlways = 2;
         private const uint OpenExisting = 3;
         // With the privilege SeBackupPrivilege this flag lets Windows read what the access list denies.
@@ -69,15 +70,15 @@ namespace AlteryxOps
         private const uint SequentialScan = 0x08000000;
         private static readonly IntPtr InvalidHandle = new IntPtr(-1);
 
-        /// <summary>Renames a file on its drive. The new name is on the disk when this returns. Never replaces a file.
-        /// </summary>
+        /// <summary>Renames a file on its drive. The new name is on the disk when this returns. An existing file is
+        /// never replaced.</summary>
         public static void MoveThrough(string path, string target)
         {
             const uint writeThrough = 8;
             if (!MoveFileExW(path, target, writeThrough)) { throw new Win32Exception(Marshal.GetLastWin32Error()); }
         }
 
-        /// <summary>Switches the right to back up files on for this process. False where the account does not have it.
+        /// <summary>Enables the privilege to back up files in this process. False if the account does not have it.
         /// </summary>
         public static bool EnableBackupPrivilege()
         {
@@ -90,19 +91,19 @@ namespace AlteryxOps
                 wanted.Count = 1;
                 wanted.Attributes = 2;  // SE_PRIVILEGE_ENABLED
                 if (!LookupPrivilegeValueW(null, "SeBackupPrivilege", out wanted.Luid)) { return false; }
-                // It succeeds with error 1300 where the account lacks the privilege.
+                // The call succeeds with error 1300 if the account does not have the privilege.
                 return AdjustTokenPrivileges(token, false, ref wanted, 0, IntPtr.Zero, IntPtr.Zero) &&
                     Marshal.GetLastWin32Error() == 0;
             }
             finally { CloseHandle(token); }
         }
 
-        /// <summary>What a path is: file, folder or absent. Throws file_unreadable where Windows does not tell.
+        /// <summary>What a path is: file, folder or absent. Throws file_unreadable if Windows does not report it.
         /// </summary>
         public static string Kind(string path)
         {
             FindData found;
-            // Not GetFileAttributes: that says "absent" of what lies in a folder that is denied.
+            // Not GetFileAttributes: it returns "absent" for a file in a folder that is denied.
             IntPtr search = FindFirstFileW(Long(path), out found);
             if (search == InvalidHandle)
             {
@@ -114,7 +115,8 @@ namespace AlteryxOps
             return found.File.IsFolder ? "folder" : "file";
         }
 
-        /// <summary>Everything below a folder, sorted by path; what cannot be looked into is among Skipped.</summary>
+        /// <summary>Everything below a folder, sorted by path. Skipped names the folders that cannot be
+        /// listed.</summary>
         public static DiskListing List(string folder)
         {
             DiskListing listing = new DiskListing();
@@ -137,8 +139,8 @@ namespace AlteryxOps
             return listing;
         }
 
-        /// <summary>The sum of the sizes of all files below a folder; 0 where it does not exist. What vanishes
-        /// meanwhile is left out.</summary>
+        /// <summary>The sum of the sizes of all files below a folder; 0 if it does not exist. Files that are deleted
+        /// meanwhile are left out.</summary>
         public static DiskSize Measure(string folder)
         {
             DiskSize size = new DiskSize();
@@ -152,7 +154,7 @@ namespace AlteryxOps
                 },
                 delegate(string skipped)
                 {
-                    // Every drive has these two, and they are Windows' own.
+                    // Every drive has these two folders, and they belong to Windows.
                     if (isDrive && (skipped.Contains(":\\System Volume Information ") ||
                         skipped.Contains(":\\$RECYCLE.BIN\\"))) { return; }
                     size.SkippedCount++;
@@ -161,8 +163,8 @@ namespace AlteryxOps
             return size;
         }
 
-        /// <summary>Bytes that this account may still write to the volume of a folder, or of its nearest parent that
-        /// exists: a volume may be mounted in a folder. -1 where Windows does not tell.</summary>
+        /// <summary>Bytes that this account can still write to the volume of a folder or, if the folder does not exist,
+        /// of its nearest parent. A volume may be mounted in a folder. -1 if Windows does not report it.</summary>
         public static long FreeBytes(string folder)
         {
             long free, total, all;
@@ -172,7 +174,7 @@ namespace AlteryxOps
                 int error = Marshal.GetLastWin32Error();
                 if (error != NotFound && error != PathNotFound) { break; }
             }
-            // A folder that may not be listed; its volume may tell.
+            // The folder may not be listed, but Windows may report the space of its volume.
             return GetDiskFreeSpaceExW(Volume(folder), out free, out total, out all) ? free : -1;
         }
 
@@ -185,10 +187,10 @@ namespace AlteryxOps
         }
 
         /// <summary>Copies a file that others may be writing to, so that the copy is one state of it. The folder of the
-        /// copy is made. Without a target it is only opened. Where somebody keeps it from being read it is tried for
-        /// that many seconds. Throws file_locked, file_unreadable, file_vanished or file_changed; then there is no
-        /// copy. The copy has the time of the file and none of its attributes: a read-only one could not be removed.
-        /// Returns its size.</summary>
+        /// copy is created. Without a target, the file is only opened. While another program locks the file, this tries
+        /// again for the given number of seconds. Throws file_locked, file_unreadable, file_vanished or file_changed;
+        /// then there is no copy. The copy has the time of the file but not its attributes, because a read-only copy
+        /// could not be removed. Returns its size.</summary>
         public static long Copy(string source, string target, double seconds)
         {
             Stopwatch watch = Stopwatch.StartNew();
@@ -232,8 +234,8 @@ namespace AlteryxOps
         }
 
         /// <summary>Removes a folder with everything in it; an absent one is fine. Attributes do not protect a file,
-        /// links are removed and not followed. What cannot be removed keeps nothing else from it; then it throws and
-        /// names the first.</summary>
+        /// links are removed and not followed. If something cannot be removed, the rest is removed all the same. Then
+        /// this throws and names the first obstacle.</summary>
         public static void Remove(string folder)
         {
             string root = Long(folder);
@@ -258,7 +260,7 @@ namespace AlteryxOps
             FileData own = new FileData();
             own.Attributes = attributes;
             found.Insert(0, new KeyValuePair<string, FileData>(root, own));
-            // A folder was found before what is in it.
+            // The list has each folder before its content.
             for (int index = found.Count - 1; index >= 0; index--)
             {
                 string path = found[index].Key;
@@ -279,7 +281,7 @@ namespace AlteryxOps
             Walk(root, found, skipped, false);
         }
 
-        // A folder comes before what is in it. Links to folders are told of only where that is wanted.
+        // Lists each folder before its content. Links to folders are listed only if requested.
         private static void Walk(string root, OnFound onFound, OnSkipped onSkipped, bool withLinks)
         {
             Stack<string> folders = new Stack<string>();
@@ -313,7 +315,7 @@ namespace AlteryxOps
                     }
                     finally { FindClose(search); }
                 }
-                // The root of an empty drive has no entry at all, and a folder may vanish.
+                // The root of an empty drive has no entries, and the folder may be deleted meanwhile.
                 if (error != 0 && error != NoMoreFiles && error != NotFound && error != PathNotFound)
                 {
                     onSkipped(Shown(path) + " cannot be listed: " + Said(error));
@@ -321,7 +323,8 @@ namespace AlteryxOps
             }
         }
 
-        // A folder tells the size that a file had when it was last closed; that of a database is always open.
+        // A folder stores the size that a file had when it was last closed, and a file of a running database stays
+        // open.
         private static long SizeOf(string root, string path, FileData found)
         {
             FileData now;
@@ -333,7 +336,7 @@ namespace AlteryxOps
             return error == NotFound || error == PathNotFound ? 0 : found.Size;
         }
 
-        // Throws where waiting does not help, or has not. One that is being replaced is absent for a moment.
+        // Throws if waiting does not help, or has not helped. A file that is being replaced is absent for a moment.
         private static void WaitForFile(string path, int error, Stopwatch watch, double seconds)
         {
             bool isBusy = error == SharingViolation || error == LockViolation;
@@ -351,7 +354,7 @@ namespace AlteryxOps
             return CreateFileW(Long(path), GenericRead, ShareAll, IntPtr.Zero, OpenExisting, flags, IntPtr.Zero);
         }
 
-        // Returns the error of the source, Changed, or 0. What goes wrong with the target is thrown.
+        // Returns the error of the source, Changed, or 0. Throws if the target cannot be written.
         private static int CopyOnce(string source, string target, out long bytes)
         {
             int error;
@@ -390,7 +393,8 @@ namespace AlteryxOps
             }
         }
 
-        // Directory.CreateDirectory of .NET Framework takes no long path. What is wrong shows when the file is created.
+        // Directory.CreateDirectory of .NET Framework takes no long path. A failure becomes visible when the file is
+        // created.
         private static void MakeFolder(string path)
         {
             if (CreateDirectoryW(path, IntPtr.Zero) || Marshal.GetLastWin32Error() != PathNotFound) { return; }
@@ -427,7 +431,7 @@ namespace AlteryxOps
             return 0;
         }
 
-        // Reads both from the beginning; somebody may have written to the source while it was copied.
+        // Reads both from the beginning; another program may have written to the source while it was copied.
         private static int Compare(FileStream from, FileStream to)
         {
             byte[] one = new byte[1024 * 1024], two = new byte[1024 * 1024];
@@ -460,7 +464,7 @@ namespace AlteryxOps
                 }
                 return 0;
             }
-            // A part of it is locked, the disk is broken, the share is gone.
+            // A part of the file is locked, the disk is damaged, or the share does not answer.
             catch (IOException error) { return Marshal.GetHRForException(error) & 0xffff; }
             catch (UnauthorizedAccessException) { return AccessDenied; }
         }
@@ -469,7 +473,7 @@ namespace AlteryxOps
         {
             while (true)
             {
-                // What a link leads to is not ours to change.
+                // The target of a link must not be changed.
                 if (!found.IsLink && (found.Attributes & (uint)FileAttributes.ReadOnly) != 0)
                 {
                     SetFileAttributesW(path, (uint)(found.IsFolder ? FileAttributes.Directory : FileAttributes.Normal));
@@ -477,7 +481,7 @@ namespace AlteryxOps
                 if (found.IsFolder ? RemoveDirectoryW(path) : DeleteFileW(path)) { return 0; }
                 int error = Marshal.GetLastWin32Error();
                 if (error == NotFound || error == PathNotFound) { return 0; }
-                // A scanner has it open for a moment; until it lets go, a deleted file is still in its folder.
+                // A virus scanner may have the file open. Until it closes the file, a deleted file stays in its folder.
                 bool mayPass = error == SharingViolation || error == FolderNotEmpty;
                 if (!mayPass || watch.ElapsedMilliseconds > RemoveMilliseconds) { return error; }
                 Thread.Sleep(PauseMilliseconds);
@@ -513,7 +517,8 @@ namespace AlteryxOps
             return failure;
         }
 
-        // Windows fills these fields. Ansible treats the warning that nobody does (CS0649) as an error.
+        // Windows fills these fields. Ansible treats the compiler's warning that no code assigns them (CS0649) as an
+        // error.
 #pragma warning disable 0649
         // WIN32_FILE_ATTRIBUTE_DATA
         [StructLayout(LayoutKind.Sequential)]

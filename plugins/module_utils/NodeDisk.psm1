@@ -38,9 +38,9 @@ function Get-DumpSize {
 function Get-FolderFile {
     <#
     .SYNOPSIS
-    Every file below a folder as objects with path (relative, with /) and bytes, sorted by path. Paths of any length,
-    which the .NET Framework takes only where the program says so before its first path. Throws where a folder cannot
-    be listed.
+    Every file below a folder as objects with path (relative, with /) and bytes, sorted by path. Paths may have any
+    length; .NET Framework itself accepts long paths only in a program that enables them before it uses its first path.
+    Throws if a folder cannot be listed.
     #>
     param([Parameter(Mandatory = $true)][string] $Path)
     $listing = [AlteryxOps.NodeDisk]::List($Path)
@@ -93,7 +93,7 @@ function Assert-FolderWritable {
             $null = $created.Add($folder)
         }
         $null = [IO.Directory]::CreateDirectory($Path)
-        # What a trial that was ended has left.
+        # The file that an interrupted trial has left.
         foreach ($left in [IO.Directory]::GetFiles($Path, '.alteryx-trial-*.tmp')) { [IO.File]::Delete($left) }
         $stream = New-Object System.IO.FileStream $trial, ([IO.FileMode]::CreateNew), ([IO.FileAccess]::Write)
         try {
@@ -109,7 +109,7 @@ function Assert-FolderWritable {
                 "$account cannot write files in ${Path}: $($_.Exception.GetBaseException().Message)"))
     }
     finally {
-        # From the innermost on; one that is not empty any more stays.
+        # The innermost folder first. A folder that is no longer empty stays.
         foreach ($folder in $created) {
             try { if ([IO.Directory]::Exists($folder)) { [IO.Directory]::Delete($folder) } }
             catch { Write-Verbose -Message "${folder}: $_" }
@@ -121,7 +121,7 @@ function Remove-NodeFolder {
     <#
     .SYNOPSIS
     Removes a folder with everything in it, read-only or not; an absent one is fine. Links in it are removed, not
-    followed. Throws, and names the first, when something cannot be removed; the rest is gone then.
+    followed. If something cannot be removed, the rest is removed, and this throws and names the first obstacle.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]

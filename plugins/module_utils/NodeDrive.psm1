@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What the letters of drives stand for.
+# Finds out which local drive or share a drive letter means.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -10,8 +10,8 @@ $ErrorActionPreference = 'Stop'
 function Get-DriveFact {
     <#
     .SYNOPSIS
-    What the letter of a drive stands for: a hashtable with exists (the machine has the drive, so SYSTEM sees it, too)
-    and share (to which this account has connected it permanently; '' for none).
+    What the letter of a drive stands for: a hashtable with exists (the drive belongs to the machine, so SYSTEM sees it,
+    too) and share (to which this account has connected it permanently; '' for none).
     #>
     param([Parameter(Mandatory = $true)][string] $Letter)
     $fact = @{ exists = $false; share = '' }

@@ -4,15 +4,15 @@
 #AnsibleRequires -CSharpUtil ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRestore
 
-# What the restore job does to one path: the old file or folder goes away, the new one comes to its place. The journal
-# (NodeRestore.psm1) says beforehand what is exchanged, so that undo_restore.ps1 can put it back.
+# The restore job exchanges one path: it renames the old file or folder, and renames the new one to the path. The
+# journal (NodeRestore.psm1) lists the path before that, so that undo_restore.ps1 can restore the old file or folder.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 function New-RestoreEntry {
     <# .SYNOPSIS
-    The entry of a path in the journal, with what is there now. #>
+    Makes the entry of a path for the journal, with the fingerprint of what is at the path now. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'returns a hashtable')]
     param(
@@ -35,7 +35,7 @@ function Test-RestorePath {
 }
 
 function Get-RestoreFingerprint {
-    # As undo_restore.ps1 computes it, which must not depend on this module.
+    # undo_restore.ps1 computes the same value. It has its own code, because it must not depend on this module.
     param([string] $Path)
     if ([IO.File]::Exists($Path)) {
         try { return Get-FileSha256 -Path $Path } catch { return 'unreadable' }
@@ -55,7 +55,8 @@ function Get-RestoreFingerprint {
 function Invoke-RestoreExchange {
     <#
     .SYNOPSIS
-    Moves the old file or folder of an entry away, and the new one to its place where the entry names one.
+    Renames the old file or folder of an entry, and then the new one to the path of the entry, if the entry has a new
+    one.
     #>
     param([Parameter(Mandatory = $true)] $Entry, [scriptblock] $OnTick = {})
     if ($Entry.existed) { Move-Surely -Path $Entry.path -Target $Entry.away -OnTick $OnTick }
@@ -63,7 +64,8 @@ function Invoke-RestoreExchange {
 }
 
 function Move-Surely {
-    # A rename that is on the disk when this returns: the commit may be on another drive and must not outlive it.
+    # The rename is on the disk when this returns. The commit may be on another drive, and after a power failure it must
+    # not exist without this rename.
     param([string] $Path, [string] $Target, [scriptblock] $OnTick)
     Invoke-Patiently -Seconds 60 -OnTick $OnTick -Action { [AlteryxOps.NodeDisk]::MoveThrough($Path, $Target) } `
         -IsHopeless { Test-RestorePath -Path $Target }
@@ -72,9 +74,10 @@ function Move-Surely {
 function Copy-Permission {
     <#
     .SYNOPSIS
-    Gives a new file or folder the permissions that a backup has recorded (Listed: a file of config_export, a line each:
-    SDDL, a tab, the relative path), else those of the file or folder that it replaces (From). Without both it keeps
-    what it has inherited. Best effort: returns what could not be set, as a sentence; empty when all is well.
+    Gives a new file or folder the permissions that a backup has recorded (Listed: a file of config_export with a line
+    for each path: SDDL, a tab, the relative path). Without Listed, it gets the permissions of the file or folder that
+    it replaces (From). Without both, it keeps the permissions that it has inherited. Best effort: returns a sentence
+    about what could not be set; empty if everything was set.
     #>
     param(
         [Parameter(Mandatory = $true)][AllowEmptyString()][string] $From,
@@ -109,7 +112,7 @@ function Copy-Permission {
 }
 
 function Set-PathPermission {
-    # Access entries first: without the right to give a file to another owner, those still count.
+    # The access entries come first. They remain set if this account lacks the right to change the owner.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([string] $Path, [string] $Sddl)
@@ -129,8 +132,9 @@ function Set-PathPermission {
 function Suspend-StartAtBoot {
     <#
     .SYNOPSIS
-    Keeps Windows from starting a service at boot while its files are half exchanged; undo_restore.ps1 takes that back
-    once the server is whole. Written to the registry, which Windows reads at boot and at no other time.
+    Prevents Windows from starting a service at boot while only some of its files are exchanged. undo_restore.ps1 sets
+    the start type back when the server is whole. Only the registry is changed, because Windows reads the start type
+    from there at boot.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the restore job acts on its own')]
@@ -155,8 +159,9 @@ function Get-BootStart {
 function Complete-Restore {
     <#
     .SYNOPSIS
-    Commits: from now on nobody undoes the restore by himself. One rename, which is on the disk when it returns. Not
-    while somebody undoes it (the gate of undo_restore.ps1).
+    Commits the restore. After the commit no program undoes the restore; only an operator can roll it back. The commit
+    is one rename, which is on the disk when this returns. The gate of undo_restore.ps1 prevents a commit during an
+    undo.
     #>
     param([Parameter(Mandatory = $true)][string] $RunId)
     $target = Get-RecordPath -RunId $RunId -Word 'committed'

@@ -23,8 +23,8 @@ function Export-CriticalItem {
     reason and why of each file that is locked or denied). Throws instead when the item is required.
     #>
     param([Parameter(Mandatory = $true)] $Item, [AllowEmptyString()][string] $Target = '')
-    # An access list may keep administrators out; with this privilege, which backup programs have, they read all the
-    # same.
+    # An access list may deny a file to administrators. With this privilege of backup programs they can read it
+    # nevertheless.
     if (-not [AlteryxOps.NodeDisk]::EnableBackupPrivilege()) { Write-Verbose -Message 'no backup privilege' }
     $entry = @{ id = $Item.id; source = $Item.source; present = $true; files = 0; bytes = [long]0; left_out = @() }
     $leftOut = New-Object System.Collections.ArrayList
@@ -51,7 +51,8 @@ function Export-CriticalItem {
 }
 
 function Get-CriticalSource {
-    # The files of an item: from, and to (below the target). What cannot be looked into is added to LeftOut.
+    # The files of an item, each with from and to (below the target). Folders that cannot be listed are added to
+    # LeftOut.
     param($Item, [Collections.ArrayList] $LeftOut)
     $to = $Item.archive_path.Replace('/', '\')
     switch (Get-DiskKind -Path $Item.source) {
@@ -82,7 +83,7 @@ function Get-DiskKind {
 }
 
 function Skip-CriticalFile {
-    # A file that may be left out as a row of left_out; throws what it was given for any other.
+    # Returns the row of left_out for a file that may be left out. For any other file, throws the given error.
     param($Item, [string] $Path, [Management.Automation.ErrorRecord] $ErrorRecord)
     $failure = Get-NodeFailure -ErrorRecord $ErrorRecord
     if ($Item.required -or $script:MayBeLeftOut -cnotcontains $failure.reason) { throw $ErrorRecord }
@@ -92,8 +93,8 @@ function Skip-CriticalFile {
 function Save-Permission {
     <#
     .SYNOPSIS
-    Writes owner, group and access entries of a folder or file and of everything in it to Target (nothing where that is
-    empty), a line each: SDDL, a tab, the path relative to it. Best effort; returns how many could be read.
+    Writes owner, group and access entries of a folder or file and of everything in it to Target (if it is not empty),
+    one line each: SDDL, a tab, the relative path. Best effort; returns the number of permissions that could be read.
     #>
     param([Parameter(Mandatory = $true)][string] $Path, [AllowEmptyString()][string] $Target = '')
     try { $found = @(Get-Permission -Path $Path) }
@@ -109,7 +110,7 @@ function Save-Permission {
 }
 
 function Get-Permission {
-    # SDDL text of each, with the path relative to Path; what cannot be read is listed without.
+    # The SDDL text of each, with the path relative to Path. The text is empty if it cannot be read.
     param([string] $Path)
     $sections = [Security.AccessControl.AccessControlSections]'Owner, Group, Access'
     $isFolder = (Get-DiskKind -Path $Path) -eq 'folder'

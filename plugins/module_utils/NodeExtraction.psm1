@@ -5,10 +5,10 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
-# The folder into which an archive is extracted. It is new, and only SYSTEM and Administrators may touch it: what is in
-# it goes into the database and the configuration of the server.
+# The folder into which an archive is extracted. It is always created anew, and only SYSTEM and Administrators have
+# access, because a restore takes the database and the configuration of the server from it.
 #
-#   <target>\extraction.json      written first; a folder without it is nobody's to empty or to remove
+#   <target>\extraction.json      written first. A folder without it is never emptied or removed.
 #           \files\database       the dump
 #           \files\configuration  critical files
 #           \BackupManifest.json  the manifest of the archive
@@ -22,11 +22,11 @@ $script:LongestMark = 65536
 
 function Assert-ExtractionPath {
     <# .SYNOPSIS
-    Throws folder_invalid unless the path is one that the restore tools take. #>
+    Throws folder_invalid unless the restore tools accept the path. #>
     param([Parameter(Mandatory = $true)][string] $Path)
-    # Case counts: to ignore it, Turkish makes another letter of I.
+    # The comparison is case-sensitive, because in a Turkish locale ignoring case maps I to another letter.
     $problem = if ($Path -cnotmatch '^[A-Za-z]:\\.') { 'is not an absolute path on a local drive' }
-    # emongorestore takes SOURCE,TARGET as one argument.
+    # The argument of emongorestore is SOURCE,TARGET.
     elseif ($Path -cmatch '[\s,]') { 'has a blank or a comma, which emongorestore does not take' }
     elseif ($Path.IndexOfAny('<>"|?*'.ToCharArray()) -ge 0) { 'has a character that no folder has' }
     elseif ([IO.Path]::GetFullPath($Path) -cne $Path -or $Path[-1] -ceq '\') { 'is not written as Windows writes it' }
@@ -35,13 +35,13 @@ function Assert-ExtractionPath {
 }
 
 function Get-ExtractionMark {
-    # What the folder says of its extraction, or nothing when it is none.
+    # The content of extraction.json; nothing if this collection did not extract to the folder.
     param([string] $Path)
     $mark = Join-Path -Path $Path -ChildPath 'extraction.json'
     if (-not [IO.File]::Exists($mark) -or (New-Object System.IO.FileInfo $mark).Length -gt $script:LongestMark) {
         return
     }
-    # What cannot be read says nothing.
+    # A file that cannot be read does not prove that the folder belongs to this collection.
     try { $read = ConvertFrom-Json -InputObject (Read-NodeText -Path $mark) }
     catch { return }
     $tool = if ($null -ne $read) { $read.PSObject.Properties['tool'] }
@@ -49,7 +49,7 @@ function Get-ExtractionMark {
 }
 
 function Assert-ExtractionTrust {
-    # A link in the path is never accepted, whatever the operator says of access lists.
+    # A link in the path is never accepted, even if the operator accepts foreign access lists.
     param([string] $Path, [switch] $AcceptAccess)
     foreach ($folder in @([IO.Path]::GetDirectoryName($Path), $Path)) {
         $isDrive = [IO.Path]::GetPathRoot($folder) -eq $folder
@@ -58,7 +58,7 @@ function Assert-ExtractionTrust {
 }
 
 function Assert-ExtractionOwned {
-    # An empty folder is one that was made and not marked any more.
+    # An empty folder comes from an extraction that ended before it could write extraction.json.
     param([string] $Path)
     if ($null -ne (Get-ExtractionMark -Path $Path)) { return }
     if (@([IO.Directory]::GetFileSystemEntries($Path)).Count -eq 0) { return }
@@ -69,8 +69,9 @@ function Assert-ExtractionOwned {
 function New-ExtractionFolder {
     <#
     .SYNOPSIS
-    Makes the folder, new and protected. One that an earlier extraction has left is removed first; anything else that
-    is there throws folder_invalid. AcceptAccess: foreign access lists are accepted (alteryx_preflight_folder_trust).
+    Creates the folder with a protected access list. Removes a folder that an earlier extraction has left; throws
+    folder_invalid if anything else exists at the path. AcceptAccess: foreign access lists are accepted
+    (alteryx_preflight_folder_trust).
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the job has no check mode')]
@@ -91,7 +92,7 @@ function New-ExtractionFolder {
         New-ProtectedFolder -Path $Path
     }
     catch { throw (Get-WriteFailure -Path $Path -ErrorRecord $_) }
-    # Another account may have made it in between.
+    # Another account may have created the folder in the meantime.
     Assert-ExtractionTrust -Path $Path -AcceptAccess:$AcceptAccess
     $mark = [ordered]@{
         schema = 1; tool = $script:Tool; run_id = $RunId; backup = $BaseName; begun = Get-UtcText
@@ -115,7 +116,7 @@ function Get-WriteFailure {
 
 function Test-ExtractionFolder {
     <# .SYNOPSIS
-    Is there such a folder? Throws folder_invalid when it is not one of this collection. #>
+    Does the folder exist? Throws folder_invalid if it was not extracted by this collection. #>
     param([Parameter(Mandatory = $true)][string] $Path)
     Assert-ExtractionPath -Path $Path
     if (-not [IO.Directory]::Exists($Path)) { return $false }

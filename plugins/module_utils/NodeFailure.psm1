@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# A failure with a name: what breaks on a node reaches the control node as a reason of the table in
+# A failure with a reason: the control node receives each failure of a node as a reason of the table in
 # plugin_utils/_core/reasons.yml.
 
 Set-StrictMode -Version 2.0
@@ -34,7 +34,7 @@ function Get-NodeFailure {
     make), message and detail.
     #>
     param([Parameter(Mandatory = $true)][System.Management.Automation.ErrorRecord] $ErrorRecord)
-    # PowerShell wraps what a .NET method throws; the named failure may be any of the inner exceptions.
+    # PowerShell wraps an exception of a .NET method. The failure with a reason may be any of the inner exceptions.
     for ($failure = $ErrorRecord.Exception; $null -ne $failure; $failure = $failure.InnerException) {
         if ($failure.Data.Contains('reason')) {
             return @{ reason = $failure.Data['reason']; message = $failure.Message; detail = $failure.Data['detail'] }

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Files and folders of a node. Text is UTF-8 without a byte order mark, whatever the PowerShell; a text file is
-# replaced whole or not at all.
+# Files and folders of a node. Text is UTF-8 without a byte order mark, in every version of PowerShell. A text file is
+# replaced as a whole or stays unchanged.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -14,19 +14,19 @@ $script:ProtectedSddl = 'O:BAG:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
 
 function Get-StateFolder {
     <# .SYNOPSIS
-    Where lease, jobs and logs of this collection live on a node. #>
+    The folder with the lease, the jobs and the logs of this collection on a node. #>
     Join-Path -Path ([Environment]::GetFolderPath('CommonApplicationData')) -ChildPath 'AlteryxOps'
 }
 
 function Get-CodeFolder {
     <# .SYNOPSIS
-    Where the scripts that run without Ansible (guard, jobs) live on a node. #>
+    The folder with the scripts that run without Ansible (guard, jobs) on a node. #>
     Join-Path -Path ([Environment]::GetFolderPath('ProgramFiles')) -ChildPath 'AlteryxOps'
 }
 
 function Test-PathBelow {
     <# .SYNOPSIS
-    Is a path that of a folder, or of something in it? #>
+    Is the path this folder, or inside it? #>
     param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][string] $Folder)
     ($Path.TrimEnd('\') + '\').StartsWith($Folder.TrimEnd('\') + '\', [StringComparison]::OrdinalIgnoreCase)
 }
@@ -34,8 +34,8 @@ function Test-PathBelow {
 function New-ProtectedFolder {
     <#
     .SYNOPSIS
-    Creates a folder that only SYSTEM and Administrators may touch, in one call, so that nobody gets in between. An
-    existing folder is left as it is.
+    Creates a folder that only SYSTEM and Administrators may touch, in one call, so that no other account can use the
+    folder before it is protected. An existing folder is left as it is.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -52,7 +52,7 @@ function New-ProtectedFolder {
 
 function Read-NodeText {
     <# .SYNOPSIS
-    The text of a file that somebody else may be replacing. #>
+    The text of a file that another program may be replacing at the moment. #>
     param([Parameter(Mandatory = $true)][string] $Path)
     $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
     $stream = New-Object System.IO.FileStream $Path, ([IO.FileMode]::Open), ([IO.FileAccess]::Read), $share
@@ -83,7 +83,7 @@ function Write-NodeText {
         $stream.Dispose()
     }
     catch {
-        # On a full drive a part of it may be there.
+        # On a full drive, the temporary file may hold a part of the text.
         try { $stream.Dispose() } catch { Write-Verbose -Message "$temporary`: $_" }
         [IO.File]::Delete($temporary)
         throw
@@ -122,9 +122,9 @@ function Add-NodeText {
 function Invoke-Patiently {
     <#
     .SYNOPSIS
-    Runs Action again until it does not throw, at most for Seconds: another program may hold a file for some
-    time. Returns what Action returns, or throws its last error; at once when IsHopeless returns true.
-    OnTick runs between attempts.
+    Runs Action until it succeeds, at most for Seconds, because another program may lock a file for some time. Returns
+    the result of Action, or throws its last error. Throws at once when IsHopeless returns true. OnTick runs between
+    attempts.
     #>
     param(
         [Parameter(Mandatory = $true)][scriptblock] $Action,
@@ -175,8 +175,8 @@ function Move-NodeFile {
 function Set-NodeDecision {
     <#
     .SYNOPSIS
-    Writes a word into a file that is there only once, and returns the word that counts: of two who write at the same
-    moment, that of the first.
+    Writes a word into a file, unless the file exists, and returns the word in the file. If two processes write at the
+    same moment, the word of the first counts for both.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -238,7 +238,7 @@ function ConvertTo-NodeDocument {
     <#
     .SYNOPSIS
     JSON for people, the same in every PowerShell and every run: a line for each value, two blanks a level. Ordered
-    dictionaries keep the order of their keys; those of any other are sorted.
+    dictionaries keep the order of their keys; the keys of other dictionaries are sorted.
     #>
     param([Parameter(Mandatory = $true)] $InputObject)
     Format-Json -Text (ConvertTo-NodeJson -InputObject (ConvertTo-OrderedData -InputObject $InputObject))
@@ -258,15 +258,15 @@ function ConvertTo-OrderedData {
     if ($InputObject -is [Collections.IList]) {
         $list = New-Object System.Collections.ArrayList
         foreach ($each in $InputObject) { $null = $list.Add((ConvertTo-OrderedData -InputObject $each)) }
-        # The comma keeps a list of one, and an empty one, a list.
+        # With the comma, a list of one item or of no items stays a list.
         return , $list.ToArray()
     }
     $InputObject
 }
 
 function Format-Json {
-    # JSON without blanks, as ConvertTo-Json -Compress writes it, with lines. Windows PowerShell writes & ' < > in a way
-    # that people do not read, above all in a password.
+    # JSON without blanks, as ConvertTo-Json -Compress writes it, with lines. Windows PowerShell escapes & ' < > as
+    # \u0026 and so on, which makes a password unreadable for people.
     param([string] $Text)
     $builder = New-Object System.Text.StringBuilder
     $level = 0
@@ -275,7 +275,7 @@ function Format-Json {
         $value = $token.Value
         $isClosing = $value -eq '}' -or $value -eq ']'
         if ($isClosing) { $level-- }
-        # Nothing comes between the brackets of an empty object or list.
+        # An empty object or list has no line break between its brackets.
         if ($isOpen -ne $isClosing) { $null = $builder.Append("`n").Append([char]' ', 2 * $level) }
         if ($value.Contains('\u00')) {
             $value = [regex]::Replace($value, '\\(?:u00(26|27|3c|3e)|.)', {

@@ -11,20 +11,22 @@
 # Work that outlives the WinRM shell: a folder, a detached scheduled task, and files that the job overwrites in place,
 # so that a full drive does not stop it.
 #
-#   <state>\jobs\<id>\spec.json     what to do, written before the start. The job renames it to claimed.json, which only
-#                                  one process can do, reads it and deletes it
+#   <state>\jobs\<id>\spec.json     the parameters of the job, written before the start. The job renames it to
+#                                  claimed.json, which only one process can do, reads it and deletes it
 #                    \status.json   a record (NodeRecord.psm1): run_id, job, state (running, succeeded, failed), phase,
 #                                   phase_began (monotonic), done_bytes, total_bytes, collections, message, process_id,
 #                                   process_birth
 #                    \cancel        empty; its presence asks the job to end. The job checks for it regularly.
-#                    \decision      of a job that waits to be asked to go on: open or closed, whichever came first
-#                    \job.log       one line an event: UTC time, level, text
-#                    \result.json   what came out, written before the last status; until then the room for it
+#                    \decision      of a job that waits for a request to continue: open or closed, whichever was written
+#                                   first
+#                    \job.log       one line for each event: UTC time, level, text
+#                    \result.json   the result, written before the last status. The file is created before that with its
+#                                   full size, so that a full drive cannot prevent the result.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-# A process that Windows or security software holds up does not begin; another one usually does.
+# Windows or security software may block the process of a task before it begins. A second start usually succeeds.
 $script:Starts = 2
 $script:FirstStatusSeconds = 60
 $script:ResultBytes = 1MB
@@ -36,7 +38,7 @@ $script:EndingMessage = 'ending, because it was cancelled'  # as in job_host.ps1
 
 function Get-JobFolder {
     param([Parameter(Mandatory = $true)][string] $Id)
-    # Case counts here: to ignore it, Turkish makes another letter of I.
+    # The comparison is case-sensitive, because in a Turkish locale ignoring case maps I to another letter.
     if ($Id -cnotmatch '^[A-Za-z0-9._-]+$') { throw "not a job id: $Id" }
     Join-Path -Path (Join-Path -Path (Get-StateFolder) -ChildPath 'jobs') -ChildPath $Id
 }
@@ -44,8 +46,8 @@ function Get-JobFolder {
 function Install-NodeCode {
     <#
     .SYNOPSIS
-    Writes scripts (JSON text: file name -> text) under a folder named after their hash and returns it. What is there
-    already is compared, not trusted.
+    Writes scripts (JSON text: file name -> text) under a folder named after their hash and returns it. A script that
+    exists already is compared, not trusted.
     #>
     param([Parameter(Mandatory = $true)][string] $Code)
     $version = (Get-TextSha256 -Text $Code).Substring(0, 16)
@@ -65,8 +67,8 @@ function Install-NodeCode {
 function Start-NodeJob {
     <#
     .SYNOPSIS
-    Starts a job, returns once it has shown life (its first status), and says how often its task had to be started. Spec
-    is JSON text. Code (see Install-NodeCode) must hold job_host.ps1 and the script named Job.
+    Starts a job, waits for its first status, and returns how often its task had to be started. Spec is JSON text. Code
+    (see Install-NodeCode) must hold job_host.ps1 and the script named Job.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -91,7 +93,7 @@ function Start-NodeJob {
     $starts = 0
     try {
         do {
-            # A task whose process hangs would not run a second one.
+            # While the process of a task hangs, the Task Scheduler does not start a second one.
             if ($starts -gt 0) { Remove-NodeTask -Name $task }
             Register-NodeTask -Name $task -Description "alteryx_ops.server_backup: $Job" `
                 -Path (Join-Path -Path $codeFolder -ChildPath 'job_host.ps1') `
@@ -108,25 +110,25 @@ function Start-NodeJob {
     }
     catch {
         try { Remove-NodeTask -Name $task } catch { Write-Verbose -Message "the task could not be removed: $_" }
-        # A job that begins late must not do its work: without a spec it ends at once.
+        # A job that begins too late must not do its work, so its spec is deleted. Without a spec it ends at once.
         try { Remove-NodeFile -Path (Join-Path -Path $folder -ChildPath 'spec.json') }
         catch { Write-Verbose -Message "the spec could not be removed: $_" }
         if (-not [IO.File]::Exists((Join-Path -Path $folder -ChildPath 'status.json'))) {
-            # Why it did not start is what the operator must hear of.
+            # The operator needs to know why the job did not start, so later failures are ignored.
             try { Remove-NodeFolder -Path $folder }
             catch { Write-Verbose -Message "the folder could not be removed: $_" }
         }
         throw
     }
-    # The running instance goes on; nothing is left registered if everybody else dies. It has no trigger, so one that
-    # stays does no harm.
+    # The running instance continues. Without its task, nothing stays registered if every other process ends. A task
+    # that cannot be deleted does no harm, because it has no trigger.
     try { Remove-NodeTask -Name $task } catch { Write-Verbose -Message "the task could not be removed: $_" }
     $starts
 }
 
 function Wait-JobBegin {
-    # Waits for the first status of a job and returns whether it came. A job that has claimed its spec has begun and
-    # gets the same time again.
+    # Waits for the first status of a job and returns whether it came. A job that has claimed its spec has begun and is
+    # given the same time once more.
     param([string] $Folder)
     $watch = [Diagnostics.Stopwatch]::StartNew()
     while (-not [IO.File]::Exists((Join-Path -Path $Folder -ChildPath 'status.json'))) {
@@ -159,7 +161,7 @@ function Get-NodeJobStatus {
         if ($status.state -eq 'running' -and $watch.Elapsed.TotalSeconds -ge $nextLifeSign) {
             $nextLifeSign = $watch.Elapsed.TotalSeconds + 2
             if ($status.process_id -ne 0 -and -not (Test-JobProcess -Status $status)) {
-                # Read again: it may have ended between the two looks.
+                # The status is read again, because the job may have ended after the first read.
                 $status = Read-JobStatus -Id $Id -Folder $folder
                 if ($status.state -eq 'running') {
                     throw (New-NodeFailure -Reason 'job_died' -Message (
@@ -173,7 +175,7 @@ function Get-NodeJobStatus {
         Start-Sleep -Milliseconds 200
     }
     $answer = @{ status = $status; phase_seconds = -1.0; log = ''; log_offset = $LogOffset; result = '' }
-    # The status of a job of an older version does not tell.
+    # The status of a job of an older version does not have this field.
     if ($null -ne $status.PSObject.Properties['phase_began']) {
         $answer.phase_seconds = [Math]::Max(0.0, (Get-MonotonicSecond) - [double]$status.phase_began)
     }
@@ -187,8 +189,8 @@ function Get-NodeJobStatus {
         }
         catch { Write-Verbose -Message "job.log: $_" }
     }
-    # The text, not the object: what the job wrote reaches the control node as it is. The folder stays until the
-    # control node has it.
+    # The text is returned, not an object, so that the control node receives exactly what the job wrote. The folder
+    # stays until the control node has the result.
     if ($status.state -ne 'running') {
         $resultPath = Join-Path -Path $folder -ChildPath 'result.json'
         try {
@@ -197,7 +199,7 @@ function Get-NodeJobStatus {
         }
         catch {
             if (-not [IO.File]::Exists($resultPath)) { throw }
-            # The job is not over for us before its result can be read.
+            # The job counts as running until its result can be read.
             $why = $_.Exception.GetBaseException().Message
             $answer.status = Get-BusyStatus -Message "its result cannot be read: $why"
         }
@@ -206,8 +208,7 @@ function Get-NodeJobStatus {
 }
 
 function Read-JobStatus {
-    # The status of a job. One that another program holds is no sign of anything: the job is taken for running, by a
-    # process that is not known (0).
+    # The status of a job. If another program locks it, the job counts as running, with the unknown process 0.
     param([string] $Id, [string] $Folder)
     $read = Read-NodeRecord -Path (Join-Path -Path $Folder -ChildPath 'status.json') -Seconds $script:BusySeconds
     if ($read.state -eq 'read') { return $read.data }
@@ -227,15 +228,15 @@ function Get-BusyStatus {
 
 function Test-JobProcess {
     param([Parameter(Mandatory = $true)] $Status)
-    # Process ids are used again, a pair of id and birth is not.
+    # Windows reuses process ids, but not with the same time of birth.
     Test-NodeProcess -ProcessId ([int]$Status.process_id) -Birth ([long]$Status.process_birth)
 }
 
 function Open-NodeJob {
     <#
     .SYNOPSIS
-    Asks a job that waits for it to go on. Throws gate_closed when it has given up before, and job_lost when there is
-    none. Safe to call again.
+    Asks a waiting job to continue. Throws gate_closed if the job has given up waiting, and job_lost if there is no such
+    job. Can be called again.
     #>
     param([Parameter(Mandatory = $true)][string] $Id)
     $folder = Get-JobFolder -Id $Id
@@ -253,9 +254,9 @@ function Open-NodeJob {
 function Stop-NodeJob {
     <#
     .SYNOPSIS
-    Ends a job that is still running; returns whether there was one. It is asked for first: a job ends by itself what it
-    has begun, and a hardened node does not let us end its process. One that does not end in some seconds is ended with
-    all it has started.
+    Ends a job that is still running; returns whether there was one. The job is asked to end first, because it then
+    cleans up, and because a hardened node does not allow this account to end its process. If it does not end within
+    some seconds, its process and all its child processes are ended.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -266,13 +267,14 @@ function Stop-NodeJob {
     if ($read.state -ne 'read' -or $read.data.state -ne 'running') { return $false }
     if (-not (Test-JobProcess -Status $read.data)) { return $false }
     if (Wait-JobEnd -Folder $folder -Status $read.data) { return $true }
-    # What the job has started dies with it (see job_host.ps1); what did not join it is ended one by one.
+    # Windows ends the child processes of the job with it (see job_host.ps1). Those outside its job object are ended one
+    # by one.
     Stop-NodeProcessTree -ProcessId ([int]$read.data.process_id) -Birth ([long]$read.data.process_birth)
 }
 
 function Wait-JobEnd {
     # Creates the file that asks a job to end, waits, and returns whether the job has ended. Does not wait when the file
-    # cannot be created. A job that says that it ends, or is starting its service again, gets more time.
+    # cannot be created. A job that has confirmed the request, or is starting its service, is given more time.
     param([string] $Folder, $Status)
     try { [IO.File]::WriteAllText((Join-Path -Path $Folder -ChildPath 'cancel'), '') }
     catch { return $false }
@@ -281,7 +283,8 @@ function Wait-JobEnd {
     while ($watch.Elapsed.TotalSeconds -lt $limit) {
         if (-not (Test-JobProcess -Status $Status)) { return $true }
         $read = Read-NodeRecord -Path (Join-Path -Path $Folder -ChildPath 'status.json') -Seconds 0
-        # Nothing comes after its last status; the process may be one that we cannot look at.
+        # The job does nothing after its last status. Its process is not checked, because this account may not be able
+        # to open it.
         if ($read.state -eq 'read' -and $read.data.state -ne 'running') { return $true }
         $isHeard = $read.state -eq 'read' -and (
             $read.data.phase -eq 'start' -or $read.data.message -ceq $script:EndingMessage)
@@ -313,8 +316,8 @@ function Get-NodeJobOption {
 function Invoke-NodeJobOperation {
     <#
     .SYNOPSIS
-    The hidden operations start, open, poll, cancel and discard of a module that has a job, and resolve, which tells
-    what letters of drives stand for. Fills the result of the module.
+    The hidden operations start, open, poll, cancel and discard of a module that has a job, and resolve, which returns
+    the meaning of drive letters. Fills the result of the module.
     #>
     param(
         [Parameter(Mandatory = $true)] $Module,
@@ -352,8 +355,8 @@ function Invoke-NodeJobOperation {
 function Get-NodeJob {
     <#
     .SYNOPSIS
-    All jobs on the node: id, run_id, job, phase, process_id, alive. A folder without a readable status is a job that
-    has not begun or is nobody's. Throws folder_untrusted when somebody else may have put them there.
+    All jobs on the node: id, run_id, job, phase, process_id, alive. A folder without a readable status belongs to a job
+    that has not begun, or to no job. Throws folder_untrusted if another account may have created the folders.
     #>
     $root = Join-Path -Path (Get-StateFolder) -ChildPath 'jobs'
     Assert-FolderTrust -Path $root
@@ -372,7 +375,7 @@ function Get-NodeJob {
             $answer.alive = $status.state -eq 'running' -and (Test-JobProcess -Status $status)
         }
         elseif ($read.state -eq 'busy') {
-            # Another program holds the file, so the job may well live.
+            # Another program locks the file, so the job may be running.
             $answer.phase = $read.problem
             $answer.alive = $true
         }
@@ -383,9 +386,9 @@ function Get-NodeJob {
 function Save-NodeJobLog {
     <#
     .SYNOPSIS
-    Keeps the log of a job whose folder is going to be removed, as the only word of what it did: moves it to the folder
-    logs of the state folder. Returns a hashtable with id, path and text (of a very long log the end); nothing when the
-    job has no log.
+    Keeps the log of a job whose folder will be removed, because nothing else records what the job did: moves it to the
+    folder logs of the state folder. Returns a hashtable with id, path and text (of a very long log the end); nothing
+    when the job has no log.
     #>
     param([Parameter(Mandatory = $true)][string] $Id)
     $log = Join-Path -Path (Get-JobFolder -Id $Id) -ChildPath 'job.log'
@@ -395,7 +398,7 @@ function Save-NodeJobLog {
     New-ProtectedFolder -Path $folder
     $path = Join-Path -Path $folder -ChildPath "$Id.log"
     $text = Read-NodeText -Path $log
-    # A rename on one drive, which a full one does not keep from happening.
+    # A rename on the same drive, which also works if the drive is full.
     Remove-NodeFile -Path $path
     Move-NodeFile -Path $log -Target $path
     @{ id = $Id; path = $path; text = $text.Substring([Math]::Max(0, $text.Length - $script:LogCharacters)) }
@@ -403,7 +406,7 @@ function Save-NodeJobLog {
 
 function Remove-NodeJob {
     <# .SYNOPSIS
-    Removes what a job that is not alive has left: its task, should it still be registered, and its folder. #>
+    Removes what a job that is not running has left: its task, if it is still registered, and its folder. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Id)

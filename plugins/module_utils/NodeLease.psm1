@@ -6,24 +6,24 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeService
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
-# The lease: permission to stop the service, held only while the node itself is able to bring it back.
+# The lease is the permission to stop the service. A run has it only while the guard on the node is able to start the
+# service again.
 #
 #   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic,
 #                             deadline (for people), heartbeat_stale, controller_host, follower (id of the job that
-#                             follows the controller, empty where there is none), undo_script (for a restore; else
-#                             empty)
-#   <state>\heartbeat.json      a record (NodeRecord.psm1), controller only, written by the taking and then by the
-#                             window job: monotonic, process_id, process_birth, tool_id, tool_birth, stop_requested,
-#                             finished
-#   <state>\drill-request.txt   a word the guard has to answer
-#   <state>\drill-answer.json   what it answered: word, account (security identifier)
-#   <state>\HOLD                put there by a person: job, guard and playbook leave the service down
-#   <state>\STATUS.txt, restore-service.cmd   for the person at 3 a.m., while a stop is on
-#   \AlteryxOps\Guard           the task: at boot and every minute, and on demand for the drill. What it needs to act
-#                             stands in its arguments.
+#                             follows the controller, empty if there is none), undo_script (for a restore; else empty)
+#   <state>\heartbeat.json      a record (NodeRecord.psm1), controller only, written by the module that takes the
+#                             lease and then by the window job: monotonic, process_id, process_birth, tool_id,
+#                             tool_birth, stop_requested, finished
+#   <state>\drill-request.txt   a word that the guard must repeat in its answer
+#   <state>\drill-answer.json   the answer of the guard: word, account (security identifier)
+#   <state>\HOLD                put there by a person: job, guard and playbook do not start the service
+#   <state>\STATUS.txt, restore-service.cmd   for a person at the node, while the service is stopped
+#   \AlteryxOps\Guard           the task of the guard: runs at boot, every minute, and on demand for the drill. Its
+#                             arguments contain all that the guard needs to act.
 #
-# lease.json is written by who takes the lease and, once it acts, by the guard; heartbeat.json by the window job
-# alone. So no writer undoes another's word.
+# The module that takes the lease writes lease.json; the guard writes it only when it takes over. After that module,
+# only the window job writes heartbeat.json. So no process overwrites what another one has written.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -40,9 +40,9 @@ function Get-StatePath {
 function Read-LeaseFile {
     <#
     .SYNOPSIS
-    Looks at the lease, for at most Seconds while it cannot be opened. Returns a hashtable: state (read, absent, busy,
-    damaged) and lease (an object, with state read). Replacing a file takes more than one step inside Windows, so
-    absent counts only when it stays so for a moment.
+    Reads the lease. Tries again for at most Seconds if it cannot be opened. Returns a hashtable: state (read, absent,
+    busy, damaged) and lease (an object, with state read). Windows replaces a file in more than one step, so the lease
+    counts as absent only if it stays absent for a moment.
     #>
     param([double] $Seconds = 10)
     $path = Get-StatePath -Name 'lease.json'
@@ -73,22 +73,22 @@ function Read-NodeLease {
 
 function Test-NodeHold {
     <# .SYNOPSIS
-    Does a person want the service to stay down? #>
+    Has a person put the file HOLD there, so that the service stays stopped? #>
     [IO.File]::Exists((Get-StatePath -Name 'HOLD'))
 }
 
 function Test-LeaseRemains {
     <# .SYNOPSIS
-    Is there a lease, readable or not, or a guard without one? #>
+    Is there a lease, readable or not, or a guard without a lease? #>
     [IO.File]::Exists((Get-StatePath -Name 'lease.json')) -or (Test-NodeTask -Name $script:GuardTask)
 }
 
 function Get-GuardOrder {
     <#
     .SYNOPSIS
-    What the registered guard would bring back, as a hashtable: service, prior_state, restore_run and undo_script (of a
-    restore; else empty); nothing when there is no guard. It stands in the arguments of its task, for a lease that is
-    lost or cannot be read.
+    Which service the registered guard would start, as a hashtable: service, prior_state, restore_run and undo_script
+    (of a restore; else empty). Returns nothing if there is no guard. The values come from the arguments of the guard's
+    task, and are needed when the lease is lost or cannot be read.
     #>
     $xml = [Net.WebUtility]::HtmlDecode((Get-NodeTaskXml -Name $script:GuardTask))
     # The script, then its parameters in their order (see guard.ps1).
@@ -98,7 +98,7 @@ function Get-GuardOrder {
         })
     if ($values.Count -lt 2 -or @('Running', 'Stopped') -cnotcontains $values[1]) { return }
     $order = @{ service = $values[0]; prior_state = $values[1]; restore_run = ''; undo_script = '' }
-    # A guard of an older version has fewer.
+    # A guard of an older version has fewer arguments.
     if ($values.Count -ge 13) {
         $order.restore_run = $values[11]
         $order.undo_script = $values[12]
@@ -107,8 +107,8 @@ function Get-GuardOrder {
 }
 
 function Get-HeartbeatData {
-    # ProcessId 0 is the taking of the lease, before a job has registered itself. Tool is what the job runs now, for a
-    # guard that finds it without its job.
+    # ProcessId is 0 from the taking of the lease until the job writes its own id. Tool is the program that the job runs
+    # now, so that the guard can end it if the job has died.
     param(
         [int] $ProcessId = 0, [long] $ProcessBirth = 0, [int] $ToolId = 0, [long] $ToolBirth = 0,
         [bool] $StopRequested = $false, [bool] $Finished = $false
@@ -127,8 +127,8 @@ function Get-HeartbeatData {
 function Write-LeaseHeartbeat {
     <#
     .SYNOPSIS
-    Says that the window lives: overwrites the heartbeat in place. Beat holds parameters of Get-HeartbeatData. Throws
-    when the file cannot be written.
+    Shows that the window job is running: overwrites the heartbeat in place. Beat holds parameters of Get-HeartbeatData.
+    Throws when the file cannot be written.
     #>
     param([Parameter(Mandatory = $true)][hashtable] $Beat)
     Write-NodeRecord -Path (Get-StatePath -Name 'heartbeat.json') -Data (Get-HeartbeatData @Beat)
@@ -141,7 +141,7 @@ function Read-LeaseHeartbeat {
 
 function Get-WindowJobProcess {
     <# .SYNOPSIS
-    The process id of the window job that the heartbeat names, if it lives and works; 0 when it does not. #>
+    The process id of the window job in the heartbeat, if the job is running and has not finished; else 0. #>
     $beat = Read-LeaseHeartbeat
     if ($null -eq $beat -or [int]$beat.process_id -eq 0 -or [bool]$beat.finished) { return 0 }
     if (-not (Test-NodeProcess -ProcessId ([int]$beat.process_id) -Birth ([long]$beat.process_birth))) { return 0 }
@@ -151,7 +151,8 @@ function Get-WindowJobProcess {
 function Write-NodeNotice {
     <#
     .SYNOPSIS
-    Leaves word for a person who finds the service down: why, back by when, and how to start it now.
+    Writes STATUS.txt and restore-service.cmd for a person who finds the service stopped: why it is stopped, when it
+    will start again, and how to start it now.
     #>
     param([Parameter(Mandatory = $true)] $Lease)
     $isRestore = [bool](Get-LeaseUndo -Lease $Lease)
@@ -170,7 +171,8 @@ function Write-NodeNotice {
         "Keep down: create a file named HOLD in this folder. To end that, run restore-service.cmd; it removes HOLD."
     )
     Write-NodeText -Path (Get-StatePath -Name 'STATUS.txt') -Text (($text -join "`r`n") + "`r`n")
-    # Nobody but the guard starts a service in a restore: it knows what to undo. Without a lease it acts at once.
+    # In a restore, the script lets the guard start the service, because the guard undoes the restore first. Without a
+    # lease the guard acts at once.
     $start = if ($isRestore) { @('del "%~dp0lease.json"', "schtasks.exe /Run /TN ""$script:GuardTask""") }
     else { @("sc.exe start ""$($Lease.service)"" && del ""%~dp0STATUS.txt""") }
     $rem = "rem Starts the Alteryx service now, whatever a $work is doing."
@@ -181,8 +183,8 @@ function Write-NodeNotice {
 function Remove-NodeNotice {
     <#
     .SYNOPSIS
-    Takes back the word of Write-NodeNotice, once the service is back. Never throws: the release of the lease removes
-    what stays. restore-service.cmd stays until then, should the service fail again.
+    Removes STATUS.txt when the service runs again. Never throws, because the release of the lease removes a file that
+    stays. restore-service.cmd stays until then, in case the service fails again.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -193,14 +195,15 @@ function Remove-NodeNotice {
 function New-NodeLease {
     <#
     .SYNOPSIS
-    Takes the lease and proves it: writes it, registers the guard, lets it answer. Throws and leaves nothing behind
-    when any of that fails. HoldSeconds is the time after which the guard restores the service whatever else is true;
-    HeartbeatStale, on a controller, the age in seconds at which the window job counts as dead (0: this node has no
-    window job). Returns the lease with the account that answered. On the other nodes of a fleet ControllerHost and
-    ControllerPort, or ControllerUrl where it is given, are where the controller answers: the guard restores once it
-    has seen the controller down and answering again, for StartDelay seconds. A guard that has not seen it down acts at
-    the deadline only. Follower is the id of the job that starts the service before that. UndoScript is, for a restore,
-    the path of undo_restore.ps1: who starts the service runs it first.
+    Takes the lease and proves it: writes the lease, registers the guard, and waits for the guard's answer. If a step
+    fails, this removes everything again and throws. HoldSeconds is the time after which the guard restores the service
+    in any case. HeartbeatStale, on a controller, is the age in seconds of a heartbeat at which the window job counts as
+    dead (0: this node has no window job). Returns the lease with the account that answered. On the other nodes of a
+    fleet, ControllerHost and ControllerPort, or ControllerUrl if it is given, are the address of the controller. The
+    guard restores the service when it has seen the controller down and then answering for StartDelay seconds. A guard
+    that has not seen the controller down acts only at the deadline. Follower is the id of the job that starts the
+    service before that. For a restore, UndoScript is the path of undo_restore.ps1, which must run before the service is
+    started.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -228,7 +231,7 @@ function New-NodeLease {
                 $Service, $found.state))
     }
     if (Test-NodeHold) {
-        # Nothing is stopped yet, so nothing has to be brought back.
+        # No service is stopped yet, so none has to be started.
         throw (New-NodeFailure -Reason 'hold_present' -Message (
                 'The file {0} is there: nothing is stopped or started on this node' -f (Get-StatePath -Name 'HOLD')))
     }
@@ -254,9 +257,10 @@ function New-NodeLease {
     try {
         Remove-NodeTask -Name $script:GuardTask
         Remove-OwnKey -Name 'Guard'
-        # A service that runs has been able to log on, so earlier failures count no more.
+        # The service runs, so its account was able to log on. Earlier log-on failures no longer count.
         if ($found.state -eq 'Running') { Remove-OwnKey -Name 'Starts' }
-        # Heartbeat and lease before the task: a guard that fires without them would act.
+        # Heartbeat and lease are written before the task is registered, because a guard that runs without them would
+        # act.
         $heartbeat = Get-StatePath -Name 'heartbeat.json'
         if ($HeartbeatStale -eq 0) { Remove-NodeFile -Path $heartbeat }
         else { New-NodeRecord -Path $heartbeat -Length $script:HeartbeatBytes -Data (Get-HeartbeatData) }
@@ -298,7 +302,7 @@ function Invoke-GuardDrill {
         Start-NodeTask -Name $script:GuardTask
         $watch = [Diagnostics.Stopwatch]::StartNew()
         while ($true) {
-            # Another program may hold the new file for a moment.
+            # Another program may lock the new file for a moment.
             try {
                 if ([IO.File]::Exists($answerPath)) {
                     $answer = ConvertFrom-Json -InputObject (Read-NodeText -Path $answerPath)
@@ -316,7 +320,7 @@ function Invoke-GuardDrill {
     }
     finally {
         foreach ($path in $request, $answerPath) {
-            # The guard has answered, or has not: a file that stays says no more than that.
+            # The result of the drill is known. If a file cannot be deleted, that does not change it.
             try { Remove-NodeFile -Path $path } catch { Write-Verbose -Message "${path}: $_" }
         }
     }
@@ -329,9 +333,9 @@ function Invoke-GuardDrill {
 
 function Get-LeaseFollower {
     <# .SYNOPSIS
-    The id of the job that follows the controller under this lease; empty where there is none. #>
+    The id of the job that follows the controller under this lease; empty if there is no such job. #>
     param($Lease)
-    # A lease of an older version does not tell.
+    # A lease of an older version does not have this field.
     if ($null -eq $Lease -or $null -eq $Lease.PSObject.Properties['follower']) { return '' }
     [string]$Lease.follower
 }
@@ -342,7 +346,7 @@ function Get-LeaseUndo {
     param($Lease)
     if ($null -eq $Lease) { return '' }
     if ($Lease -is [hashtable]) { return [string]$Lease['undo_script'] }
-    # A lease of an older version does not tell.
+    # A lease of an older version does not have this field.
     if ($null -eq $Lease.PSObject.Properties['undo_script']) { return '' }
     [string]$Lease.undo_script
 }
@@ -350,21 +354,21 @@ function Get-LeaseUndo {
 function Test-LeaseLost {
     <#
     .SYNOPSIS
-    Was the lease, as this job has read it, released, or has the guard taken over? The guard says so by another
-    generation. A lease that another program holds says nothing. Seen is a hashtable of the caller: at, monotonic
-    seconds when the lease was there last.
+    Was the lease that this job has read released, or has the guard taken over? The guard changes the generation when it
+    takes over. A lease that another program locks counts as neither. Seen is a hashtable of the caller: at, the
+    monotonic seconds when the lease was last there.
     #>
     param([Parameter(Mandatory = $true)] $Lease, [Parameter(Mandatory = $true)][hashtable] $Seen)
     $now = Read-LeaseFile -Seconds 0
     if (@('read', 'busy') -contains $now.state) { $Seen.at = Get-MonotonicSecond }
     if ($now.state -eq 'read') { return [int]$now.lease.generation -ne [int]$Lease.generation }
-    # Absent or damaged for longer than it takes to replace it.
+    # The lease is absent or damaged for longer than its replacement takes.
     (Get-MonotonicSecond) - $Seen.at -gt 3
 }
 
 function Set-LeaseRun {
     <# .SYNOPSIS
-    Gives the lease of a dead run to this one. Everything else in it stays. #>
+    Transfers the lease of a dead run to this run. Only the run ID changes. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $RunId)
@@ -376,7 +380,7 @@ function Set-LeaseRun {
 function Get-LeaseLack {
     <#
     .SYNOPSIS
-    What the lease of this run lacks to permit a stop; empty when it permits one.
+    Why the lease of this run does not permit a stop; empty if it permits a stop.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
@@ -397,8 +401,8 @@ function Get-LeaseLack {
 function Assert-NodeLease {
     <#
     .SYNOPSIS
-    Returns the lease; throws unless this run holds one for the service that was drilled, belongs to this boot, has
-    time left and whose guard is registered.
+    Returns the lease. Throws unless the lease belongs to this run, to this service and to this boot, has time left, was
+    proved in a drill, and its guard is registered.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
@@ -415,16 +419,16 @@ function Assert-NodeLease {
 function Remove-NodeLease {
     <#
     .SYNOPSIS
-    Releases the lease: the guard task first, checked, then what it watches over. Returns whether there was anything
-    to release. Throws task_unknown, and leaves all as it is, where the Task Scheduler does not tell that the guard is
-    gone: a guard without a lease acts.
+    Releases the lease: deletes the task of the guard, checks that it is gone, and then deletes the files. Returns
+    whether there was anything to release. If the Task Scheduler does not confirm that the guard is gone, throws
+    task_unknown and keeps the files, because a guard without a lease acts.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param()
     $had = Test-LeaseRemains
     Remove-NodeTask -Name $script:GuardTask
-    # A lease that stays keeps other runs away; the rest is written anew by the next lease.
+    # A lease that cannot be deleted blocks other runs, so that is a failure. The next lease overwrites the other files.
     Remove-NodeFile -Path (Get-StatePath -Name 'lease.json')
     foreach ($name in @('heartbeat.json', 'STATUS.txt', 'restore-service.cmd')) {
         try { Remove-NodeFile -Path (Get-StatePath -Name $name) } catch { Write-Verbose -Message "${name}: $_" }

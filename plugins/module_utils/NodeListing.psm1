@@ -5,7 +5,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeManifest
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeCatalogue
 
-# What the files of a destination say of the backups there. The control node decides what that means.
+# Reads which backups the files of a destination describe. The control node decides what that means.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -80,7 +80,7 @@ function Get-VerificationFact {
         }
         $problems = @(Get-Field -InputObject $verdict -Name 'problems')
         $fact.problems = [long]$problems.Count
-        # The list may be cut where there are very many.
+        # The list may be cut off if there are very many files.
         $total = Get-Field -InputObject $verdict -Name 'problems_total'
         if ($null -ne $total) { $fact.problems = [long]$total }
         if ($problems.Count) { $fact.problem = [string]$problems[0] }
@@ -90,7 +90,7 @@ function Get-VerificationFact {
 }
 
 function Get-TextFact {
-    # Texts of a small file of ours, as a hashtable with error and these names.
+    # Texts of a small file of this collection, as a hashtable with error and these names.
     param([string] $Path, [string[]] $Name)
     $fact = @{ error = '' }
     foreach ($each in $Name) { $fact[$each] = '' }
@@ -125,8 +125,7 @@ function Get-SetFact {
 }
 
 function Get-BackupFact {
-    # The files of one base name, and what those of them say that describe the archive; null stands for
-    # a file that is not there.
+    # The files of one base name, and the content of those that describe the archive; null for a missing file.
     param([string] $Path, [string] $Base, $Files)
     $fact = @{
         base = $Base; files = $Files.ToArray(); manifest = $null; sidecar = $null; verification = $null; pin = $null
@@ -167,11 +166,11 @@ function Get-FolderFact {
 function Get-DestinationFact {
     <#
     .SYNOPSIS
-    A destination as a hashtable: exists, utc (the time here), folders (of the destination itself and of the nodes in
-    it; of those that are named, where some are) and skipped (a sentence for each folder that could not be read).
+    A destination as a hashtable: exists, utc (the time here), folders (the destination itself and the folders of nodes
+    in it, or only those that the caller names) and skipped (a sentence for each folder that could not be read).
     #>
     param([Parameter(Mandatory = $true)][string] $Folder, [string[]] $Node = @())
-    # Case counts: to ignore it, Turkish makes another letter of I.
+    # The comparison is case-sensitive, because in a Turkish locale ignoring case maps I to another letter.
     if ($Folder -cnotmatch '^([A-Za-z]:\\|\\\\)') {
         throw (New-NodeFailure -Reason 'folder_invalid' -Message "$Folder is not an absolute path on this node")
     }
@@ -185,7 +184,7 @@ function Get-DestinationFact {
         Get-FolderFact -Path $Folder -Name ''
         foreach ($child in (New-Object System.IO.DirectoryInfo $Folder).EnumerateDirectories()) {
             if ($Node.Count -and $Node -notcontains $child.Name) { continue }
-            # A drive has System Volume Information, and other programs may have folders that we may not read.
+            # A drive has System Volume Information, and other programs may have folders that this account may not read.
             try { Get-FolderFact -Path $child.FullName -Name $child.Name }
             catch {
                 $why = $_.Exception.GetBaseException().Message

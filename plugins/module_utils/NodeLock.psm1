@@ -5,7 +5,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeRecord
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
-# The run lock of a node: one run at a time, every mode, preflight to report.
+# The run lock of a node: only one run at a time, in every mode, from preflight to report.
 #
 #   <state>\run.json   a record (NodeRecord.psm1): run_id, holder (user, host and process of the control node), started,
 #                      boot, heartbeat_monotonic, stale_seconds
@@ -31,7 +31,7 @@ function Read-RunLock {
         run_id = ''; holder = 'unknown'; started = ''; age = -1.0; fresh = $false; stale_in = 0.0; stale_at = ''
     }
     if ($read.state -ne 'read') {
-        # One that is held by another program may be as fresh as can be; one that holds something else is nobody's.
+        # A lock that another program has open may be fresh. A lock with any other content does not belong to a run.
         if ($read.state -eq 'busy') {
             $answer.fresh = $true
             $answer.run_id = "(not known: run.json is held by another program: $($read.problem))"
@@ -52,8 +52,8 @@ function Read-RunLock {
 }
 
 function Invoke-LockChange {
-    # One writer of run.json at a time: look and change belong together. The gate is a file opened without sharing, so
-    # a dead writer holds nothing.
+    # Only one process at a time reads and changes run.json. The gate is a file that is opened without sharing. Windows
+    # closes it when its process dies, so a dead process does not block others.
     param([Parameter(Mandatory = $true)][scriptblock] $Body, [int] $Seconds = 20)
     $gate = $null
     $watch = [Diagnostics.Stopwatch]::StartNew()
@@ -75,8 +75,8 @@ function Invoke-LockChange {
 function New-RunLock {
     <#
     .SYNOPSIS
-    Publishes the lock of this run; a stale one is replaced. Throws run_locked, naming the holder, when somebody else
-    has it.
+    Publishes the lock of this run; a stale one is replaced. Throws run_locked, naming the holder, when another run has
+    the lock.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -103,7 +103,7 @@ function New-RunLock {
             heartbeat_monotonic = Get-MonotonicSecond
             stale_seconds = $StaleSeconds
         }
-        # A rename that does not replace, so that even a writer that ignores the gate is not overwritten.
+        # A rename that does not replace, so that a lock that was written without the gate is not overwritten.
         Move-NodeFile -Path $new -Target $path
     }
 }
@@ -111,7 +111,7 @@ function New-RunLock {
 function New-LockFailure {
     <#
     .SYNOPSIS
-    The failure that another run holds this node.
+    The failure for a node that another run has locked.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'makes an object')]
@@ -129,8 +129,8 @@ function New-LockFailure {
 function Update-RunLock {
     <#
     .SYNOPSIS
-    A sign of life of the run; nothing happens when it does not hold the lock. Never throws: what a module does
-    matters more than that it is seen.
+    Updates the heartbeat of the run; does nothing if this run does not have the lock. Never throws, because the work of
+    a module matters more than the heartbeat.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -152,7 +152,8 @@ function Update-RunLock {
 
 function Remove-RunLock {
     <# .SYNOPSIS
-    Releases the lock of this run; that of another is left alone. Returns whether it was ours. #>
+    Releases the lock of this run; leaves the lock of another run alone. Returns whether the lock belonged to this run.
+    #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $RunId)

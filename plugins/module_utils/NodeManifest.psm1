@@ -2,20 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The manifest of an archive, as far as it describes the archive: the list of its files, up to a million, is not read.
+# Reads the part of a manifest that describes the archive. The list of files is not read, because it may have a million
+# entries.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $script:MaximumHead = 2MB
 $script:ListOfFiles = "`n  `"files`":"
-# Folders hold years of backups; the one that is looked for is among the newest.
+# A folder may hold backups of years, and the wanted one is among the newest.
 $script:MaximumManifests = 200
 
 function Read-ManifestHead {
     <#
     .SYNOPSIS
-    The manifest as an object, with an empty list of files. Throws when the file is no manifest of an archive.
+    The manifest as an object, with an empty list of files. Throws if the file is not the manifest of an archive.
     #>
     param([Parameter(Mandatory = $true)][string] $Path)
     $share = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete

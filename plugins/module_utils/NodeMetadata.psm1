@@ -5,8 +5,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 
 # What a new host needs beside Alteryx and its files: drivers, data sources, connectors, packages, bindings, groups.
-# Read from registry and folders; no program is started, nothing here ever fails, and what may hold a password is
-# taken only where it cannot.
+# Read from registry and folders; no program is started, and no function throws. Values that may contain a password are
+# left out.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -18,8 +18,8 @@ $script:GroupSeconds = 3
 function Get-NodeMetadata {
     <#
     .SYNOPSIS
-    The items that only the node can tell, as an ordered dictionary: id -> state (found, absent, unreadable), value
-    (null unless found), why. Wanted is what plugin_utils/_plan/_node_metadata.py makes.
+    The items that only the node knows, as an ordered dictionary: id -> state (found, absent, unreadable), value (null
+    unless found), why. Wanted is made by plugin_utils/_plan/_node_metadata.py.
     #>
     param([Parameter(Mandatory = $true)] $Wanted)
     $items = [ordered]@{}
@@ -51,7 +51,7 @@ function Get-NodeMetadata {
 }
 
 function Read-MetadataItem {
-    # Runs one reader. Whatever it throws is the item's why and nobody else's trouble.
+    # Runs one reader. An exception becomes the why of this item and does not affect the others.
     param([scriptblock] $Read, [string] $Absent, [switch] $Single)
     try { $found = @(& $Read) }
     catch {
@@ -69,7 +69,7 @@ function Read-MetadataItem {
 }
 
 function Get-ShortText {
-    # One line for people, without the passwords it may hold.
+    # One line for people, without passwords.
     param([string] $Text, [int] $Length)
     $line = Hide-Secret -Text ($Text -replace '\s+', ' ').Trim()
     if ($line.Length -gt $Length) { $line = $line.Substring(0, $Length) }
@@ -77,7 +77,7 @@ function Get-ShortText {
 }
 
 function Open-MachineKey {
-    # A key of HKEY_LOCAL_MACHINE in the view of 64 or 32 bit programs; nothing when it is not there.
+    # A key of HKEY_LOCAL_MACHINE in the view of 64-bit or 32-bit programs; nothing if it does not exist.
     param([int] $Bits, [string] $Path)
     $view = if ($Bits -eq 32) { [Microsoft.Win32.RegistryView]::Registry32 }
     else { [Microsoft.Win32.RegistryView]::Registry64 }
@@ -87,7 +87,7 @@ function Open-MachineKey {
 }
 
 function Read-KeyValue {
-    # The values of a key that are named, all of them when none is: name -> value. Empty when there is no such key.
+    # The named values of a key, or all values if no name is given: name -> value. Empty if the key does not exist.
     param([int] $Bits = 64, [string] $Path, [string[]] $Name = @())
     $values = @{}
     $key = Open-MachineKey -Bits $Bits -Path $Path
@@ -110,7 +110,7 @@ function Read-SubKeyName {
 }
 
 function Read-Licence {
-    # The last four characters of a licence key: enough to tell which one it is, too little to use it.
+    # The last four characters of a licence key: enough to recognize the key, too little to use it.
     param([string] $Key, [string] $Name)
     $values = Read-KeyValue -Path $Key -Name $Name
     if (-not $values.ContainsKey($Name)) { return }
@@ -125,7 +125,7 @@ function Read-Driver {
         foreach ($name in $drivers.Keys | Sort-Object) {
             $driver = Read-KeyValue -Bits $bits -Path "SOFTWARE\ODBC\ODBCINST.INI\$name" -Name 'Driver'
             $file = [string]$driver['Driver']
-            # What a 32 bit program sees under System32 lies elsewhere.
+            # Windows redirects System32 to another folder for 32-bit programs.
             if ($bits -eq 32) { $file = $file -replace '(?i)\\system32\\', '\SysWOW64\' }
             [ordered]@{ name = $name; bits = $bits; file = $file; version = Get-ProgramVersion -Path $file }
         }
@@ -133,7 +133,7 @@ function Read-Driver {
 }
 
 function Get-ProgramVersion {
-    # Of a file on a drive of this node; a share may take minutes to say that it is gone.
+    # Only for a file on a drive of this node, because a lost share may take minutes to report an error.
     param([string] $Path)
     if ($Path -cnotmatch '^[A-Za-z]:\\' -or -not [IO.File]::Exists($Path)) { return '' }
     try { $found = [Diagnostics.FileVersionInfo]::GetVersionInfo($Path) }
@@ -142,7 +142,7 @@ function Get-ProgramVersion {
 }
 
 function Read-DataSource {
-    # Of a data source only where it leads to: the other values may be a user and a password.
+    # Only the server and the database of a data source are taken, because other values may be a user and a password.
     foreach ($bits in 64, 32) {
         $listed = Read-KeyValue -Bits $bits -Path 'SOFTWARE\ODBC\ODBC.INI\ODBC Data Sources'
         foreach ($name in $listed.Keys | Sort-Object) {
@@ -161,8 +161,8 @@ function Read-DataSource {
 }
 
 function Select-PlainText {
-    # The first of these values that is a plain name or address. One with an = ; or @ may be part of a connection
-    # string, and is not taken.
+    # The first of these values that is a plain name or address. A value with = ; or @ may be part of a connection
+    # string and is left out.
     param([hashtable] $Values, [string[]] $Name)
     foreach ($each in $Name) {
         $text = [string]$Values[$each]
@@ -172,7 +172,7 @@ function Select-PlainText {
 }
 
 function Read-Connector {
-    # A tool brings its version in NAMEConfig.xml; many also carry it in the name of the folder.
+    # The version of a tool is in NAMEConfig.xml, and often also in the name of its folder.
     param([string] $Folder)
     if (-not [IO.Directory]::Exists($Folder)) { return }
     foreach ($path in [IO.Directory]::GetDirectories($Folder) | Sort-Object) {
@@ -193,7 +193,8 @@ function Read-Connector {
 }
 
 function Read-PythonPackage {
-    # Packages of every Python below bin and of its environments, by the folders that pip and conda leave beside them.
+    # Packages of every Python below bin and of its environments, read from the folders that pip and conda create beside
+    # the packages.
     param([string] $BinFolder)
     foreach ($python in [IO.Directory]::GetDirectories($BinFolder) | Sort-Object) {
         $environments = Join-Path -Path $python -ChildPath 'envs'
@@ -215,16 +216,16 @@ function Read-PythonPackage {
 }
 
 function Read-DomainGroup {
-    # Domain groups in Administrators, Remote Desktop Users and in groups that people have made. Asked of WMI, because
-    # its classes tell groups from users whatever the language; of one group at a time, because a question about all
-    # of them walks through the domain. In a runspace of its own, which is left alone when it does not answer: the
-    # limit of Get-CimInstance itself does not hold where the connection to WMI hangs.
+    # Domain groups in Administrators, Remote Desktop Users and in groups that an administrator has created. WMI is
+    # asked, because its classes distinguish groups from users in every language. Each group is asked for separately,
+    # because a query for all groups searches the domain. The query runs in a separate runspace, which is abandoned if
+    # it does not answer, because the time limit of Get-CimInstance has no effect when the connection to WMI hangs.
     $shell = [PowerShell]::Create()
     $null = $shell.AddScript([string]$script:DomainGroupScript).AddArgument($script:GroupSeconds)
     $null = $shell.AddArgument([Environment]::MachineName)
     $asked = $shell.BeginInvoke()
     if (-not $asked.AsyncWaitHandle.WaitOne(1000 * $script:GroupSeconds + 1000)) {
-        # Not Stop, which waits for what it stops.
+        # Not Stop, which waits until the pipeline has ended.
         $null = $shell.BeginStop($null, $null)
         throw (New-Object System.TimeoutException "WMI did not answer within $script:GroupSeconds s")
     }
@@ -260,8 +261,8 @@ $script:DomainGroupScript = {
 }
 
 function Read-TlsBinding {
-    # What `netsh http show sslcert` prints in the language of Windows, from where HTTP.sys keeps it: for addresses,
-    # and for host names.
+    # The bindings that `netsh http show sslcert` prints, for addresses and for host names. They are read from the
+    # registry key of HTTP.sys, because netsh prints in the language of Windows.
     foreach ($kind in 'SslBindingInfo', 'SslSniBindingInfo') {
         $path = "SYSTEM\CurrentControlSet\Services\HTTP\Parameters\$kind"
         foreach ($address in Read-SubKeyName -Path $path | Sort-Object) {
@@ -282,7 +283,7 @@ function Read-TlsBinding {
 }
 
 function Read-Place {
-    # Where the settings put things: on another drive than Windows, and there? A share is not asked.
+    # The folders in the settings: is each on another drive than Windows, and does it exist? A share is not accessed.
     param($Place)
     $system = [IO.Path]::GetPathRoot([Environment]::SystemDirectory).Substring(0, 2)
     foreach ($each in $Place) {

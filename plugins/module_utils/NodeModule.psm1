@@ -4,7 +4,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 
-# The frame of every module of this collection.
+# The common code of every module of this collection.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -12,15 +12,16 @@ $ErrorActionPreference = 'Stop'
 function Invoke-NodeModule {
     <#
     .SYNOPSIS
-    Runs the body of a module; a failure becomes a failed result with reason and detail. Every call is a sign of life
-    of its run; with ServiceFirst after the body, because what brings a service back comes before any file.
+    Runs the body of a module; a failure becomes a failed result with reason and detail. Every call updates the
+    heartbeat of its run. With ServiceFirst, the heartbeat is written after the body, because the start of a service
+    must not wait for a file.
     #>
     param(
         [Parameter(Mandatory = $true)][Ansible.Basic.AnsibleModule] $Module,
         [Parameter(Mandatory = $true)][scriptblock] $Body,
         [switch] $ServiceFirst
     )
-    # What brings a service back gets no secret, and nothing stands before it.
+    # A module that starts a service does not receive a secret, and must not wait for this.
     if (-not $ServiceFirst) { Disable-CommandLogging }
     $names = if ($Module.CheckMode) { @() } else { @('run_id', '_run_id') }
     $runs = @(foreach ($name in $names) { if ($Module.Params.ContainsKey($name)) { $Module.Params[$name] } })

@@ -8,14 +8,14 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeType
 
-# MongoDB, asked by this collection itself: a connection to a server, a scratch mongod on a data folder, and the number
-# of documents in each collection.
+# What this collection does with MongoDB by itself, without the tools of the Server: connects to a server, starts a
+# scratch mongod on a data folder, and counts the documents of each collection.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 $script:ScratchReason = 'scratch_mongod_failed'
-# A port was free when it was chosen, and another program may have it when mongod asks for it.
+# Another program may take the free port before mongod opens it, so another port is tried.
 $script:PortTaken = 48
 $script:MostDifferences = 20
 
@@ -23,8 +23,9 @@ function Open-MongoClient {
     <#
     .SYNOPSIS
     Connects to a server and returns the client, an AlteryxOps.MongoClient, which the caller disposes of. Its method
-    Authenticate logs in: a password is no argument of a command. CaFile: see AlteryxOps.MongoAddress. OnTick runs up
-    to ten times a second in every wait of the client; what it throws passes.
+    Authenticate logs in, so that the password is not an argument of a command, which Windows may record. CaFile: see
+    AlteryxOps.MongoAddress. OnTick runs up to ten times a second while the client waits. An exception of OnTick ends
+    the wait and reaches the caller.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $HostName,
@@ -49,7 +50,7 @@ function Open-MongoClient {
 
 function Get-MongoProblem {
     <# .SYNOPSIS
-    The AlteryxOps.MongoProblem behind an error record; nothing when there is none. #>
+    The first AlteryxOps.MongoProblem among the exceptions of an error record; nothing if there is none. #>
     param([Parameter(Mandatory = $true)][System.Management.Automation.ErrorRecord] $ErrorRecord)
     for ($failure = $ErrorRecord.Exception; $null -ne $failure; $failure = $failure.InnerException) {
         if ($failure.GetType().FullName -ceq 'AlteryxOps.MongoProblem') { return $failure }
@@ -59,11 +60,11 @@ function Get-MongoProblem {
 function Invoke-ScratchMongod {
     <#
     .SYNOPSIS
-    Starts a mongod on a data folder, runs Action with a client that may do everything in it, ends the mongod cleanly
-    and returns what Action returned. It listens on loopback only and lets nobody in but this client. OnTick runs at
-    least four times a second, also while the client waits; what it throws ends the mongod and passes, and so does what
-    Action throws. Staging is a folder of SYSTEM and Administrators. When this ends, the mongod is gone, and so are its
-    key and log.
+    Starts a mongod on a data folder, runs Action with a client that has all rights in it, ends the mongod cleanly and
+    returns the result of Action. The mongod listens on loopback only and accepts only a client that has the key of this
+    call. OnTick runs at least four times a second, also while the client waits. An exception of OnTick or of Action
+    ends the mongod and reaches the caller. Staging is a folder that only SYSTEM and Administrators can use. When this
+    function returns or throws, it has ended the mongod and deleted its key and its log.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Program,
@@ -82,7 +83,7 @@ function Invoke-ScratchMongod {
         process = $null; birth = [long]0; port = 0; client = $null; printed = @()
     }
     try {
-        # What a run that was ended from outside has left.
+        # Remove the folder that an interrupted run has left.
         Remove-NodeFolder -Path $own
         New-ProtectedFolder -Path $own
         $scratch.secret = New-KeyText
@@ -118,7 +119,8 @@ function Get-FreePort {
 }
 
 function Start-ScratchMongod {
-    # Returns when the client is logged in. That the server knows the key, too, proves that it is ours.
+    # Returns when the client is logged in. The server proves in the log-in that it has the key, so it is the mongod
+    # that this function started and not another program on the port.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([hashtable] $Scratch, [double] $Seconds, [scriptblock] $OnTick)
@@ -166,7 +168,8 @@ function Start-MongodProcess {
     $words = @(
         '--dbpath', $Scratch.folder, '--bind_ip', '127.0.0.1', '--port', [string]$Scratch.port,
         '--auth', '--keyFile', $Scratch.key, '--setParameter', 'enableLocalhostAuthBypass=false',
-        # It must not delete what has expired since the backup, nor write files of its own into the folder.
+        # The mongod must not delete documents that have expired since the backup, and must not write diagnostic files
+        # into the folder.
         '--setParameter', 'ttlMonitorEnabled=false', '--setParameter', 'diagnosticDataCollectionEnabled=false',
         '--wiredTigerCacheSizeGB', $Scratch.cache.ToString([cultureinfo]::InvariantCulture),
         '--logpath', $Scratch.log, '--logappend'
@@ -184,24 +187,24 @@ function Start-MongodProcess {
         (New-Object AlteryxOps.PrintedText $process.StandardOutput),
         (New-Object AlteryxOps.PrintedText $process.StandardError)
     )
-    # The node may be at work.
+    # The services of the node may be running, so the mongod has a low priority.
     try { $process.PriorityClass = [Diagnostics.ProcessPriorityClass]::BelowNormal }
     catch { Write-Verbose -Message "priority of mongod: $_" }
 }
 
 function Assert-ScratchAlive {
-    # Throws when what Action has thrown is the end of the mongod.
+    # Throws if Action failed because the mongod has ended.
     param([hashtable] $Scratch, [System.Management.Automation.ErrorRecord] $ErrorRecord)
     $problem = Get-MongoProblem -ErrorRecord $ErrorRecord
     if ($null -eq $problem -or [string]$problem.Kind -cne 'Network') { return }
-    # A process ends some time after its connections.
+    # The connections of a process end some time before the process itself.
     if (-not $Scratch.process.WaitForExit(5000)) { return }
     $what = "ended with code $($Scratch.process.ExitCode) while it was in use ($($problem.Message))"
     throw (New-ScratchFailure -Scratch $Scratch -What $what)
 }
 
 function Stop-ScratchMongod {
-    # On Windows a mongod waits for an event with its process id in the name, and then shuts down.
+    # On Windows a mongod shuts down when the event is set that has the process id of the mongod in its name.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([hashtable] $Scratch, [double] $Seconds, [scriptblock] $OnTick)
@@ -214,7 +217,8 @@ function Stop-ScratchMongod {
             throw (New-ScratchFailure -Scratch $Scratch -What "did not end within $Seconds s")
         }
     }
-    # A mongod leaves this file empty when it has closed its files, and takes any other for a crash when it starts.
+    # A mongod that has closed its files leaves mongod.lock empty. At a start, a mongod takes a lock file with content
+    # as the sign of a crash.
     $lock = New-Object System.IO.FileInfo (Join-Path -Path $Scratch.folder -ChildPath 'mongod.lock')
     if ($lock.Exists -and $lock.Length -eq 0) { return }
     $what = "ended with code $($Scratch.process.ExitCode) and did not close its files"
@@ -237,12 +241,12 @@ function Request-MongodEnd {
 }
 
 function Clear-ScratchMongod {
-    # Never throws: what is left is removed by the next run, and a key without its mongod opens nothing.
+    # Never throws, because the next run removes what is left, and the key is useless without its mongod.
     param([hashtable] $Scratch)
     try {
         if ($null -ne $Scratch.client) { $Scratch.client.Dispose() }
         if ($null -ne $Scratch.process -and -not $Scratch.process.HasExited) {
-            # The data folder may still be wanted; closed files need no recovery.
+            # The caller may still use the data folder. Files that mongod has closed need no recovery.
             try {
                 Request-MongodEnd -Scratch $Scratch
                 $null = $Scratch.process.WaitForExit(10000)
@@ -274,8 +278,8 @@ function New-ScratchFailure {
 }
 
 function Get-ScratchOutput {
-    # The first errors in the log, for those that follow are their consequences; without one the last lines, also of
-    # what mongod has printed when it got no further.
+    # The first errors in the log, because later errors follow from them. If the log has no errors: its last lines, or
+    # the output of a mongod that ended before it opened its log.
     param([hashtable] $Scratch)
     $text = ''
     try {
@@ -298,7 +302,7 @@ function Get-ScratchOutput {
     catch { Write-Verbose -Message "log of mongod: $_" }
     $lines = @($text -split '\r?\n' | Where-Object { $_.Trim() } |
             ForEach-Object { $_.Substring(0, [Math]::Min($_.Length, 600)) })
-    # JSON since MongoDB 4.4; a date and a letter before.
+    # The log is JSON since MongoDB 4.4. Before that, a line has a date and a letter for its severity.
     $errors = @($lines | Where-Object { $_ -cmatch '"s":"[EF]"|^\S+ [EF] ' } | Select-Object -First 5)
     if ($errors.Count -eq 0) { $errors = @($lines | Select-Object -Last 10) }
     $text = Hide-Secret -Text ($errors -join "`n")
@@ -320,7 +324,7 @@ function Test-DumpedCollection {
 }
 
 function ConvertTo-CountTable {
-    # The same table with names that may differ by case alone, which those of a literal may not.
+    # A copy of the table in which names can differ by case alone. The keys of a hashtable literal cannot.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseLiteralInitializerForHashtable', '',
         Justification = 'case counts')]
     param([hashtable] $Table)
@@ -361,8 +365,8 @@ function Get-DocumentCount {
 function Compare-DocumentCount {
     <#
     .SYNOPSIS
-    What differs between two tables as Get-DocumentCount returns them: a text for each of the first 20 differences, and
-    one that says how many more there are. Nothing when they are equal.
+    Compares two tables as Get-DocumentCount returns them. Returns a text for each of the first 20 differences, and one
+    with the number of the others. Returns nothing if the tables are equal.
     #>
     param(
         [Parameter(Mandatory = $true)][hashtable] $Expected,

@@ -6,8 +6,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSecret
 
-# mongodump of a self-managed MongoDB: where the tool is, how it is started without a secret in its arguments, and
-# what it says of a server before it dumps.
+# mongodump of a self-managed MongoDB: where the tool is, how it is started without a secret in its arguments, and what
+# it reports about a server before it dumps.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -15,8 +15,8 @@ $ErrorActionPreference = 'Stop'
 function Find-Mongodump {
     <#
     .SYNOPSIS
-    The mongodump to use and what it says of its version: path and version (text). Path is the one given; without one
-    the newest of MongoDB Database Tools is taken, then the one beside AlteryxService.exe.
+    The mongodump to use, and the version that it reports: path and version (text). Without the argument Path, this is
+    the newest one of the MongoDB Database Tools, or else the one beside AlteryxService.exe.
     #>
     param(
         [Parameter(Mandatory = $true)][AllowEmptyString()][string] $Path,
@@ -50,9 +50,9 @@ function Invoke-Mongodump {
     <#
     .SYNOPSIS
     Runs mongodump once for each of Dumps (objects with config, arguments) and answers like Invoke-NativeProcess: the
-    text of all, exit code and reason of the first that did not end well. What holds the password is the file
-    ConfigPath, in a folder of SYSTEM and Administrators, and only while the tool runs; left says why it could not be
-    removed; the dump counts nevertheless.
+    output of all runs, and the exit code and the reason of the first run that failed. The password is in the file
+    ConfigPath only while the tool runs, in a folder that only SYSTEM and Administrators can use. If that file could not
+    be removed, left says why; the dump counts nevertheless.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Tool,
@@ -89,8 +89,7 @@ function Invoke-Mongodump {
 }
 
 function Read-BsonText {
-    # The elements at the head of a BSON document that are text, by name; numbers of 32 bits between them are passed
-    # over.
+    # The elements at the head of a BSON document that are text, by name. 32-bit numbers between them are skipped.
     param([byte[]] $Bytes, [int] $Offset)
     $utf8 = [Text.Encoding]::UTF8
     $found = @{}
@@ -113,8 +112,9 @@ function Read-BsonText {
 }
 
 function Read-ArchivePrelude {
-    # Goes on reading the prelude of an archive of mongodump where State was left: magic number, a document about
-    # server and tool, one document for each collection, and 0xFFFFFFFF as its end. True once that end has been read.
+    # Continues to read the prelude of an archive of mongodump from the position in State: magic number, a document
+    # about server and tool, one document for each collection, and 0xFFFFFFFF as its end. True once that end has been
+    # read.
     param([byte[]] $Bytes, [int] $Count, [hashtable] $State)
     if ($Count -lt 4) { return $false }
     if ([BitConverter]::ToUInt32($Bytes, 0) -ne [Convert]::ToUInt32('8199e26d', 16)) {
@@ -139,8 +139,8 @@ function Read-ArchivePrelude {
 function Read-MongodumpPrelude {
     <#
     .SYNOPSIS
-    Starts mongodump, whose arguments must let it write an archive to standard output, reads what it says before the
-    first document and ends it: complete, server_version, databases (name, collections), timed_out and output (what it
+    Starts mongodump, whose arguments must let it write an archive to standard output, reads its output up to the first
+    document and then ends it: complete, server_version, databases (name, collections), timed_out and output (what it
     printed). Config is the text with the password for the file ConfigPath.
     #>
     param(

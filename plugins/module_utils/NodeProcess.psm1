@@ -4,14 +4,14 @@
 
 #AnsibleRequires -CSharpUtil ansible_collections.alteryx_ops.server_backup.plugins.module_utils.ProcessTable
 
-# The one way this collection runs a native program: no shell, both streams read to the end, a time limit that ends
-# the whole process tree.
+# All native programs of this collection are started here: without a shell, with both streams read to their end, and
+# with a time limit that ends the whole process tree.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-# Lets an administrator look at processes of other accounts. A policy may have taken the privilege away; then those
-# have no path.
+# With this privilege an administrator can open processes of other accounts. If a policy has removed it, the path of
+# those processes is not known.
 try { [Diagnostics.Process]::EnterDebugMode() } catch { Write-Verbose -Message "debug privilege: $_" }
 
 function ConvertTo-NativeArgument {
@@ -28,8 +28,8 @@ function ConvertTo-NativeArgument {
 function Get-ProcessBirth {
     <#
     .SYNOPSIS
-    When the process was created, in milliseconds since 0001-01-01 UTC; 0 when there is none, -1 when there may be one
-    that Windows does not let us open.
+    When the process was created, in milliseconds since 0001-01-01 UTC; 0 if it does not exist, -1 if it may exist but
+    Windows does not allow this account to open it.
     #>
     param([Parameter(Mandatory = $true)][int] $ProcessId)
     [long][AlteryxOps.ProcessTable]::GetBirth($ProcessId)
@@ -38,8 +38,8 @@ function Get-ProcessBirth {
 function Test-NodeProcess {
     <#
     .SYNOPSIS
-    Does this very process live? Process ids are used again, a pair of id and birth is not. One that cannot be opened
-    counts as alive.
+    Is the process with this id and this time of birth running? Windows reuses process ids, but not with the same time
+    of birth. A process that cannot be opened counts as running.
     #>
     param([Parameter(Mandatory = $true)][int] $ProcessId, [Parameter(Mandatory = $true)][long] $Birth)
     $found = Get-ProcessBirth -ProcessId $ProcessId
@@ -49,9 +49,9 @@ function Test-NodeProcess {
 function Stop-NodeProcessTree {
     <#
     .SYNOPSIS
-    Ends a process and everything it started, member by member, and looks again until nothing is left, at most for 10
-    s. Birth tells the process from a later one with its id. Returns whether all are gone; never throws, because a
-    member that is dying already refuses to be ended.
+    Ends a process and all its descendants one by one, and repeats that until none is left, at most for 10 s. Birth
+    distinguishes the process from a later one with the same id. Returns whether all have ended. Never throws, because
+    Windows refuses to end a process that is already ending.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -61,7 +61,8 @@ function Stop-NodeProcessTree {
 
 function Stop-HeldProcess {
     <# .SYNOPSIS
-    Ends everything that this job has started and that still lives (see job_host.ps1), as Stop-NodeProcessTree does. #>
+    Ends all processes that this job has started and that are still running (see job_host.ps1), in the way of
+    Stop-NodeProcessTree. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param()
@@ -75,7 +76,7 @@ function Stop-ProcessUntilGone {
     $watch = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         $left = $null
-        # What one of them has started meanwhile shows at the next look.
+        # The next pass finds processes that one of them has started meanwhile.
         try { $left = @(& $Read) }
         catch { Write-Verbose -Message "processes: $_" }
         if ($null -ne $left -and $left.Count -eq 0) { return $true }
@@ -91,8 +92,9 @@ function Stop-ProcessUntilGone {
 function New-NativeProcess {
     <#
     .SYNOPSIS
-    A process that is not started yet: no shell, no window, every stream ours. What it prints is read in the code page
-    of the console, in a task of SYSTEM that of the system; with Utf8 as what MongoDB's tools print.
+    Makes a process that is not started yet: no shell, no window, all streams redirected. Its output is read in the code
+    page of the console, which in a task of SYSTEM is that of the system. With Utf8 it is read as UTF-8, which MongoDB's
+    tools print.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'changes nothing')]
@@ -118,10 +120,9 @@ function New-NativeProcess {
 function Read-NativeHead {
     <#
     .SYNOPSIS
-    Runs a program, reads the bytes of its standard output until Enough says so (it gets the bytes and how many of
-    them count) and ends it then. Returns a hashtable: enough, timed_out, stderr. A program that ends by itself is
-    waited for; one that writes more than 64 MB before it is enough is ended. What it says of errors is UTF-8, as
-    MongoDB's tools print it.
+    Runs a program, reads its standard output until Enough returns true, and then ends the program. Enough receives the
+    bytes and how many of them are valid. Returns a hashtable: enough, timed_out, stderr. A program that writes more
+    than 64 MB before that is ended too. Its standard error is read as UTF-8, which MongoDB's tools print.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $FileName,
@@ -169,9 +170,10 @@ function Read-NativeHead {
 function Invoke-NativeProcess {
     <#
     .SYNOPSIS
-    Runs a program and returns a hashtable: exit_code, stdout, stderr, timed_out, seconds. OnStart gets its id and
-    birth as a hashtable. OnTick runs about every TickSeconds while it lives; when it returns the text of a reason the
-    process tree is ended and stopped_because holds it. Utf8 is for programs that print UTF-8 whatever the code page is.
+    Runs a program and returns a hashtable: exit_code, stdout, stderr, timed_out, seconds. OnStart receives a hashtable
+    with the id and the time of birth of the process. OnTick runs about every TickSeconds while the program runs. If
+    OnTick returns a reason as text, the process tree is ended and stopped_because contains the reason. Utf8 is for
+    programs that print UTF-8 in every code page.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $FileName,
@@ -204,8 +206,8 @@ function Invoke-NativeProcess {
                 break
             }
         }
-        # A grandchild that lives on (a mongod that still writes) keeps the pipe open, so the end of the text is waited
-        # for only so long. What has been printed until then counts.
+        # A grandchild that continues to run (a mongod that still writes) keeps the pipe open, so the wait for the end
+        # of the output is limited. The output up to then is used.
         $null = $standardOutput.Wait(10000)
         $null = $standardError.Wait(1000)
         @{
@@ -218,8 +220,8 @@ function Invoke-NativeProcess {
         }
     }
     catch {
-        # Whatever went wrong around it (a tick that could not write its status): nobody would look after the program
-        # any more.
+        # An exception, for example of a tick that could not write its status, must not leave the program running
+        # without supervision.
         if (-not $process.HasExited) { $null = Stop-NodeProcessTree -ProcessId $process.Id -Birth $birth }
         throw
     }

@@ -4,7 +4,7 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeCatalogue
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 
-# Deletes backups of one node, exactly as a plan names them. The order makes a death at any moment harmless:
+# Deletes backups of one node, exactly as a plan names them. In this order, an interruption at any moment does no harm:
 #
 #   1. NAME.prune.json    says whose the backup was, so that the next run knows what to finish
 #   2. NAME.sha256 goes   from here on the backup is not complete for anybody
@@ -21,8 +21,8 @@ $ErrorActionPreference = 'Stop'
 function Get-PlanProblem {
     <#
     .SYNOPSIS
-    In what the files of a planned backup differ from the plan, as a sentence; empty when they do not. Listing is what
-    Get-CatalogueFile says of Folder.
+    How the files of a planned backup differ from the plan, as a sentence; empty if they do not differ. Listing is the
+    result of Get-CatalogueFile for Folder.
     #>
     param(
         [Parameter(Mandatory = $true)] $Backup,
@@ -54,7 +54,8 @@ function Get-PlanProblem {
 
 function Get-HeldReason {
     <# .SYNOPSIS
-    Why the archive of a backup cannot be deleted now: another program has it open, or it is denied. Empty if it can. #>
+    Why the archive of a backup cannot be deleted now: another program has it open, or this account may not delete it.
+    Empty if it can be deleted. #>
     param([Parameter(Mandatory = $true)][string] $Folder, [Parameter(Mandatory = $true)][string] $Name)
     $archive = Join-Path -Path $Folder -ChildPath "$Name.zip"
     if (-not [IO.File]::Exists($archive)) { return '' }
@@ -68,7 +69,7 @@ function Get-HeldReason {
 
 function Assert-AsPlanned {
     <# .SYNOPSIS
-    Throws prune_changed when the files of any planned backup are not those of the plan. It touches nothing. #>
+    Throws prune_changed if the files of a planned backup differ from the plan. Changes nothing. #>
     param(
         [Parameter(Mandatory = $true)][AllowEmptyCollection()][object[]] $Backup,
         [Parameter(Mandatory = $true)][string] $Folder
@@ -89,7 +90,7 @@ function Assert-AsPlanned {
 
 function Start-BackupDeletion {
     <# .SYNOPSIS
-    Steps 1 and 2: after this the backup is not complete, and its deletion is on record. #>
+    Steps 1 and 2: after them the backup is not complete, and its deletion is recorded. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)] $Backup, [Parameter(Mandatory = $true)][string] $Folder)

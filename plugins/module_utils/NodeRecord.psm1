@@ -4,8 +4,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 
 # Records: small JSON files that are overwritten in place, so that a full drive cannot stop a heartbeat. The length of
-# the file never changes. The text begins with a checksum over all that follows it, because a reader may come in the
-# middle of a write; blanks fill the rest:
+# the file never changes. The text begins with a checksum over all that follows it, because a process may read the file
+# in the middle of a write. Spaces fill the rest:
 #
 #   {"checksum":"<64 hexadecimal digits>","sequence":7,...}
 
@@ -27,7 +27,7 @@ function ConvertTo-RecordByte {
 
 function New-NodeRecord {
     <# .SYNOPSIS
-    Makes a record of that many bytes, whole or not at all; an existing file is replaced. #>
+    Creates a record of that many bytes, or fails without a partial file. Replaces an existing file. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param(
@@ -41,7 +41,7 @@ function New-NodeRecord {
 
 function Write-NodeRecord {
     <# .SYNOPSIS
-    Overwrites a record in place. Throws when it is absent, held by somebody else or too short. #>
+    Overwrites a record in place. Throws if it is absent, locked by another program or too short. #>
     param(
         [Parameter(Mandatory = $true)][string] $Path,
         [Parameter(Mandatory = $true)][hashtable] $Data
@@ -64,9 +64,9 @@ function Write-NodeRecord {
 function Read-NodeRecord {
     <#
     .SYNOPSIS
-    Looks at a record, again and again for at most Seconds while it is there and cannot be read. Returns a hashtable:
-    state (read, absent, busy: it could not be opened, damaged: what it holds is no record), data (an object, with
-    state read) and problem (text).
+    Reads a record. Tries again for at most Seconds if it exists and cannot be read. Returns a hashtable: state (read,
+    absent, busy: it could not be opened, damaged: its content is not a record), data (an object, with state read) and
+    problem (text).
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Path,
@@ -84,8 +84,8 @@ function Read-RecordOnce {
     param([string] $Path)
     try { $text = Read-NodeText -Path $Path }
     catch {
-        # By the kind of the failure: a folder that may not be read, and a file that is being replaced, look absent to
-        # File.Exists.
+        # The kind of the exception decides, because File.Exists returns false also for a file that is being replaced,
+        # and for one in a folder that may not be read.
         for ($cause = $_.Exception; $null -ne $cause; $cause = $cause.InnerException) {
             if ($cause -is [IO.FileNotFoundException] -or $cause -is [IO.DirectoryNotFoundException]) {
                 return @{ state = 'absent'; data = $null; problem = $cause.Message }

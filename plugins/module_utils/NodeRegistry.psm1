@@ -25,8 +25,8 @@ function Open-Machine {
 function Open-OwnKey {
     <#
     .SYNOPSIS
-    A subkey of ours, in the view of 64-bit programs; nothing when it is absent. With Create it is made and can be
-    written; Volatile: gone after a boot.
+    A subkey of this collection, in the view of 64-bit programs; nothing if it is absent. With Create it is created and
+    can be written. With Volatile, Windows deletes it at the next boot.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Name,
@@ -36,8 +36,8 @@ function Open-OwnKey {
     $machine = Open-Machine
     try {
         if (-not $Create) { return $machine.OpenSubKey("$script:OwnKey\$Name") }
-        # First the key above it: a key that is made on the way to a volatile one is volatile too, and then takes no
-        # other children.
+        # The parent key is created first. If Windows created it together with a volatile subkey, it would be volatile
+        # too, and could not have permanent subkeys.
         $machine.CreateSubKey($script:OwnKey).Dispose()
         $options = if ($Volatile) { [Microsoft.Win32.RegistryOptions]::Volatile }
         else { [Microsoft.Win32.RegistryOptions]::None }
@@ -49,7 +49,7 @@ function Open-OwnKey {
 
 function Remove-OwnKey {
     <# .SYNOPSIS
-    Deletes a subkey of ours; an absent one is fine. #>
+    Deletes a subkey of this collection; an absent one is fine. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Name)
@@ -60,7 +60,7 @@ function Remove-OwnKey {
 
 function Test-WholeKey {
     <# .SYNOPSIS
-    Is there the key of this collection (Own), or that of the source of its events (EventSource)? #>
+    Does the key of this collection (Own) exist, or the key of its event source (EventSource)? #>
     param([Parameter(Mandatory = $true)][ValidateSet('Own', 'EventSource')][string] $Key)
     $machine = Open-Machine
     try {

@@ -7,23 +7,23 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSchedule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeStaging
 
-# What is on a node because of this collection, and why it must not be removed yet. Backups are no part of it: they stay
-# where they are.
+# Lists what this collection has put on a node, and the reasons why it must not be removed yet. Backups are not
+# included: they are never removed.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-# Files of a backup by their ending. Any of them counts: the others may have been deleted.
+# The endings of the files of a backup. One such file is enough, because the others may have been deleted.
 $script:BackupFile = '\.(zip|manifest\.json|sha256|set\.json)$'
 $script:PatienceSeconds = 5
-# These two keep other runs away while the rest of the state folder is removed.
+# These two files prevent other runs while the rest of the state folder is removed. They are removed last.
 $script:LockFiles = @('run.json', 'run.json.gate')
 
 function Get-RemovalObstacle {
     <#
     .SYNOPSIS
-    Why nothing may be removed from this node, the most urgent first: hashtables with reason and message; nothing where
-    nothing stands against it. The lock of the run RunId does not.
+    The reasons why nothing may be removed from this node, the most urgent first: hashtables with reason and message.
+    Returns nothing if the removal is allowed. The lock of the run RunId itself is not an obstacle.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $RunId,
@@ -31,13 +31,13 @@ function Get-RemovalObstacle {
     )
     $folders = @(Get-RunFolder -StagingDirectory $StagingDirectory)
     $untrusted = @(Get-TrustObstacle -RunFolder $folders -StagingDirectory $StagingDirectory)
-    # A folder that another account may have changed is not read.
+    # A folder that another account may have changed must not be read, so no other obstacle is looked for.
     if ($untrusted.Count -gt 0) { return $untrusted }
     $lock = Read-RunLock
     if ($null -ne $lock -and $lock.fresh -and $lock.run_id -cne $RunId) {
         Get-Obstacle -Failure (New-LockFailure -Lock $lock)
     }
-    # A scheduler that does not answer may hold a guard or a job.
+    # If the Task Scheduler does not answer, it may have a guard or a job, so its failure is an obstacle.
     try {
         Get-JobObstacle
         Get-LeaseObstacle
@@ -77,7 +77,7 @@ function Get-StagingRoot {
 }
 
 function Get-RunFolder {
-    # The folders of runs in the staging directories. A link is not followed; it is an obstacle itself.
+    # The folders of runs in the staging directories. A link is not followed, and counts as an obstacle.
     param([string] $StagingDirectory)
     foreach ($root in @(Get-StagingRoot -StagingDirectory $StagingDirectory)) {
         if (-not (Get-FolderLink -Path $root)) { Get-StaleStaging -Root $root -RunId '' }
@@ -103,7 +103,7 @@ function Get-TrustObstacle {
 }
 
 function Get-JobObstacle {
-    # Jobs that live, and those whose task is there and has not begun.
+    # Jobs that are running, and jobs whose task is registered but has not begun.
     $tasks = @(Get-OwnTask)
     foreach ($job in @(Get-NodeJob)) {
         if ($job.alive) {
@@ -131,7 +131,8 @@ function Get-LeaseObstacle {
 }
 
 function Get-RestoreObstacle {
-    # A restore that only its record knows of: without it, nobody could go back, or delete what it has kept.
+    # A restore that has not ended, or that is neither accepted nor rolled back. Only its record names the old files, so
+    # without the record the restore could not be undone or rolled back, and the old files could not be deleted.
     param($Record)
     if ($Record.word -eq 'pending') {
         @{ reason = 'restore_unfinished'; message = "A restore has not ended; $($Record.path) is needed to undo it" }
@@ -144,7 +145,7 @@ function Get-RestoreObstacle {
 }
 
 function Get-BackupObstacle {
-    # A backup in a folder that is going to be removed: the archive directory has been put there.
+    # A backup in a folder that will be removed, because the archive directory is inside that folder.
     param([string] $Folder)
     if (-not [IO.Directory]::Exists($Folder)) { return }
     foreach ($entry in [AlteryxOps.NodeDisk]::List($Folder).Entries) {
@@ -156,10 +157,10 @@ function Get-BackupObstacle {
 }
 
 function Test-UnfinishedFile {
-    # Is a file in the folder of a job or of a run? Such a file is not a backup yet. Path: relative.
+    # Is the file in the folder of a job or of a run? Such a file does not belong to a complete backup. Path: relative.
     param([string] $Path)
     $names = $Path.Split('\')
-    # The last one is the name of the file.
+    # The last name is that of the file.
     for ($index = 0; $index -lt $names.Length - 1; $index++) {
         if (($index -eq 0 -and $names[0] -eq 'jobs') -or (Test-RunId -Text $names[$index])) { return $true }
     }
@@ -169,8 +170,8 @@ function Test-UnfinishedFile {
 function Get-RemovalPlan {
     <#
     .SYNOPSIS
-    What there is to remove, in this order, and what stays: a hashtable with parts (hashtables: kind, path, what) and
-    kept (sentences).
+    What will be removed, in this order, and what stays: a hashtable with parts (hashtables: kind, path, what) and kept
+    (sentences).
     #>
     param([Parameter(Mandatory = $true)][string] $StagingDirectory)
     $parts = New-Object System.Collections.ArrayList
@@ -206,7 +207,7 @@ function Get-RemovalPlan {
 }
 
 function Get-StagingClaim {
-    # Why the staging directory has to stay when the folders of runs are gone from it; empty when it can go.
+    # Why the staging directory must stay after the folders of runs in it were removed; empty if it can be removed.
     param([string] $Path)
     if (-not [IO.Directory]::Exists($Path)) { return '' }
     if ([IO.Path]::GetPathRoot($Path) -eq $Path) { return 'it is a drive' }
@@ -216,7 +217,8 @@ function Get-StagingClaim {
         $first = [IO.Path]::GetFileName($others[0])
         return 'it holds other files or folders ({0}), for example {1}' -f $others.Count, $first
     }
-    # New-ProtectedFolder leaves a folder that exists as it is, and gives a new one a protected access list.
+    # A protected access list shows that New-ProtectedFolder created the folder: it does not change the access list of
+    # an existing folder.
     try { Assert-FolderTrust -Path $Path -Itself }
     catch { return "this collection did not create it: $((Get-NodeFailure -ErrorRecord $_).message)" }
     ''
@@ -225,7 +227,7 @@ function Get-StagingClaim {
 function Remove-RemovalPart {
     <#
     .SYNOPSIS
-    Removes one part of Get-RemovalPlan; one that is gone is fine. RunId is that of the run that holds the node.
+    Removes one part of Get-RemovalPlan; an absent part is fine. RunId is that of the run that has locked the node.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -241,8 +243,8 @@ function Remove-RemovalPart {
 }
 
 function Remove-EmptyFolder {
-    # Fails if something was put into the folder after the plan was made. A deleted file stays in its folder as long as
-    # a scanner holds it.
+    # Fails if something was put into the folder after the plan was made. Tries again, because a deleted file stays in
+    # its folder as long as a virus scanner has it open.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([string] $Path)
@@ -252,8 +254,8 @@ function Remove-EmptyFolder {
 }
 
 function Remove-StateFolder {
-    # The lock goes last, so that no other run begins while something is left. A lock is fresh only with the identity of
-    # the boot in our registry key, so the key goes just before it.
+    # The lock is removed last, so that no other run begins before everything is removed. The registry key is removed
+    # directly before it, because the lock is fresh only while the key holds the identity of the boot.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([string] $RunId)
@@ -272,7 +274,7 @@ function Remove-StateFolder {
 }
 
 function Remove-Entry {
-    # A file, a folder with all that is in it, or a link, which is not followed.
+    # Removes a file, a folder with its content, or a link, which is not followed.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([string] $Path)
@@ -290,7 +292,7 @@ function Remove-Entry {
 function Get-BackupSum {
     <#
     .SYNOPSIS
-    The archives in the folder of a node, which stay: a hashtable with folder, archives (how many) and bytes.
+    The archives in the folder of a node, which are not removed: a hashtable with folder, archives (how many) and bytes.
     #>
     param([Parameter(Mandatory = $true)][string] $Folder)
     $answer = @{ folder = $Folder; archives = 0; bytes = [long]0 }

@@ -16,8 +16,8 @@
 #
 # An entry is one path whose file or folder is exchanged: path; away, where the old one goes; new, where the new one
 # comes from (empty: it is made at the path itself); existed; fingerprint of the old one (undo_restore.ps1). All names
-# of an entry are in one folder, so an exchange is two renames. The journal is written whole before the first rename,
-# and undo_restore.ps1 looks at the disk to see how far it went.
+# of an entry are in one folder, so an exchange is two renames. The complete journal is written before the first rename.
+# undo_restore.ps1 reads from the disk which renames were done.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -43,7 +43,8 @@ function Get-RecordPath {
 
 function New-RestoreJournal {
     <# .SYNOPSIS
-    The journal of a restore that has moved nothing yet. Throws restore_pending when another one has not ended. #>
+    Makes the journal of a restore that has not renamed anything yet. Throws restore_pending if another restore has not
+    ended. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param(
@@ -106,15 +107,15 @@ function Get-RestoreRecord {
 function Resolve-Restore {
     <#
     .SYNOPSIS
-    What must be known before a service is started: whether a restore has left the server half done. Undoes a restore
-    that has not ended and whose job is not alive. Returns a hashtable: state ('' for no restore, committed, undone) and
-    did. Throws restore_unproven when it is not certain what is on the disk. Run is the restore that the caller belongs
-    to, if any. Trusted: a job, which was not started before somebody has looked at the state folder.
+    Finds out, before a service is started, whether a restore was interrupted. Undoes a restore that has not ended and
+    whose job is not running. Returns a hashtable: state ('' for no restore, committed, undone) and did. Throws
+    restore_unproven when it is not certain what is on the disk. Run is the restore that the caller belongs to, if any.
+    Trusted: the caller is a job; the module that started the job has checked the state folder.
     #>
     param([string] $Run = '', [switch] $Trusted)
     $order = Get-RestoreOrder
     if (-not $order.run_id) {
-        # The guard may have done all of it and gone.
+        # The guard may have undone or completed the restore and removed itself.
         foreach ($word in @('committed', 'undone')) {
             if ($Run -and [IO.File]::Exists((Get-RecordPath -RunId $Run -Word $word))) {
                 return @{ state = $word; did = @() }
@@ -122,7 +123,7 @@ function Resolve-Restore {
         }
         return @{ state = ''; did = @() }
     }
-    # What somebody else may have written is not carried out.
+    # A script or journal that another account may have written must not be used.
     if (-not $Trusted) { Assert-FolderTrust -Path (Get-StateFolder) }
     if ($order.undo_script -and [IO.File]::Exists($order.undo_script) -and
         (Test-PathBelow -Path $order.undo_script -Folder (Get-CodeFolder))) {
@@ -136,8 +137,8 @@ function Resolve-Restore {
 }
 
 function Get-RestoreOrder {
-    # Which restore has not ended on this node: run_id, service, undo_script; empty for none. The lease says it, else
-    # the arguments of its guard, else the journal.
+    # The restore of this node that has not ended: run_id, service, undo_script; empty if there is none. The values come
+    # from the lease, else from the arguments of the guard, else from the journal.
     $order = @{ run_id = ''; service = ''; undo_script = '' }
     $lease = Read-NodeLease
     if ($null -ne $lease) {

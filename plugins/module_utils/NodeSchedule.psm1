@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 
-# The record of the schedules that a run has paused. Its content is the control node's matter; here it
-# survives whoever wrote it.
+# The record of the schedules that a run has paused. The control node defines its content. It is stored on the node so
+# that it is still there if the run dies.
 #
 #   <state>\schedules.json
 
@@ -22,7 +22,7 @@ function Read-ScheduleRecord {
 
 function Write-ScheduleRecord {
     <# .SYNOPSIS
-    Replaces the record whole; an empty text removes it. #>
+    Replaces the whole record; an empty text removes it. #>
     param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Text)
     $path = Get-ScheduleRecordPath
     if ($Text) {

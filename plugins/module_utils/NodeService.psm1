@@ -4,8 +4,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 
-# A Windows service, as the service manager and the registry tell. Its states are the truth; a request is never taken
-# for its effect.
+# A Windows service, as the service manager and the registry report it. Only an observed state counts, not a request
+# that was accepted.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -42,7 +42,7 @@ function Get-NodeService {
         $answer.account = [string]$key.GetValue('ObjectName', '')
         $types = @('Boot', 'System', 'Auto', 'Manual', 'Disabled')
         $answer.start_type = [string]$types[[int]$key.GetValue('Start', 3)]
-        # GetValue replaces environment variables, as the service manager does.
+        # GetValue expands environment variables, as the service manager does.
         $command = [string]$key.GetValue('ImagePath', '')
     }
     finally { $key.Dispose() }
@@ -69,13 +69,13 @@ function Get-NodeService {
 function Get-ServiceStatus {
     <#
     .SYNOPSIS
-    Only the state, cheap enough to ask four times a second; Unknown when the service manager does not tell. Never
-    throws, so that one question without an answer ends no dump and no start.
+    Only the state, which is cheap enough to be read four times a second; Unknown if the service manager does not report
+    it. Never throws, so that one failed query does not end a dump or a start.
     #>
     param([Parameter(Mandatory = $true)][string] $Name)
     $controller = New-Object System.ServiceProcess.ServiceController $Name
     try {
-        # PowerShell makes nothing of what a property throws.
+        # PowerShell returns $null for a property that throws.
         $status = [string]$controller.Status
         if ($status) { $status } else { 'Unknown' }
     }
@@ -116,11 +116,11 @@ function Start-ServiceSurely {
     <#
     .SYNOPSIS
     Asks for a start until the service is Running and stays so for two seconds, at most TimeoutSeconds. One refused
-    start proves nothing: directly after a stop, while the old process still ends, the service manager answers with
-    errors that are gone a second later, and a service may fall back. A service that is disabled or absent is asked
-    once; one whose account cannot log on, twice in 15 minutes. What OnTick throws does not end the wait. Returns
-    reached, states (each with state and at), running_after (seconds until it was first seen Running for good),
-    problem (the last refusal as text), error (its number, 0 for none) and gave_up (a person has to act first).
+    start is not final: directly after a stop, while the old process is still ending, the service manager returns errors
+    that disappear a second later, and a service may stop again. For a service that is disabled or absent, a start is
+    requested once; for one whose account cannot log on, twice in 15 minutes. An exception of OnTick does not end the
+    wait. Returns reached, states (each with state and at), running_after (seconds until it was first seen Running for
+    good), problem (the last refusal as text), error (its number, 0 for none) and gave_up (an operator must act first).
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -148,19 +148,20 @@ function Start-ServiceSurely {
             break
         }
         if ($now -ne 'Running' -and $seconds -gt $TimeoutSeconds) { break }
-        # Where the state is not known the request tells whether there is such a service.
+        # If the state is not known, the answer to the request shows whether the service exists.
         if (@('Stopped', 'Unknown') -contains $now -and $seconds -ge $nextRequest) {
             $asked = Request-ServiceStart -Name $Name
             if ($asked.error -ne 0) {
                 $answer.problem = $asked.problem
                 $answer.error = $asked.error
             }
-            # Only a person can change that; the guard goes on asking.
+            # Only an operator can change that, so this ends. The guard continues to request a start.
             if ($asked.too_soon -or @($script:Disabled, $script:DoesNotExist) -contains $asked.error) {
                 $answer.gave_up = $true
                 break
             }
-            # A domain controller that does not answer for a moment looks like a wrong password.
+            # If a domain controller does not answer for a moment, Windows reports the same error as for a wrong
+            # password, so this waits and tries again.
             $wait = if ($asked.error -eq $script:LogonFailed) { 60 } else { $pause }
             $nextRequest = $watch.Elapsed.TotalSeconds + $wait
             $pause = [Math]::Min($pause * 2, 5)
@@ -173,7 +174,7 @@ function Start-ServiceSurely {
 }
 
 function Get-NativeError {
-    # The number of Windows inside what .NET wraps around a refusal; -1 when there is none.
+    # The error number of Windows in an exception of .NET; -1 if it has none.
     param([Exception] $Exception)
     for ($cause = $Exception; $null -ne $cause; $cause = $cause.InnerException) {
         if ($cause -is [ComponentModel.Win32Exception]) { return [int]$cause.NativeErrorCode }
@@ -183,14 +184,14 @@ function Get-NativeError {
 
 function Request-ServiceStart {
     # Asks the service manager to start the service; does not wait. Returns error (0 when the start is under way),
-    # problem (text) and too_soon: nothing was asked for, because two starts have failed at the log-on.
+    # problem (text) and too_soon: no start was requested, because two starts have failed at the log-on.
     param([Parameter(Mandatory = $true)][string] $Name)
     $mark = Add-StartMark
     $controller = New-Object System.ServiceProcess.ServiceController $Name
     $failure = 0
     $problem = ''
     try {
-        # Attempts of others that are under way: asked again when it is known what comes of them.
+        # Start attempts of other processes have no result yet. The caller requests a start again later, when they have.
         if ($null -ne $mark -and $mark.waits -and -not $mark.too_soon) {
             return @{ error = 0; problem = ''; too_soon = $false }
         }
@@ -207,7 +208,7 @@ function Request-ServiceStart {
         if ($failure -eq $script:LogonFailed) {
             $problem = "the account of the service could not log on (error $failure)"
         }
-        # What matters is what comes of it: a request that failed may be under way all the same.
+        # The state decides: the service may be starting although the request returned an error.
         if (@('StartPending', 'Running') -contains (Get-ServiceStatus -Name $Name)) { $failure = 0 }
     }
     finally {
@@ -218,10 +219,11 @@ function Request-ServiceStart {
 }
 
 function Add-StartMark {
-    # Announces a start attempt to all who start: job, guard, playbook and recovery. too_soon: of the attempts before
-    # this one, two in the last 15 minutes have failed at the log-on or are under way, and a third might lock the
-    # account. Each attempt is a value of its own, named after its time, so that two at the same moment see each
-    # other. Nothing where the registry refuses: then the start is asked for all the same.
+    # Records a start attempt for all others that start the service: job, guard, playbook and recovery. waits: of the
+    # attempts before this one in the last 15 minutes, two have failed at the log-on or have no result yet, and a third
+    # might lock the account. too_soon: both have failed. Each attempt is a separate registry value, named after its
+    # time, so that two attempts at the same moment see each other. Returns nothing if the registry cannot be written;
+    # the start is then requested without this check.
     try {
         $key = Open-OwnKey -Name 'Starts' -Create
         try {
@@ -232,7 +234,7 @@ function Add-StartMark {
             $asked = 0
             foreach ($name in @($key.GetValueNames() | Where-Object { $_ -cmatch '^\d{19}-\d+$' })) {
                 $age = ($now - [long]$name.Substring(0, 19)) / 1e7
-                # An attempt that has had no answer for a minute belongs to a process that died.
+                # An attempt without a result for a minute belongs to a process that has ended.
                 if ($age -gt $script:LogonFailureSeconds) { $key.DeleteValue($name, $false) }
                 elseif ([string]::CompareOrdinal($name, $own) -ge 0) { continue }
                 elseif ([string]$key.GetValue($name, '') -eq 'failed') { $failed++ }
@@ -248,8 +250,8 @@ function Add-StartMark {
 }
 
 function Complete-StartMark {
-    # What came of a start attempt. Only those that failed at the log-on count on; one that did not shows that the
-    # account is well.
+    # Records the result of a start attempt. Only attempts that failed at the log-on are kept. A successful attempt
+    # deletes them, because it shows that the account can log on.
     param($Mark, [int] $ErrorNumber)
     if ($null -eq $Mark -or $Mark.waits) { return }
     try {
@@ -266,7 +268,7 @@ function Complete-StartMark {
 
 function Test-LogonFailure {
     <# .SYNOPSIS
-    Is this error number of Start-ServiceSurely a log-on that failed? #>
+    Does this error number of Start-ServiceSurely mean a failed log-on? #>
     param([Parameter(Mandatory = $true)][int] $ErrorNumber)
     $ErrorNumber -eq $script:LogonFailed
 }
@@ -282,8 +284,8 @@ function Request-ServiceStop {
     $controller = New-Object System.ServiceProcess.ServiceController $Name
     try { $controller.Stop() }
     catch {
-        # The service manager gives up after 30 s with a service that is slow to answer (Microsoft Learn,
-        # LPHANDLER_FUNCTION), and the service stops all the same.
+        # The service manager returns an error after 30 s if a service answers slowly (Microsoft Learn,
+        # LPHANDLER_FUNCTION), but the service still stops.
         $failure = Get-NativeError -Exception $_.Exception
         if ($failure -eq $script:RequestTimeout) { return }
         $state = Get-ServiceStatus -Name $Name

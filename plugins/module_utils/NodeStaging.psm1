@@ -5,8 +5,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeClock
 
-# The staging folder of a run: its paths, its permissions, the record of its dump, and the folders that dead runs have
-# left. The paths are the same as in plugin_utils/_core/paths.py.
+# The staging folder of a run: its paths, its permissions, the record of its dump, and the folders that interrupted runs
+# have left. The paths are the same as in plugin_utils/_core/paths.py.
 #
 #   <staging>\<run>\files       everything that goes into the archive; the dump is in files\database
 #                  \dump.json   the record of a dump that has ended: the result of its job, and what the archive needs

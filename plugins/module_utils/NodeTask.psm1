@@ -5,8 +5,8 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeProcess
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 
-# Scheduled tasks through schtasks.exe. Its texts are localised, so only exit codes and the XML it gives back are
-# judged. With /HRESULT the exit code says why a call failed (schtasks /Query /?: "for better diagnosability").
+# Scheduled tasks through schtasks.exe. Its texts are localised, so only its exit codes and its XML are used. With
+# /HRESULT the exit code says why a call failed (schtasks /Query /?: "for better diagnosability").
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -21,8 +21,8 @@ function Get-TaskExecutable {
 function ConvertTo-ScriptCommand {
     <#
     .SYNOPSIS
-    Arguments for powershell.exe that run a script file in plain text. ReadAllText and a script block, because
-    execution policy does not touch them. Every argument becomes a single-quoted literal.
+    Arguments for powershell.exe that run a script file in plain text. They use ReadAllText and a script block, because
+    the execution policy does not apply to these. Every argument becomes a single-quoted literal.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Path,
@@ -38,9 +38,9 @@ function ConvertTo-ScriptCommand {
 function Register-NodeTask {
     <#
     .SYNOPSIS
-    Registers a task that runs a script as SYSTEM; replaces nothing: an existing task of the name is an error.
-    Priority 4 is normal, 7 (Windows' default for tasks) is below normal. TimeLimit is an ISO 8601 duration, PT0S
-    means none.
+    Registers a task that runs a script as SYSTEM. An existing task of that name is an error and is not replaced.
+    Priority 4 is normal, 7 (Windows' default for tasks) is below normal. TimeLimit is an ISO 8601 duration, PT0S means
+    none.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Name,
@@ -55,8 +55,8 @@ function Register-NodeTask {
     if ($AtBootAndEveryMinute) {
         $triggers = '<BootTrigger><Enabled>true</Enabled></BootTrigger>' +
         '<TimeTrigger><Repetition><Interval>PT1M</Interval></Repetition>' +
-        # In UTC: what a trigger in local time does in the hour that a clock change repeats is not specified
-        # (Microsoft KB325413).
+        # In UTC, because the behaviour of a trigger in local time is not specified for the hour that a clock change
+        # repeats (Microsoft KB325413).
         '<StartBoundary>2020-01-01T00:00:00Z</StartBoundary><Enabled>true</Enabled></TimeTrigger>'
     }
     $system = [Environment]::GetFolderPath('System')
@@ -78,13 +78,13 @@ function Register-NodeTask {
     $xml = $xml -f (& $escape $Description), $triggers, $TimeLimit, $Priority, (& $escape $powershell),
     (& $escape (ConvertTo-ScriptCommand -Path $Path -ArgumentList $ArgumentList))
     $file = Join-Path -Path (Get-StateFolder) -ChildPath ('task-{0}.xml' -f [Guid]::NewGuid().ToString('N'))
-    # schtasks wants UTF-16 with a byte order mark, as the declaration says.
+    # schtasks requires UTF-16 with a byte order mark, as the XML declaration says.
     [IO.File]::WriteAllText($file, $xml, [Text.Encoding]::Unicode)
     try {
         Invoke-TaskCommand -ArgumentList @('/Create', '/TN', $Name, '/XML', $file) `
             -Doing "register the scheduled task $Name"
     }
-    # Whether there is a task does not depend on it; the next run sweeps what stays.
+    # The task is registered without this file. The next run deletes a file that stays.
     finally { try { Remove-NodeFile -Path $file } catch { Write-Verbose -Message "${file}: $_" } }
 }
 
@@ -120,9 +120,9 @@ function Invoke-TaskQuery {
 function Get-NodeTaskXml {
     <#
     .SYNOPSIS
-    The definition of a registered task as XML text; empty when there is none. That a task is absent is believed only
-    when the Task Scheduler answers and its own file of the task is absent too. Throws task_unknown otherwise: a
-    scheduler that does not answer may still run the task.
+    The definition of a registered task as XML text; empty when there is none. A task counts as absent only if the Task
+    Scheduler answers so and its file of the task is absent too. Otherwise throws task_unknown, because a scheduler that
+    does not answer may still run the task.
     #>
     param([Parameter(Mandatory = $true)][string] $Name)
     $answer = Invoke-TaskQuery -ArgumentList @('/TN', $Name, '/HRESULT', '/XML')
@@ -131,7 +131,7 @@ function Get-NodeTaskXml {
     if ([IO.File]::Exists($file)) { $why = "its file $file exists" }
     elseif ($script:NotFound -contains $answer.exit_code) { return '' }
     else {
-        # A schtasks.exe without /HRESULT: does it answer another question?
+        # For a schtasks.exe without /HRESULT: does it answer another query?
         if (-not $answer.timed_out) { $answer = Invoke-TaskQuery -ArgumentList @('/FO', 'CSV', '/NH') }
         if ($answer.exit_code -eq 0) { return '' }
         $why = ('{0} {1}' -f $answer.stderr.Trim(), $answer.stdout.Trim()).Trim()
@@ -143,7 +143,7 @@ function Get-NodeTaskXml {
 
 function Test-NodeTask {
     <# .SYNOPSIS
-    Is a task of this name registered? Throws where the Task Scheduler does not tell. #>
+    Is a task of this name registered? Throws if the Task Scheduler does not answer. #>
     param([Parameter(Mandatory = $true)][string] $Name)
     [bool](Get-NodeTaskXml -Name $Name)
 }
@@ -168,12 +168,12 @@ function Get-OwnTask {
     <#
     .SYNOPSIS
     The names of all registered tasks of this collection, with their folder: those that the Task Scheduler lists and
-    those that have a file of it. Throws task_unknown where it does not tell.
+    those for which it has a file. Throws task_unknown if it does not answer.
     #>
     $answer = Invoke-TaskQuery -ArgumentList @('/TN', '\AlteryxOps\', '/HRESULT', '/FO', 'CSV', '/NH')
     $isAbsent = $script:NotFound -contains $answer.exit_code
     if ($answer.exit_code -ne 0 -and -not $isAbsent -and -not $answer.timed_out) {
-        # A schtasks.exe that takes no folder, or no /HRESULT, lists all tasks of the node.
+        # A schtasks.exe that does not accept a folder or /HRESULT lists all tasks of the node.
         $answer = Invoke-TaskQuery -ArgumentList @('/FO', 'CSV', '/NH')
     }
     if ($answer.exit_code -ne 0 -and -not $isAbsent) {
@@ -195,8 +195,8 @@ function Get-OwnTask {
 function Remove-OwnTaskFolder {
     <#
     .SYNOPSIS
-    Removes the folder of the Task Scheduler that our tasks were in, if it is empty. schtasks.exe cannot. Never throws:
-    an empty folder does no harm.
+    Removes the folder of this collection's tasks in the Task Scheduler, if it is empty. schtasks.exe cannot. Never
+    throws: an empty folder does no harm.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]

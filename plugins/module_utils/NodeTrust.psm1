@@ -4,9 +4,9 @@
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 
-# May the folders of this collection on the node be trusted? Users may create folders in ProgramData, and workers run
-# users' code, so somebody else may have prepared one. A problem refuses reading and deleting. It never refuses the
-# start of a service.
+# Checks whether the folders of this collection on the node can be trusted. Users may create folders in ProgramData, and
+# workers run users' code, so another account may have prepared a folder. A folder that is not trusted is not read and
+# not deleted. This never prevents the start of a service.
 #
 # SDDL: Microsoft Learn, "Security Descriptor String Format" and "ACE Strings".
 
@@ -18,13 +18,13 @@ $script:Trusted = @('SY', 'S-1-5-18', 'BA', 'S-1-5-32-544')
 function Get-SddlProblem {
     <#
     .SYNOPSIS
-    What is wrong with the owner and the access list of a folder, as a sentence without its subject; empty when only
-    Administrators and SYSTEM are granted anything. Sddl is the text of owner and DACL.
+    The problem of the owner and the access list of a folder, as a sentence without its subject; empty if only
+    Administrators and SYSTEM have any rights. Sddl is the text of owner and DACL.
     #>
     param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Sddl)
     $owner = if ($Sddl -cmatch '^O:(S-[0-9-]+|[A-Z]{2})') { $Matches[1] } else { 'nobody' }
     if ($script:Trusted -cnotcontains $owner) { return "belongs to $owner, not to Administrators or SYSTEM" }
-    # Windows writes NO_ACCESS_CONTROL for a list that is absent although its place is there.
+    # Windows writes NO_ACCESS_CONTROL for a null access list, which grants everything to every account.
     if ($Sddl -cnotmatch '(?s)D:([A-Z_]*)((?:\([^()]*\))*)(.*)' -or $Matches[1] -cmatch 'NO_ACCESS_CONTROL') {
         return 'has no access list, so everybody may write to it'
     }
@@ -34,7 +34,7 @@ function Get-SddlProblem {
     foreach ($entry in [regex]::Matches($entries, '\(([^)]*)\)')) {
         $parts = $entry.Groups[1].Value.Split(';') + @('', '', '', '', '', '')
         if ($parts[1] -cmatch 'ID') { return "has an inherited entry for $($parts[5])" }
-        # Besides A there are kinds with conditions and objects that grant, too.
+        # Besides A, conditional and object entries can also grant rights.
         $grants = @('D', 'OD', 'XD') -cnotcontains $parts[0]
         if ($grants -and $script:Trusted -cnotcontains $parts[5]) { return "grants access to $($parts[5])" }
     }
@@ -43,7 +43,7 @@ function Get-SddlProblem {
 
 function Get-FolderLink {
     <# .SYNOPSIS
-    The part of a path that leads to somewhere else (a junction, a link, a mounted volume); empty when there is none. #>
+    The part of a path that is a junction, a link or a mounted volume; empty if there is none. #>
     param([Parameter(Mandatory = $true)][string] $Path)
     $found = ''
     for ($part = $Path; $part; $part = [IO.Path]::GetDirectoryName($part)) {
@@ -56,9 +56,10 @@ function Get-FolderLink {
 function Get-FolderDistrust {
     <#
     .SYNOPSIS
-    Why a folder below the state or the code folder is not to be trusted: a hashtable with link and access, both
-    sentences, empty where all is well. Of the access, that of the state or code folder itself counts: whoever may not
-    write there cannot have put anything below it. With Itself that of the folder counts, too, for one elsewhere.
+    Why a folder below the state or the code folder must not be trusted: a hashtable with the sentences link and access,
+    which are empty if there is no problem. access is about the state or code folder itself, because an account that may
+    not write there cannot have created anything below it. With Itself, the access list of the given folder is checked
+    too; this is for a folder at another place.
     #>
     param([Parameter(Mandatory = $true)][string] $Path, [switch] $Itself)
     $answer = @{ path = $Path; link = ''; access = '' }
@@ -84,9 +85,8 @@ function Get-FolderDistrust {
 function Assert-FolderTrust {
     <#
     .SYNOPSIS
-    Throws folder_untrusted, naming the folder, unless it may be trusted. Whoever connects may have decided to accept
-    the access list as it is (alteryx_preflight_folder_trust: warn); a link is never accepted. Itself: see
-    Get-FolderDistrust.
+    Throws folder_untrusted, naming the folder, unless it may be trusted. The operator may accept the access list
+    (alteryx_preflight_folder_trust: warn). A link is never accepted. Itself: see Get-FolderDistrust.
     #>
     param([Parameter(Mandatory = $true)][string] $Path, [switch] $Itself)
     $distrust = Get-FolderDistrust -Path $Path -Itself:$Itself

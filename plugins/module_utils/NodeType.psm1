@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
 
-# C# for jobs: what must be fast is compiled on the node from the sources beside the scripts.
+# C# for jobs: code that must be fast is compiled on the node from the sources beside the scripts.
 
 param([string] $CodeFolder)
 
@@ -24,8 +24,8 @@ function Import-NodeType {
         $text -replace '(?m)^using [\w.]+;'
     }
     $source = ((@($imports | Sort-Object -Unique) + $bodies) -join "`n")
-    # System.Core holds the hash classes. The lab's engine calls them obsolete; what is worth a warning in 5.1 fails
-    # the checks of this project.
+    # System.Core holds the hash classes. The lab's engine reports them as obsolete. Warnings can be ignored here,
+    # because the checks of this project find those of 5.1.
     Add-Type -TypeDefinition $source -ReferencedAssemblies 'System.Core' -IgnoreWarnings
 }
 

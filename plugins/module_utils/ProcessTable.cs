@@ -2,8 +2,8 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// The processes of a node, without WMI: which there are, which belong together, and how one of them is ended.
-// A process is its id and its birth. Process ids are used again; the pair is not.
+// Lists the processes of a node, finds the descendants of a process, and ends processes, without WMI. A process is
+// identified by its id and its time of birth, because Windows reuses ids.
 
 using System;
 using System.Collections.Generic;
@@ -14,8 +14,8 @@ using System.Threading;
 
 namespace AlteryxOps
 {
-    /// <summary>One process. Birth: milliseconds since 0001-01-01 UTC, 0 where Windows does not tell. Path: empty where
-    /// Windows does not tell.</summary>
+    /// <summary>One process. Birth: milliseconds since 0001-01-01 UTC, 0 if Windows does not report it. Path: empty if
+    /// Windows does not report it.</summary>
     public sealed class ProcessEntry
     {
         public int Id;
@@ -42,7 +42,8 @@ namespace AlteryxOps
         // Open for as long as this process lives: Windows ends the members when the last handle is closed.
         private static IntPtr _job = IntPtr.Zero;
 
-        // Windows fills these fields. Ansible treats the warning that nobody does (CS0649) as an error.
+        // Windows fills these fields. Ansible treats the compiler's warning that no code assigns them (CS0649) as an
+        // error.
 #pragma warning disable 0649
         [StructLayout(LayoutKind.Sequential, CharSet = CharSet.Unicode)]
         private struct ProcessEntry32
@@ -144,11 +145,12 @@ namespace AlteryxOps
         [DllImport("advapi32.dll", SetLastError = true)]
         private static extern bool CloseServiceHandle(IntPtr handle);
 
-        /// <summary>The path of a folder as Windows tells it of the processes in it: without short names, and without
-        /// the links and mounted volumes on the way to it. Empty where Windows does not tell.</summary>
+        /// <summary>The path of a folder in the form that Windows reports for a process in it: without short names,
+        /// links and mounted volumes. Empty if Windows does not report it.</summary>
         public static string RealFolder(string folder)
         {
-            // Any access, shared with everybody; a folder opens with FILE_FLAG_BACKUP_SEMANTICS only.
+            // No access rights are requested, and other programs are not blocked. A folder can be opened only with
+            // FILE_FLAG_BACKUP_SEMANTICS.
             IntPtr handle = CreateFile(folder, 0, 7, IntPtr.Zero, 3, 0x02000000, IntPtr.Zero);
             if (handle == InvalidHandle)
             {
@@ -175,12 +177,13 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Every process of the node. One that Windows does not let us open has a name and no path.</summary>
+        /// <summary>Every process of the node. A process that this account may not open has a name and no
+        /// path.</summary>
         public static ProcessEntry[] Read()
         {
             List<ProcessEntry> found = new List<ProcessEntry>();
             IntPtr snapshot = CreateToolhelp32Snapshot(2, 0);
-            // Windows refuses it for a moment when it is short of memory or the list changes meanwhile.
+            // Windows refuses the call for a moment if memory is short or if the list changes meanwhile.
             for (int attempt = 1; snapshot == InvalidHandle; attempt++)
             {
                 int problem = Marshal.GetLastWin32Error();
@@ -207,8 +210,8 @@ namespace AlteryxOps
             return found.ToArray();
         }
 
-        /// <summary>The birth of a process that lives; 0 when there is none, -1 when there may be one that Windows does
-        /// not let us open.</summary>
+        /// <summary>The time of birth of a running process; 0 if there is no such process, -1 if there may be one that
+        /// this account may not open.</summary>
         public static long GetBirth(int id)
         {
             IntPtr process = OpenProcess(QueryLimited | Synchronize, false, id);
@@ -218,7 +221,7 @@ namespace AlteryxOps
             }
             try
             {
-                // A process that has ended can still be opened while somebody holds a handle to it.
+                // A process that has ended can still be opened while another process has a handle to it.
                 return WaitForSingleObject(process, 0) == Signaled ? 0 : BirthOf(process);
             }
             finally
@@ -227,9 +230,9 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>A process and everything below it. The process itself counts when it is the one of this birth (0:
-        /// any). A child is one whose parent is in the tree and that began no earlier; it outlives its parent and still
-        /// names it. A child whose birth is not known counts.</summary>
+        /// <summary>A process and all its descendants. The process itself is included if it has this time of birth (0:
+        /// any). A child is a process whose parent is in the tree and that did not begin before its parent; it still
+        /// has the id of a parent that has ended. A child whose time of birth is not known is included.</summary>
         public static ProcessEntry[] ReadTree(int id, long birth)
         {
             ProcessEntry[] all = Read();
@@ -244,7 +247,7 @@ namespace AlteryxOps
             }
             if (own == null && birth == 0)
             {
-                // Windows keeps the parent's id of every process, however long that parent is gone.
+                // Windows keeps the id of the parent in every process, also after the parent has ended.
                 return tree.ToArray();
             }
             ProcessEntry root = new ProcessEntry();
@@ -270,10 +273,9 @@ namespace AlteryxOps
             return tree.ToArray();
         }
 
-        /// <summary>Ends one process and waits for its end, at most that long. True when it lives no more.
-        /// Never throws: a process that is dying already refuses to be ended. Birth tells it from a later
-        /// one with its id (0: any).
-        /// </summary>
+        /// <summary>Ends one process and waits for its end, up to the given time. True if it has ended. Never throws,
+        /// because Windows refuses to end a process that is already ending. Birth distinguishes it from a later process
+        /// with the same id (0: any).</summary>
         public static bool Finish(int id, long birth, int milliseconds)
         {
             IntPtr process = OpenProcess(Terminate | Synchronize | QueryLimited, false, id);
@@ -296,8 +298,9 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Puts this process into a job object that Windows ends with it: whatever it starts from now on dies
-        /// when it dies, however it dies. False, with the error number in problem, where Windows refuses.</summary>
+        /// <summary>Puts this process into a job object. When this process ends, for whatever reason, Windows ends all
+        /// processes that it has started from now on. False, with the error number in problem, if Windows
+        /// refuses.</summary>
         public static bool HoldChildren(out int problem)
         {
             problem = 0;
@@ -336,7 +339,7 @@ namespace AlteryxOps
             return true;
         }
 
-        /// <summary>The other processes in our job object; empty where there is none.</summary>
+        /// <summary>The other processes in the job object of this process; empty if it has none.</summary>
         public static ProcessEntry[] ReadHeld()
         {
             List<ProcessEntry> held = new List<ProcessEntry>();
@@ -349,7 +352,7 @@ namespace AlteryxOps
             IntPtr list = Marshal.AllocHGlobal(size);
             try
             {
-                // With more members than room the call fails and still fills what there is room for.
+                // If the buffer is too small for all members, the call fails but still fills the buffer.
                 Marshal.WriteInt32(list, 4, 0);
                 QueryInformationJobObject(_job, BasicProcessIdList, list, size, IntPtr.Zero);
                 int count = Math.Min(room, Marshal.ReadInt32(list, 4));
@@ -369,7 +372,7 @@ namespace AlteryxOps
             return held.ToArray();
         }
 
-        /// <summary>The process of a Windows service; 0 when it has none or there is no such service.</summary>
+        /// <summary>The process of a Windows service; 0 if the service has no process or does not exist.</summary>
         public static int GetServiceProcess(string name)
         {
             IntPtr manager = OpenSCManager(null, null, 1);
@@ -443,8 +446,8 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>What a program prints, read on a thread of its own. A child of the program that lives on keeps the pipe
-    /// open; then Text is what there is until now.</summary>
+    /// <summary>The output of a program, read on a separate thread. A child of the program that continues to run keeps
+    /// the pipe open. Text is the output so far.</summary>
     public sealed class PrintedText
     {
         private readonly TextReader _source;
@@ -470,7 +473,7 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Waits for the end of the text, at most that long; false when it has not come.</summary>
+        /// <summary>Waits for the end of the output, up to the given time; false if it has not ended.</summary>
         public bool Wait(int milliseconds)
         {
             return _thread.Join(milliseconds);
@@ -489,7 +492,7 @@ namespace AlteryxOps
                     }
                 }
             }
-            // The pipe is broken, or nobody wants to know any more. What a thread throws would end the whole process.
+            // The pipe is broken or was closed. An exception in this thread would end the whole process.
             catch (Exception)
             {
             }

@@ -11,12 +11,12 @@ namespace AlteryxOps
 {
     public static class ShareAccount
     {
-        /// <summary>Uses another account for shares, in the thread that calls, until it ends. Returns the error of
+        /// <summary>Uses another account for shares in the calling thread, until that thread ends. Returns the error of
         /// Windows, 0 for none. Without a user nothing changes.
         ///
-        /// These are "new credentials": on this machine the thread stays who it is. Only the first share that is used
-        /// checks the password. Not WNetAddConnection2: that connects for all of SYSTEM, and Windows refuses a second
-        /// account for one server (error 1219).</summary>
+        /// These are "new credentials": on this machine the thread keeps its own account. The password is checked only
+        /// when the first share is opened. Not WNetAddConnection2: that connects for all of SYSTEM, and Windows refuses
+        /// a second account for one server (error 1219).</summary>
         public static int Use(string user, string domain, string password)
         {
             const int newCredentials = 9, negotiate = 3;

@@ -2,9 +2,8 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// The files below a folder: listed once, then read in that order, with paths of any length. A file that is
-// no longer what was listed is a failure that names it. The list lies in a temporary file, so that a
-// million files take no memory.
+// The files below a folder: listed once, then read in that order, with paths of any length. If a file has changed since
+// it was listed, the failure names it. The list is in a temporary file, so that a million files take no memory.
 
 using System;
 using System.Collections;
@@ -60,7 +59,7 @@ namespace AlteryxOps
             return true;
         }
 
-        /// <summary>Opens the file that Next has come to. Tolerant: a small one may have changed since it was listed,
+        /// <summary>Opens the file that Next has come to. Tolerant: a small file may have changed since it was listed,
         /// and may change while it is read.</summary>
         public SourceFile Open(bool tolerant)
         {
@@ -95,7 +94,8 @@ namespace AlteryxOps
                         Files++;
                         Bytes += found.Size;
                     }
-                    // Following it could lead anywhere, leaving it out would be a loss nobody hears of.
+                    // A link could lead to any folder if it was followed, and would be missing from the backup without
+                    // notice if it was left out.
                     else if ((found.Attributes & FileAttributes.ReparsePoint) != 0)
                     {
                         throw SourceFailure.Make("folder_invalid", path + "\\" + found.Name + " is a link to a folder");
@@ -108,15 +108,15 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>One file to be read to its end, once. No one else can write to it meanwhile; on a node that cannot
-    /// promise that (a share), a change is found.</summary>
+    /// <summary>One file to be read to its end, once. No other program can write to it meanwhile. A share may not
+    /// ensure that, so a change is detected.</summary>
     public sealed class SourceFile : Stream
     {
         // Up to this size a tolerant reader holds the whole file in memory, so that it can read it again.
         private const int Small = 16 * 1024 * 1024;
         private const int Attempts = 3;
         private const int PauseMilliseconds = 300;
-        // So long a scanner or a backup agent may keep a file from being opened.
+        // The time for which a virus scanner or a backup agent may prevent the opening of a file.
         private const int BusyMilliseconds = 30000;
 
         private readonly string path;
@@ -192,7 +192,7 @@ namespace AlteryxOps
                 && (content != file || (file.Length == size && LongPath.Modified(file.SafeFileHandle) == modified));
         }
 
-        // The file's bytes; null when it changed meanwhile.
+        // The bytes of the file; null if it changed meanwhile.
         private Stream ReadWhole()
         {
             byte[] bytes = new byte[size];
@@ -235,8 +235,8 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>Files by paths of more than 260 characters. Whether .NET Framework takes them depends on the host
-    /// program; Windows itself always does.</summary>
+    /// <summary>Files by paths of more than 260 characters. Whether .NET Framework accepts such paths depends on the
+    /// host program; the Windows API always does.</summary>
     internal static class LongPath
     {
         private const string Prefix = "\\\\?\\";
@@ -276,7 +276,7 @@ namespace AlteryxOps
             return attributes != uint.MaxValue && ((FileAttributes)attributes & FileAttributes.Directory) != 0;
         }
 
-        // Null when somebody else writes to it; that is a failure at the last attempt.
+        // Null if another program is writing to the file. At the last attempt that is a failure.
         internal static FileStream OpenRead(string path, bool last)
         {
             SafeFileHandle handle = CreateFileW(path, 0x80000000, 1, IntPtr.Zero, 3, 0x08000000, IntPtr.Zero);

@@ -2,9 +2,9 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Reads a zip of ours to find what is wrong with it, in constant memory and in one pass over its bytes. It trusts
-// nothing: what the format says twice is compared, what it says once must be what we write, and every byte must belong
-// to something. So it refuses many zips that other tools open.
+// Checks a zip of this collection, in constant memory and in one pass over its bytes. Values that the format stores
+// twice are compared. Other values must be those that ZipWriter writes. Every byte must belong to a part of the format.
+// So it refuses many zips that other tools open.
 
 using System;
 using System.Collections.Generic;
@@ -16,7 +16,7 @@ using System.Threading;
 
 namespace AlteryxOps
 {
-    /// <summary>Everything that is wrong, in the order it was found; of very many only the first are kept.</summary>
+    /// <summary>All problems, in the order in which they were found. Of very many, only the first are kept.</summary>
     public sealed class ProblemList
     {
         private const int Kept = 100;
@@ -44,7 +44,7 @@ namespace AlteryxOps
         public long CompressedSize;
         /// <summary>Where its local header begins.</summary>
         public long Offset;
-        /// <summary>Is the name one of ours, legal and harmless wherever it is extracted?</summary>
+        /// <summary>Is the name one that ZipWriter writes, and valid and harmless on every system?</summary>
         public bool NameIsGood;
         internal byte[] RawName;
         internal ushort Version, Flags, Method, Time, Date;
@@ -57,9 +57,8 @@ namespace AlteryxOps
     }
 
     /// <summary>
-    /// Open, then for each entry Next, read Content as far as wanted, Finish; then Complete. What is wrong goes into
-    /// the list of problems; reading goes on as far as it can.
-    /// </summary>
+    /// Open, then for each entry Next, read Content as far as wanted, Finish; then Complete. Problems are added to the
+    /// list, and reading continues as far as possible.</summary>
     public sealed class ZipReader : IDisposable
     {
         private const int EndSize = 22;
@@ -83,7 +82,8 @@ namespace AlteryxOps
 
         public long EntryCount { get; private set; }
 
-        /// <summary>What a drive needs for all entries, each in whole clusters, as the directory says.</summary>
+        /// <summary>The space that all entries need on a drive, in whole clusters, according to the
+        /// directory.</summary>
         public long NeededBytes { get; private set; }
 
         public ZipRecord Last { get; private set; }
@@ -113,8 +113,8 @@ namespace AlteryxOps
         {
         }
 
-        /// <param name="opener">Opens the archive anew each time; it is read at three places at once.</param>
-        /// <param name="problems">Gets what is wrong.</param>
+        /// <param name="opener">Opens the archive once more at each call, because it is read at three positions at the
+        /// same time.</param> <param name="problems">The list to which problems are added.</param>
         public ZipReader(Func<Stream> opener, ProblemList problems)
         {
             this.opener = opener;
@@ -129,7 +129,7 @@ namespace AlteryxOps
             if (cursor != null) { cursor.Dispose(); }
         }
 
-        /// <summary>Reads end record and central directory; false when there is no way to the entries.</summary>
+        /// <summary>Reads the end record and the central directory; false if the entries cannot be found.</summary>
         public bool Open()
         {
             try
@@ -200,7 +200,7 @@ namespace AlteryxOps
                 problems.Add("the Zip64 end record names other disks");
             }
             if (Le.I64(end, 24) != Le.I64(end, 32)) { problems.Add("the Zip64 end record has two numbers of entries"); }
-            // The short fields say the same, or that they cannot say it.
+            // The short fields have the same value, or the value that refers to the long fields.
             bool same = Agrees(count, Le.I64(end, 32), 0xFFFF) && Agrees(size, Le.I64(end, 40), 0xFFFFFFFF)
                 && Agrees(directory, Le.I64(end, 48), 0xFFFFFFFF);
             if (!same) { problems.Add("end record and Zip64 end record differ"); }
@@ -233,11 +233,11 @@ namespace AlteryxOps
             return bytes;
         }
 
-        /// <summary>The whole directory once, for what needs all of it: its structure, every name, no name twice,
-        /// the last entry.</summary>
+        /// <summary>Reads the whole directory once, for the checks that need all of it: its structure, all names,
+        /// duplicate names, the last entry.</summary>
         private void ReadDirectory()
         {
-            // 46 bytes are the least a record has: an absurd number of entries is not believed.
+            // A record has at least 46 bytes, so a number of entries that cannot fit is refused.
             if (EntryCount > (directoryEnd - directory) / 46)
             {
                 throw new ZipProblem("the central directory is too short for " + EntryCount + " entries");
@@ -255,7 +255,7 @@ namespace AlteryxOps
                     }
                     names[count++] = ZipName.Hash(all.Entry.Name, all.Entry.Name.Length);
                     Last = all.Entry;
-                    // An absurd size does not become a negative sum.
+                    // A sum that is too large must not overflow to a negative number.
                     long needed = Math.Min(Last.Size, long.MaxValue / 2) / Cluster * Cluster + Cluster;
                     NeededBytes += Math.Min(needed, long.MaxValue - NeededBytes);
                 }
@@ -291,7 +291,8 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Opens the content of an entry out of turn, unchecked: Next comes to it later.</summary>
+        /// <summary>Opens the content of an entry out of order and without checks. Next reads and checks it
+        /// later.</summary>
         public Stream Peek(ZipRecord entry)
         {
             Stream stream = opener();
@@ -300,7 +301,7 @@ namespace AlteryxOps
             return entry.Method == 8 ? new DeflateStream(stream, CompressionMode.Decompress) : stream;
         }
 
-        /// <summary>Goes to the next entry; false after the last.</summary>
+        /// <summary>Moves to the next entry; false after the last one.</summary>
         public bool Next()
         {
             content = null;
@@ -331,13 +332,13 @@ namespace AlteryxOps
             return false;
         }
 
-        /// <summary>The content of the current entry; null when there is no way to it.</summary>
+        /// <summary>The content of the current entry; null if it cannot be found.</summary>
         public Stream Content
         {
             get { return content; }
         }
 
-        /// <summary>Gets every byte of the current entry when it has been read.</summary>
+        /// <summary>Called with every byte of the current entry that was read.</summary>
         public Action<byte[], int, int> Copy
         {
             set { content.Copy = value; }
@@ -376,7 +377,7 @@ namespace AlteryxOps
             Compare("method", Le.U16(header, 8), Current.Method);
             Compare("time", Le.U16(header, 10), Current.Time);
             Compare("date", Le.U16(header, 12), Current.Date);
-            // Sizes and CRC-32 stand here, or zeros here and they themselves behind the data.
+            // Sizes and CRC-32 are here. Or zeros are here, and the values follow the data.
             bool later = Current.HasDescriptor;
             Compare("CRC-32", Le.U32(header, 14), later ? 0 : Current.Crc);
             long compressedSize = Le.U32(header, 18);
@@ -396,7 +397,8 @@ namespace AlteryxOps
                     bool zero = long64 == 0 && compressed64 == 0;
                     bool true64 = long64 == Current.Size && compressed64 == Current.CompressedSize;
                     bool used = size == 0xFFFFFFFF && compressedSize == 0xFFFFFFFF;
-                    // Reserved and not used, they are zeros; used, they tell the truth, or zeros before a descriptor.
+                    // The fields of the extra data are zeros if they are not used. If they are used, they have the true
+                    // values, or zeros if a descriptor follows.
                     if (!(true64 || (zero && (later || !used))))
                     {
                         problems.Add(name + " has other sizes in the Zip64 field of its local header");
@@ -421,8 +423,8 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>Reads what is left of the current entry and judges it; true when its bytes are
-        /// what the zip says.</summary>
+        /// <summary>Reads the rest of the current entry and checks it; true if its bytes match the records of the
+        /// zip.</summary>
         public bool Finish(Action<long> read)
         {
             if (content == null) { return false; }
@@ -519,7 +521,7 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>Numbers as a zip holds them, the lowest byte first.</summary>
+    /// <summary>Numbers as a zip stores them, the lowest byte first.</summary>
     internal static class Le
     {
         public static ushort U16(byte[] bytes, int at)
@@ -567,8 +569,8 @@ namespace AlteryxOps
             stream.Dispose();
         }
 
-        /// <summary>Reads a record; false at the end of the directory. What is wrong in it goes to the list, unless
-        /// that is null because it was told before.</summary>
+        /// <summary>Reads a record; false at the end of the directory. Problems are added to the list. The list is null
+        /// if the record was checked before.</summary>
         public bool Next(ProblemList problems)
         {
             if (left == 0) { return false; }
@@ -604,7 +606,7 @@ namespace AlteryxOps
                 if (problem != "") { problems.Add(ZipName.Shown(entry.Name) + ": " + problem); }
             }
             entry.NameIsGood = nameProblem == "";
-            // A bad name may hold what a terminal obeys.
+            // A bad name may contain control characters of a terminal.
             if (!entry.NameIsGood) { entry.Name = ZipName.Shown(entry.Name); }
             Entry = entry;
             return true;
@@ -625,8 +627,8 @@ namespace AlteryxOps
             return ZipName.Problem(entry.Name);
         }
 
-        /// <summary>What is too large for its field stands in the extra data, in this order, and
-        /// nothing else does.</summary>
+        /// <summary>Values that are too large for their field are in the extra data, in this order, and the extra data
+        /// has no other content.</summary>
         private static string Zip64(ZipRecord entry, byte[] extra)
         {
             bool size = entry.Size == 0xFFFFFFFF;
@@ -741,7 +743,7 @@ namespace AlteryxOps
             return "";
         }
 
-        /// <summary>A name for people: what a terminal would obey is replaced.</summary>
+        /// <summary>A name for people, in which control characters are replaced.</summary>
         public static string Shown(string name)
         {
             StringBuilder text = new StringBuilder(name.Length);
@@ -764,7 +766,7 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>The archive from its first byte to its last, each read once; its SHA-256 is computed beside.</summary>
+    /// <summary>Reads the archive from its first byte to its last, each byte once, and computes its SHA-256.</summary>
     internal sealed class ZipSource : IDisposable
     {
         private readonly Stream stream;
@@ -857,9 +859,8 @@ namespace AlteryxOps
     }
 
     /// <summary>
-    /// A piece of the archive. Its last byte is handed out alone: a decompressor that is content before it has left it,
-    /// and one that has taken it needed it.
-    /// </summary>
+    /// A part of the archive. Its last byte is returned in a separate read. That shows whether the decompressor needed
+    /// the last byte: if it ended before, the byte is left over.</summary>
     internal sealed class ZipLimited : ReadOnce
     {
         private readonly ZipSource source;
@@ -946,7 +947,8 @@ namespace AlteryxOps
             return good;
         }
 
-        /// <summary>Gives up what was not judged, so that the checksum is free for the next entry.</summary>
+        /// <summary>Discards an entry that was not checked, so that the checksum can be used for the next
+        /// entry.</summary>
         public void Abandon()
         {
             if (open) { checksum.Finish(); }
@@ -955,8 +957,8 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>SHA-256, and CRC-32 if asked, of bytes as they come; beyond some hundred kilobytes on a thread of its
-    /// own, beside the reading.</summary>
+    /// <summary>SHA-256, and CRC-32 if asked, of bytes as they come; for more than some hundred kilobytes on a separate
+    /// thread, in parallel with the reading.</summary>
     internal sealed class ZipChecksum : IDisposable
     {
         private const int Block = 256 * 1024;
@@ -1013,7 +1015,7 @@ namespace AlteryxOps
             }
         }
 
-        /// <summary>SHA-256 of all that was added, as hexadecimal digits; begins anew.</summary>
+        /// <summary>SHA-256 of all bytes that were added, as hexadecimal digits. Resets the hash.</summary>
         public string Finish()
         {
             if (thread != null)

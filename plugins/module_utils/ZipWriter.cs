@@ -2,15 +2,16 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// The zip container, written from its first byte to its last without going back, so that its SHA-256 is known when the
-// last byte is. What is only known after an entry (CRC, sizes) therefore stands in a data descriptor behind it, with
-// 8-byte sizes, which the Zip64 extra of every local header announces.
+// The zip container, written from its first byte to its last without going back, so that its SHA-256 is known when its
+// last byte is written. Values that are known only after an entry (CRC, sizes) are therefore in a data descriptor after
+// it, with 8-byte sizes, which the Zip64 extra of every local header announces.
 //
-// Every entry has the method deflate. One that is not to be compressed consists of deflate's stored blocks: with the
-// method "stored" and a descriptor nobody who reads the container as a stream could tell where the entry ends, and
-// strict readers refuse that.
+// Every entry has the method deflate. An entry that must not be compressed consists of stored blocks of deflate. With
+// the method "stored" and a descriptor, a program that reads the container as a stream could not find the end of the
+// entry, and strict readers refuse that.
 //
-// A second thread compresses, hashes the container and writes it, while the caller's reads and hashes the next block.
+// A second thread compresses, hashes the container and writes it, while the calling thread reads and hashes the next
+// block.
 
 using System;
 using System.Collections.Concurrent;
@@ -51,8 +52,7 @@ namespace AlteryxOps
             worker.Start();
         }
 
-        /// <summary>Called with BytesRead about twice a second while entries are read, on the
-        /// thread that reads.</summary>
+        /// <summary>Called with BytesRead about twice a second while entries are read, on the reading thread.</summary>
         public Action<long> OnProgress { get; set; }
 
         /// <summary>Bytes of all sources so far.</summary>
@@ -62,7 +62,8 @@ namespace AlteryxOps
         public string Sha256 { get; private set; }
         public long Bytes { get; private set; }
 
-        /// <summary>Begins an entry. Whatever is read from the result goes into it; Finish takes the rest.</summary>
+        /// <summary>Begins an entry. All that is read from the result is written to the entry; Finish reads and writes
+        /// the rest.</summary>
         public ZipEntry Add(string name, Stream source, DateTime modified, bool compress)
         {
             if (open != null) { throw new InvalidOperationException("the entry before is not finished"); }
@@ -149,7 +150,7 @@ namespace AlteryxOps
                     else if (piece.End) { container.End(piece.Crc, piece.Size); }
                     else { container.Write(piece.Block, piece.Count); }
                 }
-                // It is the other thread's business: it hears of it with its next piece.
+                // The other thread receives this failure with its next block.
                 catch (Exception error) { broken = error; }
                 if (piece.Block != null) { free.Add(piece.Block); }
             }
@@ -169,7 +170,7 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>The source of an entry: who reads from it makes the entry grow.</summary>
+    /// <summary>The source of an entry: each block that is read from it is also written to the entry.</summary>
     public sealed class ZipEntry : Stream
     {
         private readonly ZipWriter writer;
@@ -200,7 +201,7 @@ namespace AlteryxOps
             return got;
         }
 
-        /// <summary>Takes what nobody has read yet and ends the entry.</summary>
+        /// <summary>Reads and writes the rest of the source, and ends the entry.</summary>
         public void Finish()
         {
             while (Fill()) { }
@@ -209,7 +210,7 @@ namespace AlteryxOps
             writer.End(writer.Crc.Value, Bytes);
         }
 
-        // The next block, once the one before has been read by everybody and may go to the other thread.
+        // Reads the next block. The block before was read completely, and is now passed to the other thread.
         private bool Fill()
         {
             if (block != null) { writer.Hand(block, filled); }
@@ -253,8 +254,7 @@ namespace AlteryxOps
         private const ushort DescriptorFollows = 0x0008;
         private const ushort NamesAreUtf8 = 0x0800;
         private const ushort Deflate = 8;
-        // Not made on FAT (0): then unzip takes the names of the directory for a code page of DOS although
-        // they are said to be UTF-8.
+        // Not made on FAT (0): then unzip reads the names as a code page of DOS, although their flag says UTF-8.
         private const ushort MadeOnUnix = 3 << 8;
         private const uint PlainFile = 0x81A40000; // rw-r--r--
         private const ushort Zip64 = 1;
@@ -327,8 +327,8 @@ namespace AlteryxOps
         internal void End(uint crc, long size)
         {
             codec.Dispose();
-            // DeflateStream writes nothing for nothing, but deflate has no stream without a last
-            // block: this is the shortest.
+            // DeflateStream writes no bytes for an empty source, but a deflate stream needs a last block. This is the
+            // shortest one.
             if (file.Position == content) { output.Write((ushort)0x0003); }
             long packed = file.Position - content;
             output.Write(0x08074b50u);
@@ -380,7 +380,7 @@ namespace AlteryxOps
             file.Dispose();
         }
 
-        // The entry's record in the central directory; what does not fit into 32 bits stands in its Zip64 extra.
+        // The entry's record in the central directory; values that do not fit into 32 bits are in its Zip64 extra.
         private void List(uint crc, long size, long packed)
         {
             MemoryStream extra = new MemoryStream();
@@ -411,7 +411,7 @@ namespace AlteryxOps
             directory.Write(extra.ToArray());
         }
 
-        // Local time in steps of two seconds; the format knows the years 1980 to 2107.
+        // Local time in steps of two seconds, for the years 1980 to 2107.
         private static uint DosTime(DateTime modified)
         {
             DateTime time = modified.ToLocalTime();

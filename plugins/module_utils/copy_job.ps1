@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Copies the files of one backup to each destination, one after the other, or tries whether that could be done. A
-# destination that fails costs no other. A file has a temporary name until it was read back there, and the .sha256 file
-# is the last, so where it exists, the copy is complete. No file is ever overwritten.
+# Copies the files of one backup to each destination, one after the other, or tests whether they could be copied. A
+# failure at one destination does not affect the others. A file has a temporary name until it was read back from the
+# destination. The .sha256 file is copied last, so where it exists, the copy is complete. No file is ever overwritten.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -16,7 +16,8 @@ Import-NodeType -Name 'ShareAccount', 'FileCopier'
 # The archive job writes three lines, so a longer file is not its .sha256 file.
 $longestSidecar = 65536
 
-# Errors of Windows. Waiting does not help against the first two; a log-in that is tried again locks an account.
+# Error numbers of Windows. Another attempt does not help for the first two lists, and a repeated log-in may lock the
+# account.
 $deniedCodes = 5, 19, 65, 86, 1219, 1240, 1272, 1326, 1327, 1328, 1329, 1330, 1331, 1385, 1396, 1907, 1909, 1937
 $fullCodes = 39, 112, 1295
 $awayCodes = 2, 3, 21, 51, 53, 54, 55, 59, 64, 67, 71, 121, 267, 1203, 1222, 1225, 1231, 1232, 1236, 1311, 1460
@@ -24,7 +25,7 @@ $existsCodes = 80, 183
 
 $progress = @{ phase = ''; name = ''; watch = $null }
 $onTick = {
-    # How far a file is, how fast it goes, and what is still to be done.
+    # Reports the progress of the current file: bytes, size and rate.
     param([long] $Done, [long] $Total)
     Assert-JobWanted
     if (-not $progress.phase) { return }
@@ -34,7 +35,7 @@ $onTick = {
 }
 
 function Get-CopyFailure {
-    # What a failure is for the operator: reason, message, and whether another attempt may help.
+    # Describes a failure for the operator: reason, message, and whether another attempt may help.
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     for ($cause = $ErrorRecord.Exception; $null -ne $cause; $cause = $cause.InnerException) {
         if ($cause -isnot [AlteryxOps.CopyException]) { continue }
@@ -52,8 +53,8 @@ function Get-CopyFailure {
 }
 
 function Open-Target {
-    # The destination as an object that works on a thread of its own. The password is no argument of a command, because
-    # Windows may record those.
+    # Makes the object that works at a destination in a separate thread. The password is not an argument of a command,
+    # because Windows may record arguments.
     param($Destination, [double] $StallSeconds)
     $target = New-Object AlteryxOps.CopyTarget
     $target.User = $Destination.user
@@ -67,7 +68,8 @@ function Open-Target {
 }
 
 function Read-Sidecar {
-    # The files of the backup in the order in which they get their names: hashtables with name, path, sha256 and bytes.
+    # The files of the backup, in the order in which they get their final names: hashtables with name, path, sha256 and
+    # bytes.
     $path = "$base.sha256"
     if (-not [IO.File]::Exists($path)) {
         throw (New-NodeFailure -Reason 'archive_incomplete' -Message "$path is missing, so the archive is not complete")
@@ -103,7 +105,7 @@ function Read-Sidecar {
 }
 
 function Read-Verdict {
-    # What the newest verification said of the archive; nothing when there was none.
+    # The verdict of the newest verification of the archive; nothing if the archive was not verified.
     $newest = ''
     foreach ($path in [IO.Directory]::GetFiles($Spec.folder, "$($Spec.base_name).verify_*.json")) {
         if ([string]::CompareOrdinal($path, $newest) -gt 0) { $newest = $path }
@@ -114,8 +116,8 @@ function Read-Verdict {
 }
 
 function Start-Progress {
-    # From now on what is done at the destination is told under these words. Without a phase, only a cancelled job is
-    # looked for.
+    # Sets the phase and the name under which the progress at the destination is reported from now on. Without a phase,
+    # no progress is reported, and the job only checks whether it was cancelled.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'changes a variable')]
     param([string] $Phase = '', [string] $Name = '')
@@ -125,7 +127,7 @@ function Start-Progress {
 }
 
 function Test-SameFile {
-    # Is a file at the destination the one that is to be copied? Throws copy_exists when it is another one.
+    # Is the file already at the destination? Throws copy_exists if a different file has its name.
     param($Target, [string] $Path, $File, $Copy)
     $size = $Target.Size($Path)
     if ($size -lt 0) { return $false }
@@ -144,14 +146,14 @@ function Test-SameFile {
 function Add-Readback {
     param($Copy, $Read)
     $Copy.read_bytes += $Read.Bytes
-    # One file that came from the cache is enough to say so.
+    # If one file was read from the cache, the result for the whole copy is "cached".
     $how = if ($Read.IsUncached) { 'uncached' } else { 'cached' }
     if ($Copy.readback -ne 'cached') { $Copy.readback = $how }
 }
 
 function Send-File {
-    # Brings a file to its temporary name. What an earlier attempt has left there is used, unless the whole then has
-    # another hash than it should.
+    # Copies a file under its temporary name. A part that an earlier attempt has left is used. If the file then has a
+    # wrong hash, it is copied again from the beginning.
     param($Target, [string] $Partial, $File, $Copy)
     foreach ($isTrusted in $true, $false) {
         Start-Progress -Phase "copy to $($Copy.destination)" -Name $File.name
@@ -181,7 +183,7 @@ function Send-File {
 }
 
 function Copy-Once {
-    # One attempt. Done: names of the files that are complete at the destination. Throws.
+    # Makes one attempt; throws if it fails. Done: the names of the files that are complete at the destination.
     param($Target, $Destination, $Files, $Done, $Copy)
     $Target.Check($Destination.path)
     $null = $Target.MakeFolder($Destination.path, $Spec.below)
@@ -206,7 +208,7 @@ function Copy-Once {
                     "$partial was written and flushed, but what is read back has another SHA-256"))
         }
     }
-    # The .sha256 file is the last of them.
+    # The .sha256 file is the last one in the list.
     foreach ($file in $todo) {
         $Target.Rename("$folder\$($file.name).partial", "$folder\$($file.name)")
         $null = $Done.Add($file.name)
@@ -216,7 +218,7 @@ function Copy-Once {
 }
 
 function Assert-Room {
-    # Refuses before anything is sent, where Windows tells how much is free.
+    # Throws before any byte is sent, if Windows reports that there is not enough free space.
     param($Target, [string] $Folder, $Files)
     [long] $need = 0
     foreach ($file in $Files) {
@@ -228,12 +230,12 @@ function Assert-Room {
 }
 
 function Save-Verdict {
-    # A verdict beside the copy. The documents were walked where the archive was verified; the copy has the same bytes.
-    # Never throws: the copy is good without it.
+    # Writes a verdict beside the copy. The documents were checked when the archive was verified, and the copy has the
+    # same bytes. Never throws, because the copy is good without its verdict.
     param($Target, $Copy)
     $name = '{0}.verify_{1}.json' -f $Spec.base_name, $Spec.stamp
     $isKnown = $null -ne $verdict -and $verdict.verdict -eq 'good' -and $verdict.archive_sha256 -ceq $archive.sha256
-    # Without a verdict of the archive nobody knows more than that the bytes are the same.
+    # If the archive was not verified, only the equality of the bytes is known.
     if (-not $isKnown -or $Copy.readback -eq 'none') { return }
     $how = if ($Copy.readback -eq 'uncached') { 'past the cache of the node' } else { 'through the cache of the node' }
     $words = [ordered]@{
@@ -265,7 +267,7 @@ function Save-Verdict {
 }
 
 function Remove-Partial {
-    # What would only take room. Never throws.
+    # Removes files that only take up space. Never throws.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the job has no check mode')]
     param($Destination, $Files, $Copy)
@@ -288,7 +290,7 @@ function Wait-Attempt {
 }
 
 function Copy-Backup {
-    # Copies to one destination, with all its attempts. Returns what became of it.
+    # Copies to one destination, with several attempts. Returns the result.
     param($Destination, $Files, [string] $Damage)
     $copy = @{
         destination = $Destination.name; folder = "$($Destination.path.TrimEnd('\'))\$($Spec.below)"; state = 'failed'
@@ -320,7 +322,7 @@ function Copy-Backup {
                 $copy.message = $failure.message
                 break
             }
-            # Many nodes that lost the same server do not all come back to it at the same moment.
+            # The random part prevents that many nodes that lost the same server connect to it again at the same moment.
             $jitter = 0.75 + 0.5 * $random.NextDouble()
             $pause = $Spec.retry_seconds * [Math]::Pow(2, $copy.attempts - 1) * $jitter
             Write-JobLog -Level 'WARNING' -Text (
@@ -332,7 +334,7 @@ function Copy-Backup {
     $copy.seconds = [Math]::Round($watch.Elapsed.TotalSeconds, 3)
     $copy.send_seconds = [Math]::Round($copy.send_seconds, 3)
     if ($copy.send_seconds -gt 0) { $copy.rate = [Math]::Round($copy.sent_bytes / $copy.send_seconds) }
-    # What is left after a lost connection is what the next copy of this backup goes on with.
+    # After a lost connection, partial files stay, so that the next copy of this backup can continue with them.
     if ('destination_full', 'copy_differs', 'archive_bad' -contains $copy.reason) {
         Remove-Partial -Destination $Destination -Files $Files -Copy $copy
     }
@@ -342,7 +344,7 @@ function Copy-Backup {
 }
 
 function Test-Destination {
-    # Writes, reads and deletes a small file where the copy will be. Returns what became of it.
+    # Writes, reads and deletes a small file in the folder of the copy. Returns the result.
     param($Destination)
     $copy = @{
         destination = $Destination.name; folder = "$($Destination.path.TrimEnd('\'))\$($Spec.below)"; state = 'failed'
@@ -359,7 +361,8 @@ function Test-Destination {
             $bytes = [Text.Encoding]::ASCII.GetBytes($trial)
             $target.Write("$($copy.folder)\$trial", $bytes)
             try {
-                # The same folder by another name: a junction, a share of the node itself.
+                # The destination is the archive directory under another name: through a junction or a share of the node
+                # itself.
                 $isOwn = [IO.File]::Exists((Join-Path -Path $Spec.archive_directory -ChildPath "$($Spec.below)\$trial"))
                 if ($isOwn) {
                     throw (New-NodeFailure -Reason 'destination_invalid' -Message (
@@ -415,7 +418,7 @@ if ($null -ne $verdict -and $verdict.verdict -eq 'bad') {
 }
 $damage = ''
 foreach ($destination in $Spec.destinations) {
-    # It is the archive that is damaged, and every destination would say so.
+    # The archive itself is damaged, so the copy would fail at every destination.
     $copy = Copy-Backup -Destination $destination -Files $files -Damage $damage
     if ($copy.reason -eq 'archive_bad') { $damage = $copy.message }
     $null = $copies.Add($copy)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The dump of a self-managed MongoDB while every service runs. No lease: nothing is stopped.
+# Dumps a self-managed MongoDB while all services run. It needs no lease, because it does not stop a service.
 
 param([Parameter(Mandatory = $true)] $Spec)
 

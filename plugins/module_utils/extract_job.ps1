@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Extracts an archive into a new folder. It is read once, as strictly as a verification reads it, and each entry is
-# written while it is read. If anything is wrong with the archive, nothing of it stays.
+# written while it is read. If the archive has a problem, all extracted files are removed.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -18,7 +18,7 @@ $problems = New-Object AlteryxOps.ProblemList
 $watch = [Diagnostics.Stopwatch]::StartNew()
 
 function Write-CollectionFile {
-    # A line for each collection, because there may be very many.
+    # One line for each collection, because there may be very many.
     param([string] $Path, $Walked)
     $names = New-Object string[] $Walked.Count
     $Walked.Keys.CopyTo($names, 0)
@@ -100,7 +100,7 @@ Write-JobLog -Text ($text -f $Spec.base_name, $target, $verifier.Entries, $verif
 $manifest = $verifier.Manifest
 $found = Get-ManifestText -Texts $manifest.Texts -Name @(
     'run_id', 'fleet', 'mode', 'alteryx_version', 'computer', 'node', 'started')
-# The result of every module has a node and a time of its own.
+# The module adds node and time to its result itself.
 foreach ($name in 'node', 'started') {
     $found["backup_$name"] = $found[$name]
     $found.Remove($name)

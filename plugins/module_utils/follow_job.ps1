@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The follower: on a worker or UI node, starts the service as soon as the controller is back, so that nobody waits for
-# the control node. It begins with the lease, before anything is stopped. It gives up a window that does not open in
-# time: then the control node is lost, and the window cannot open any more. What the follower does not manage is left to
-# the guard, which knows nothing of it.
+# The follower: on a worker or UI node, starts the service as soon as the controller answers again, so that the start
+# does not depend on the control node. It begins with the lease, before any service is stopped. If the window does not
+# open in time, the control node is lost and the window cannot open any more; then the follower starts the service. If
+# the follower fails, the guard starts the service. The guard does not need the follower.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -18,13 +18,13 @@ if ($null -eq $lease -or [string]$lease.run_id -cne $Spec.run_id) {
     throw (New-NodeFailure -Reason 'no_lease' -Message 'There is no lease of this run to follow the controller for')
 }
 $leaseSeen = @{ at = Get-MonotonicSecond }
-# Monotonic seconds; -1 until it was seen.
+# Monotonic seconds; -1 if not seen yet.
 $seen = @{ stopped = -1.0; silent = 0; was_down = $false; back = -1.0; gave_up = $false }
 $states = @()
 $problem = ''
 
 function Test-Controller {
-    # Does the controller answer? Once it is on its way down, another program at its port may be taken for it; the
+    # Does the controller answer? While it stops, another program may answer on its port and be mistaken for it. The
     # guard has the same rules.
     if (-not $Spec.controller_url) {
         return Test-TcpPort -HostName @($Spec.controller_host) -Port $Spec.controller_port
@@ -34,10 +34,10 @@ function Test-Controller {
 }
 
 function Get-ReasonToStart {
-    # Why the service has to be started now; empty while it has not.
+    # Why the service must be started now; empty if it must not be started yet.
     $now = Get-MonotonicSecond
     if (-not (Test-Controller)) {
-        # One question without an answer proves nothing.
+        # One failed query is not enough.
         $seen.silent++
         if ($seen.silent -ge 2) {
             if (-not $seen.was_down) { Write-JobLog -Text 'the controller does not answer any more' }
@@ -52,9 +52,9 @@ function Get-ReasonToStart {
         if ($now - $seen.back -ge $Spec.start_delay) { return 'the controller has been down and answers again' }
         return ''
     }
-    # It has not gone down, and nobody has told that the window is open.
+    # The controller has not gone down, and the control node has not reported that the window is open.
     if ($now - $seen.stopped -le $Spec.open_within -or (Test-JobAsked)) { return '' }
-    # On a drive that takes no file nobody can tell either.
+    # If the drive is full, the control node cannot report that either.
     $seen.gave_up = $true
     try { $seen.gave_up = Close-JobWait }
     catch { Write-JobLog -Level 'WARNING' -Text "the decision: $($_.Exception.GetBaseException().Message)" }
@@ -74,7 +74,7 @@ while (-not $why -and -not $isOver) {
             Write-JobStatus -Phase 'follow' -Message 'waiting for the controller'
         }
         elseif ((Get-MonotonicSecond) - $began -gt $Spec.stop_within) {
-            # Nobody stops it any more: without a lease that is refused.
+            # The service is not stopped later, because without a lease every module refuses that.
             Write-JobLog -Text "$($Spec.service_name) was not stopped within $($Spec.stop_within) s"
             Remove-JobLease
             $isOver = $true
@@ -84,7 +84,8 @@ while (-not $why -and -not $isOver) {
         $states = @(@{ state = 'Running'; at = Get-UtcText })
         $isOver = $true
     }
-    # A person wants it down. restore-service.cmd ends that, and starts it.
+    # While the file HOLD exists, the service stays stopped. restore-service.cmd removes the file and starts the
+    # service.
     elseif (-not (Test-NodeHold)) { $why = Get-ReasonToStart }
     if (-not $why) {
         # The guard has taken over, or the lease was released.

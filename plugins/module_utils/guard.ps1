@@ -2,33 +2,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The guard: the scheduled task that brings the service back when nobody else does. It runs as SYSTEM at boot, every
-# minute, and on demand for the drill. It stands alone, so that nothing else can break it: one file, nothing compiled,
-# no WMI, and what it needs to act stands in its own arguments. It answers the drill, then does nothing while the
-# lease of this boot has time left and the window job shows life. An absent lease means act; one that another program
-# holds says nothing, and then a fresh heartbeat decides.
+# The guard: the scheduled task that starts the service again if the window job and the playbook do not. It runs as
+# SYSTEM at boot, every minute, and on demand for the drill. It depends on nothing else that could fail: it is one file,
+# compiles nothing, uses no WMI, and has all that it needs to act in its arguments. It answers the drill. Then it does
+# nothing while the lease is of this boot and has time left, and the heartbeat of the window job is fresh. If the lease
+# is absent, the guard acts. If another program locks the lease, the heartbeat decides.
 
 param(
     [Parameter(Mandatory = $true)][string] $Service,
     [Parameter(Mandatory = $true)][string] $PriorState,
     [Parameter(Mandatory = $true)][string] $BinFolder,
-    # Monotonic seconds: when the lease was taken, and when the service has to be back whatever else is true.
+    # Monotonic seconds: when the lease was taken, and when the guard starts the service in any case.
     [Parameter(Mandatory = $true)][double] $Taken,
     [Parameter(Mandatory = $true)][double] $Deadline,
-    # The value of a registry key that Windows forgets with the boot.
+    # The value of a volatile registry key, which Windows deletes at every boot.
     [Parameter(Mandatory = $true)][string] $Boot,
     # Seconds after which a window job without a heartbeat is dead; 0 on a node without a window job.
     [int] $HeartbeatStale = 0,
-    # Where the controller answers, on the other nodes of a fleet: the address is asked where it is given, else the
-    # port.
+    # The address of the controller, on the other nodes of a fleet. The web address is requested if it is given, else
+    # the port is tried.
     [string] $ControllerHost = '',
     [int] $ControllerPort = 0,
     [string] $ControllerUrl = '',
-    # Seconds for which the controller has to answer first: a UI node comes after the workers.
-    # Below $lookSeconds, so that one firing is enough where nothing can be remembered.
+    # Seconds for which the controller must answer first, because UI nodes start after the workers. Less than
+    # $lookSeconds, so that one run of the guard is enough if the registry cannot store anything.
     [int] $StartDelay = 0,
-    # Only for a restore: its identity and the path of undo_restore.ps1. Nothing is started before that script has said
-    # that the server is whole, the old one or the new one.
+    # Only for a restore: its run ID and the path of undo_restore.ps1. No service is started before that script has
+    # confirmed that the old server or the new server is complete.
     [string] $RestoreRun = '',
     [string] $UndoScript = ''
 )
@@ -75,9 +75,9 @@ function Test-Record {
 }
 
 function Read-State {
-    # A state file: a hashtable with state (read, absent, busy: another program holds it, damaged) and data. Replacing
-    # or overwriting a file takes more than one step inside Windows, so absent and damaged count when they stay for
-    # two seconds, busy after Patience.
+    # Reads a state file: a hashtable with state (read, absent, busy: another program locks it, damaged) and data.
+    # Windows replaces or overwrites a file in more than one step, so the file counts as absent or damaged only if it
+    # stays so for two seconds, and as busy after Patience.
     param([string] $Name, [switch] $Record, [double] $Patience = 30)
     $path = Join-Path -Path $state -ChildPath $Name
     $watch = [Diagnostics.Stopwatch]::StartNew()
@@ -102,7 +102,7 @@ function Read-State {
 }
 
 function Write-State {
-    # Whole or not at all.
+    # Writes the whole file, or leaves it unchanged.
     param([string] $Name, [string] $Text)
     $path = Join-Path -Path $state -ChildPath $Name
     $new = '{0}.{1}.new' -f $path, [Guid]::NewGuid().ToString('N')
@@ -118,7 +118,7 @@ function Write-State {
 }
 
 function Open-Key {
-    # A subkey of ours; see NodeRegistry.psm1.
+    # A subkey of this collection; see NodeRegistry.psm1.
     param([string] $Name, [switch] $Create, [switch] $Volatile)
     $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
         [Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
@@ -133,8 +133,8 @@ function Open-Key {
 }
 
 function Read-Memory {
-    # What an earlier firing has noted: a number, 0 when there is nothing. In the registry, where a full drive does
-    # not matter.
+    # A number that an earlier run of the guard has stored; 0 if there is none. It is in the registry, because a full
+    # drive does not affect that.
     param([string] $Name)
     try {
         $key = Open-Key -Name 'Guard'
@@ -156,8 +156,8 @@ function Write-Memory {
 }
 
 function Write-GuardLog {
-    # Restoring matters more than logging: neither a full drive nor a broken event log stops the guard. Topic names what
-    # every firing may have to say again.
+    # The start of the service matters more than the log, so neither a full drive nor a broken event log stops the
+    # guard. Topic identifies a message that every run of the guard may repeat.
     param([string] $Text, [string] $Topic = '')
     foreach ($place in @('guard.log', 'event log')) {
         $words = Get-Words -Text $Text -Memory "$place, $Topic" -Always:(-not $Topic)
@@ -175,8 +175,8 @@ function Write-GuardLog {
 }
 
 function Get-Words {
-    # What to write of a text now: all of it the first time and then every ten minutes, with how often it was left out
-    # meanwhile; else nothing. Without a registry all of it each time.
+    # Limits repeated messages: returns the text the first time and then every ten minutes, with the number of times
+    # that it was left out; else nothing. If the registry cannot be used, returns the text every time.
     param([string] $Text, [string] $Memory, [switch] $Always)
     $said = if ($Always) { 0 } else { Read-Memory -Name "$Memory, said" }
     if ($said -eq 0) { return $Text }
@@ -203,7 +203,8 @@ function Write-Event {
 }
 
 function Move-FullLog {
-    # A log of a megabyte becomes the older one, and the one before that goes. Whatever holds either of them: later.
+    # A log of a megabyte is renamed and replaces the older one. If another program locks one of the two files, a later
+    # run of the guard does this.
     param([string] $Path)
     try {
         $log = New-Object System.IO.FileInfo $Path
@@ -216,8 +217,8 @@ function Move-FullLog {
 }
 
 function Get-Status {
-    # The state of the service; Unknown when the service manager does not tell, because PowerShell makes nothing of what
-    # a property throws.
+    # The state of the service; Unknown if the service manager does not report it, because PowerShell returns $null for
+    # a property that throws.
     param([System.ServiceProcess.ServiceController] $Controller)
     $Controller.Refresh()
     $status = [string]$Controller.Status
@@ -225,8 +226,8 @@ function Get-Status {
 }
 
 function Invoke-Tool {
-    # Runs a program of Windows and returns its text; throws when it does not end within Seconds. It is not waited for
-    # longer than that, because no later firing begins before this one is over.
+    # Runs a program of Windows and returns its output; throws if it does not end within Seconds. The wait is limited,
+    # because the next run of the guard cannot begin before this one has ended.
     param([string] $Name, [string] $Arguments, [int] $Seconds)
     $start = New-Object System.Diagnostics.ProcessStartInfo (Join-Path -Path $system -ChildPath $Name), $Arguments
     $start.UseShellExecute = $false
@@ -245,15 +246,15 @@ function Invoke-Tool {
 }
 
 function Get-LiveProcess {
-    # The process of that id and birth (milliseconds since 0001-01-01 UTC), if it lives; nothing when it does not. One
-    # that Windows does not let us look at counts as the one that is meant.
+    # The process of that id and birth (milliseconds since 0001-01-01 UTC), if it is running; else nothing. A process
+    # that Windows does not allow to open counts as this process.
     param([int] $Id, [long] $Birth)
     if ($Id -eq 0) { return }
     try { $process = [Diagnostics.Process]::GetProcessById($Id) }
     catch { return }
     try {
         if ($process.HasExited) { return }
-        # Without the rest the division is exact; else PowerShell makes a double of it, which is rounded.
+        # Without the remainder the division is exact. Otherwise PowerShell returns a double, which is rounded.
         $ticks = $process.StartTime.ToUniversalTime().Ticks
         if ([long](($ticks - $ticks % 10000) / 10000) -ne $Birth) { return }
     }
@@ -262,7 +263,8 @@ function Get-LiveProcess {
 }
 
 function Test-Port {
-    # Does anybody answer there, at any address of the name? Asked twice: one connection that is refused proves nothing.
+    # Does a program accept connections on this port, at any address of the name? Tried twice, because one refused
+    # connection is not enough.
     for ($attempt = 1; $attempt -le 2; $attempt++) {
         $addresses = @()
         try {
@@ -314,14 +316,14 @@ function Test-Url {
 }
 
 function Get-ReasonOfController {
-    # A node beside the controller comes back after it: once this guard has seen it down and it answers again. One
-    # that never goes down is no reason, because another program may own its port: then the deadline decides. While
-    # this node's service is down the guard keeps looking until its next firing: a window may be shorter than a
-    # minute.
+    # Another node of the fleet starts its service after the controller: when this guard has seen the controller down
+    # and answering again. If the guard never sees it down, another program may have the port of the controller, so the
+    # guard waits for the deadline. While the service of this node is stopped, the guard repeats the query until its
+    # next run is due, because a window may be shorter than a minute.
     $where = if ($ControllerUrl) { $ControllerUrl } else { '{0}:{1}' -f $ControllerHost, $ControllerPort }
     $controller = New-Object System.ServiceProcess.ServiceController $Service
     $watch = [Diagnostics.Stopwatch]::StartNew()
-    # One question without an answer proves nothing.
+    # One failed query is not enough.
     $silent = 0
     $back = Read-Memory -Name 'controller_back'
     while ($true) {
@@ -338,7 +340,7 @@ function Get-ReasonOfController {
         }
         Write-Memory -Name 'controller_back' -Value $back
         Start-Sleep -Seconds 2
-        # Looked at again at once, whatever this node's own service does.
+        # The controller is queried again at once, in every state of this node's own service.
         if ($silent -eq 1) { continue }
         $isReleased = -not [IO.File]::Exists((Join-Path -Path $state -ChildPath 'lease.json'))
         $isOver = $isReleased -or $watch.Elapsed.TotalSeconds -gt $lookSeconds
@@ -355,17 +357,18 @@ function Get-ReasonOfBusy {
 }
 
 function Get-ReasonToAct {
-    # Why the guard has to act now; empty while it has not.
+    # Why the guard must act now; empty if it must not act yet.
     $now = Get-Monotonic
     if ($now -ge $Deadline) { return 'the deadline of the lease has passed' }
     if ($now -lt $Taken -or (Test-Boot)) { return 'the node has booted since the lease was taken' }
-    # Before the lease: reading that may take a while, and what the job writes meanwhile must not look old.
+    # The lease is read before the heartbeat, because that may take a while. A heartbeat that was read before the lease
+    # would look too old.
     $lease = (Read-State -Name 'lease.json').state
     if ($HeartbeatStale -gt 0) {
         $beat = Read-State -Name 'heartbeat.json' -Record
         if ($beat.state -eq 'absent') { return 'the heartbeat is absent' }
         if ($beat.state -eq 'damaged') { return 'the heartbeat is damaged' }
-        # Held by another program: it counts as long as a heartbeat of that age would.
+        # Another program locks the file. That is accepted for as long as the age of a heartbeat would be.
         if ($beat.state -eq 'busy') { return Get-ReasonOfBusy }
         Write-Memory -Name 'busy_since' -Value 0
         if ([bool]$beat.data.stop_requested) {
@@ -384,7 +387,8 @@ function Get-ReasonToAct {
 }
 
 function Test-Boot {
-    # Has the node booted since? The second sign beside the clock: one that cannot be read says nothing.
+    # Has the node booted since the lease was taken? This is a second check besides the clock. If the key cannot be
+    # read, the check does not count.
     try {
         $key = Open-Key -Name 'Boot'
         if ($null -eq $key) { return $true }
@@ -395,9 +399,9 @@ function Test-Boot {
 }
 
 function Get-Doomed {
-    # What is left of the window job: the job itself (what it has started dies with it), the tool it ran, and once the
-    # service is Stopped a mongod of the installation, which then belongs to nobody. The service's own processes are
-    # never among them.
+    # The processes of the window job that are left: the job itself (Windows ends its children with it), the tool that
+    # it ran, and, if the service is Stopped, a mongod or mongodump of the installation, which no other process uses
+    # then. Processes of the running service are never among them.
     $beat = (Read-State -Name 'heartbeat.json' -Record -Patience 2).data
     if ($null -ne $beat) {
         Get-LiveProcess -Id $beat.process_id -Birth $beat.process_birth
@@ -419,8 +423,9 @@ function Get-Doomed {
 }
 
 function Stop-WindowJob {
-    # Member by member, and again until nothing is left, at most for 20 s: a process that is dying refuses to be ended.
-    # Returns why they are not known; empty when they are. To be logged after the start: the event log may hang.
+    # Ends the processes one by one, and repeats that until none is left, at most for 20 s, because Windows refuses to
+    # end a process that is already ending. Returns why the processes are not known; empty if they are. The text is
+    # logged after the start, because the event log may hang.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the guard acts on its own')]
     param()
@@ -439,9 +444,9 @@ function Stop-WindowJob {
 }
 
 function Request-Start {
-    # Asks for a start. Returns its error, 0 for none, -1 for one without a number, and problem. As NodeService.psm1
-    # does, for all who start: two attempts that fail at the log-on in 15 minutes, because a third may lock the
-    # account.
+    # Requests a start. Returns error (0 for none, -1 for one without a number) and problem. Like NodeService.psm1, it
+    # allows two attempts in 15 minutes that fail at the log-on, counted over all that start the service, because a
+    # third may lock the account.
     param([System.ServiceProcess.ServiceController] $Controller)
     $mark = ''
     try {
@@ -459,7 +464,7 @@ function Request-Start {
         }
         if ($failed + $asked -ge $logonFailuresAllowed) {
             $key.DeleteValue($mark, $false)
-            # Attempts of others that are under way: asked again when it is known what comes of them.
+            # Start attempts of other processes have no result yet. A start is requested again later, when they have.
             if ($failed -lt $logonFailuresAllowed) { return @{ error = 0; problem = '' } }
             $problem = 'two starts in 15 minutes have failed at the log-on of its account'
             return @{ error = $logonFailed; problem = $problem }
@@ -488,14 +493,15 @@ function Request-Start {
 }
 
 function Resolve-Restore {
-    # Undoes a restore that has not ended. Returns state, why and did as undo_restore.ps1 does. The rule that who cannot
-    # read acts is turned round here: a service that starts on a half restored database may spoil it.
+    # Undoes a restore that has not ended. Returns state, why and did as undo_restore.ps1 does. In a restore, the guard
+    # does not act on files that it cannot read, because a service that starts on a partly restored database may damage
+    # it.
     try { & ([scriptblock]::Create([IO.File]::ReadAllText($UndoScript))) $RestoreRun $Service }
     catch { @{ state = 'unproven'; why = $_.Exception.GetBaseException().Message; did = @() } }
 }
 
 function Write-Unproven {
-    # Tells a person why the service stays down.
+    # Writes STATUS.txt for a person: why the service stays stopped.
     param([string] $Why)
     $text = "$Service stays down: it is not certain that its files are whole, because $Why. Run recover.yml, or see " +
     'docs/recovering.md'
@@ -505,14 +511,14 @@ function Write-Unproven {
 }
 
 function Remove-Guard {
-    # The task first, then what it watches over.
+    # Deletes the task first, and then the files of the lease.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the guard acts on its own')]
     param()
     try { $null = Invoke-Tool -Name 'schtasks.exe' -Arguments '/Delete /TN "\AlteryxOps\Guard" /F' -Seconds 60 }
     catch { Write-Verbose -Message "schtasks: $_" }
     if ([IO.File]::Exists((Join-Path -Path $system -ChildPath 'Tasks\AlteryxOps\Guard'))) {
-        # A guard without a lease would act for ever.
+        # A guard without a lease would act again and again.
         $text = 'the Task Scheduler did not delete the guard, so its lease stays; next try in a minute'
         Write-GuardLog -Text $text -Topic 'task'
         return
@@ -525,10 +531,10 @@ function Remove-Guard {
 }
 
 $request = Join-Path -Path $state -ChildPath 'drill-request.txt'
-# What there is to say of before the start is said after it.
+# Messages about the time before the start are written after the start, because a log may hang.
 $unsaid = @()
 if ([IO.File]::Exists($request)) {
-    # Answered or not: what the drill needs is no reason to leave a service down.
+    # A failure of the drill must not prevent the start of the service.
     try {
         # whoami prints the security identifier in every language of Windows.
         $account = Invoke-Tool -Name 'whoami.exe' -Arguments '/user /fo csv /nh' -Seconds 25
@@ -556,7 +562,7 @@ $goal = $PriorState
 $isBack = ($goal -ne 'Running' -or $found -eq 'Running') -and -not $UndoScript
 $beat = (Read-State -Name 'heartbeat.json' -Record -Patience 2).data
 if (-not ($null -ne $beat -and [bool]$beat.finished -and ($isBack -or $found -eq 'Running'))) {
-    # Next generation first: a job that is only slow sees it and gives up before it can do anything else.
+    # The generation is increased first: a job that is only slow sees that, and gives up before its next action.
     try {
         $lease = (Read-State -Name 'lease.json' -Patience 2).data
         if ($null -ne $lease -and (Read-Memory -Name 'acted') -eq 0) {
@@ -581,8 +587,8 @@ if ($UndoScript) {
 }
 if (-not $isBack) {
     $problem = ''
-    # One refused start proves nothing, and a service may fall back: asked again until it has been Running for two
-    # seconds, within the limit of this task.
+    # One refused start is not final, and a service may stop again, so a start is requested until the service has been
+    # Running for two seconds, within the time limit of this task.
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $runningSince = -1.0
     $nextRequest = 0.0
@@ -595,11 +601,11 @@ if (-not $isBack) {
             if ($isBack) { break }
         }
         else { $runningSince = -1.0 }
-        # Where the state is not known the request tells whether there is such a service.
+        # If the state is not known, the answer to the request shows whether the service exists.
         if (@('Stopped', 'Unknown') -contains $status -and $now -ge $nextRequest) {
             $asked = Request-Start -Controller $controller
             if ($asked.problem) { $problem = $asked.problem }
-            # The next firing asks again; what these errors need is a person.
+            # An operator must correct the cause of these errors. The next run of the guard tries again.
             if (@($disabled, $doesNotExist, $logonFailed) -contains $asked.error) { break }
             $nextRequest = $now + 5
         }
@@ -607,13 +613,14 @@ if (-not $isBack) {
     }
     if ($isBack) { Write-GuardLog -Text "$why; $Service was $found and is Running again" }
     else {
-        # Another problem is another topic.
+        # Each problem has its own topic, so that a new problem is logged at once.
         $text = "$why; $Service was $found and is $status, next try in a minute. $problem"
         Write-GuardLog -Text $text -Topic "start: $problem"
     }
 }
 if ($isBack) {
-    # It says that the service is stopped; the rest of the lease stays for some firings.
+    # STATUS.txt says that the service is stopped, so it is deleted now. The other files of the lease stay for some more
+    # runs of the guard.
     try { [IO.File]::Delete((Join-Path -Path $state -ChildPath 'STATUS.txt')) }
     catch { Write-Verbose -Message "STATUS.txt: $_" }
 }

@@ -98,7 +98,7 @@ function Publish-JobStatus {
 
 function Write-DumpProgress {
     # Reports as progress how many bytes and collections the dump folder holds. It reads the folder, not the dump tool.
-    # Never throws: a dump goes on when its progress is not known.
+    # Never throws: a dump continues if its progress is not known.
     param([Parameter(Mandatory = $true)][string] $Path, [long] $TotalBytes = 0)
     try {
         $size = Get-DumpSize -Path $Path
@@ -159,7 +159,8 @@ function Write-Beat {
 }
 
 function Write-FirstBeat {
-    # Before the stop: from here on the guard acts when the job does not. Throws if the heartbeat cannot be written.
+    # Called before the stop. From here on, the guard acts if the heartbeat of this job is missing or old. Throws if the
+    # heartbeat cannot be written.
     $since = $jobWatch.Elapsed.TotalSeconds
     while ($true) {
         Write-Beat -Now
@@ -172,8 +173,9 @@ function Write-FirstBeat {
 }
 
 function Write-LastBeat {
-    # Tells the guard that the service is back. Otherwise the guard takes the end of the job for a crash, and ends the
-    # job if the rest takes longer than a heartbeat lasts. Another program may hold the file for a moment.
+    # Reports in the heartbeat that the service runs again. Otherwise the guard takes the end of the job for a crash,
+    # and ends the job if its remaining work takes longer than a heartbeat lasts. Another program may lock the file for
+    # a moment.
     for ($attempt = 1; $attempt -le 60; $attempt++) {
         Write-Beat -Now -Finished
         if (-not $jobBeat.trouble) { break }
@@ -192,8 +194,8 @@ function Register-Tool {
 }
 
 function Stop-RegisteredTool {
-    # Ends what the job has started. If the service is Stopped, also programs of the installation by name: without their
-    # service they belong to nobody. The processes of the service are never touched.
+    # Ends the processes that the job has started. If the service is Stopped, also ends programs of the installation by
+    # name, because no service uses them then. Processes of a running service are never ended.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the job acts on its own')]
     param([string] $Service, [string] $BinFolder, [string[]] $Name)
@@ -245,18 +247,18 @@ function Assert-JobWanted {
 }
 
 function Test-JobAsked {
-    # Has Open-NodeJob asked this job to go on, or has the job given up waiting for that?
+    # Has Open-NodeJob asked this job to continue, or has the job given up waiting for that?
     [IO.File]::Exists($jobDecisionPath)
 }
 
 function Close-JobWait {
-    # Gives up waiting to be asked. Returns false when the job was asked a moment before.
+    # Stops waiting for the request to continue. Returns false if the request came a moment before.
     (Set-NodeDecision -Path $jobDecisionPath -Word 'closed') -ceq 'closed'
 }
 
 function Enter-JobShare {
     # Uses the account of a destination (an object with path, user, domain and password) for shares from now on, and
-    # throws unless its folder is there. The job has loaded the type ShareAccount. The password is in an object, because
+    # throws unless its folder exists. The job has loaded the type ShareAccount. The password is in an object, because
     # Windows may record the arguments of commands.
     param([Parameter(Mandatory = $true)] $Place)
     $domain = $(if ($Place.domain) { $Place.domain } else { [NullString]::Value })
@@ -276,8 +278,8 @@ function Enter-JobShare {
 }
 
 function Remove-JobLease {
-    # Releases the lease of a job whose control node is lost, when there is nothing to restore. Never throws: a lease
-    # that remains is ended by its guard.
+    # Releases the lease of a job whose control node is lost, if no service has to be started. Never throws, because the
+    # guard ends a lease that stays.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the job acts on its own')]
     param()

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Lists the backups at destinations. A job, because a share knows SYSTEM and the accounts of the operator, and not the
-# account of a WinRM session. A destination that fails costs no other.
+# Lists the backups at destinations. This is a job, because a share accepts SYSTEM and the accounts of the operator, but
+# not the account of a WinRM session. A failure at one destination does not affect the others.
 
 param([Parameter(Mandatory = $true)] $Spec)
 

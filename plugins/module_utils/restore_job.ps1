@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The restore of one node: stop the service, exchange files and database, prove the database, commit, start. Also the
-# way back from a restore that is complete. Before the commit this job, like everybody else, undoes what it did
-# (undo_restore.ps1) and brings the prior state back. After the commit it only starts the service.
+# The restore of one node: stop the service, exchange files and database, prove the database, commit, start. Also rolls
+# back a restore that is complete. If this job fails before the commit, it runs undo_restore.ps1, as everything that
+# starts the service does, and then starts the service if it was running before. After the commit it only starts the
+# service.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -17,11 +18,11 @@ $lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
 $wasRunning = $lease.prior_state -eq 'Running'
 $binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
 $mark = @{}
-# When to look again, and to ask for the stop again, in seconds of jobWatch.
+# When the next check, and the next request to stop, are due, in seconds of jobWatch.
 $memory = @{ look = 0.0; stop = 0.0 }
 $leaseSeen = @{ at = Get-MonotonicSecond }
 $states = New-Object System.Collections.ArrayList
-# What is copied beside its target before the stop, and removed again when nothing comes of it.
+# The copies beside their targets, made before the stop. They are removed if the restore fails.
 $staged = New-Object System.Collections.ArrayList
 $counts = @{ documents = [long]0; collections = 0; remarks = @(); output = '' }
 $failure = $null
@@ -37,7 +38,7 @@ function Write-Mark {
 }
 
 function Assert-Wanted {
-    # Called at least once a second until the commit. Throws when the restore must not go on.
+    # Called at least once a second until the commit. Throws if the restore must not continue.
     Assert-JobWanted
     $seconds = $jobWatch.Elapsed.TotalSeconds
     if ($seconds -lt $memory.look) { return }
@@ -67,7 +68,7 @@ function Assert-Room {
 }
 
 function New-Journal {
-    # The journal of this job, before anything is moved.
+    # Makes the journal of this job, in which no file is renamed yet.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'returns a hashtable')]
     param([object[]] $Entries)
@@ -81,8 +82,9 @@ function New-Journal {
 function Get-CopyPath { param($Item) '{0}.new_{1}' -f $Item.path, $Spec.run_id }
 
 function Copy-NewFile {
-    # Puts a file or folder of the backup beside its target, so that the exchange is a rename. The old one's access list
-    # is the new one's; where there is none, that of the backup is (Keys.sddl), else that of the folder.
+    # Copies a file or folder of the backup beside its target, so that the exchange is a rename. It gets the access list
+    # of the file or folder that it replaces. If that does not exist, it gets the access list in the backup (Keys.sddl),
+    # or else it inherits that of its parent folder.
     param($Item)
     $new = Get-CopyPath -Item $Item
     if (Test-RestorePath -Path $new) { throw "$new exists already" }
@@ -111,7 +113,7 @@ function Copy-NewFolder {
 }
 
 function Copy-FileThrough {
-    # A copy that is on the disk when this returns.
+    # Copies a file. The copy is on the disk when this returns.
     param([string] $Source, [string] $Target)
     Assert-Wanted
     $from = [IO.File]::OpenRead($Source)
@@ -128,7 +130,8 @@ function Copy-FileThrough {
 }
 
 function Get-Entry {
-    # What is exchanged, in its order: files first, because emongorestore reads settings and keys of the Server.
+    # The entries of the journal, in the order of the exchange: files first, because emongorestore reads settings and
+    # keys of the Server.
     $entries = New-Object System.Collections.ArrayList
     foreach ($item in @($Spec.files)) {
         $null = $entries.Add((New-RestoreEntry -Path $item.path -Away $item.away -New $item.new))
@@ -144,7 +147,7 @@ function Get-Entry {
 }
 
 function Wait-Leftover {
-    # A large mongod needs minutes to write what it holds, and Windows says Stopped before that.
+    # A large mongod needs minutes to write its data to the disk, and Windows reports Stopped before that.
     $limit = $jobWatch.Elapsed.TotalSeconds + $Spec.leftover_timeout
     while ($true) {
         $left = @(Get-AlteryxProcess -BinFolder $binFolder -Name $ownNames -Surely)
@@ -198,13 +201,13 @@ function Stop-AlteryxService {
 }
 
 function Get-ReasonToEnd {
-    # Looked at while emongorestore runs: name of the reason to end it, empty to go on.
+    # Called while emongorestore runs: returns the reason to end it, or empty to continue.
     try {
         if (@('Stopped', 'Unknown') -notcontains (Get-ServiceStatus -Name $Spec.service_name)) {
             throw (New-NodeFailure -Reason 'service_moved' -Message (
                     "$($Spec.service_name) was started during the restore by another program or a person"))
         }
-        # A walk through the restored folder takes its time: the rest once a second.
+        # Listing the restored folder takes some time, so the other checks run once a second.
         if ($jobWatch.Elapsed.TotalSeconds -lt $memory.look) {
             Assert-JobWanted
             return ''
@@ -222,7 +225,8 @@ function Get-ReasonToEnd {
 }
 
 function Invoke-DatabaseRestore {
-    # Runs emongorestore into an empty folder. Its exit code and its text prove nothing, so they only refuse.
+    # Runs emongorestore into an empty folder. Its exit code and its output can show a failure, but they do not prove a
+    # success.
     $argument = 'emongorestore={0},{1}' -f $database.source, $database.target
     if ($database.batch_size -gt 0) { $argument += ",$($database.batch_size)" }
     Write-JobStatus -Phase 'restore'
@@ -249,7 +253,7 @@ function Invoke-DatabaseRestore {
 }
 
 function Read-RestoreLog {
-    # mongoRestore.log, wherever a version of the Server writes it. Best effort.
+    # Reads mongoRestore.log from the places where versions of the Server write it. Best effort.
     $text = ''
     foreach ($folder in @([IO.Path]::GetDirectoryName($database.source), $database.source, $database.target)) {
         $path = Join-Path -Path $folder -ChildPath 'mongoRestore.log'
@@ -260,8 +264,8 @@ function Read-RestoreLog {
 }
 
 function Find-FailureWord {
-    # The first line that reports a failure; empty for none. The line with which mongorestore ends has the word failed
-    # also when all is well.
+    # The first line that reports a failure; empty if there is none. The last line of mongorestore contains the word
+    # failed also after a success.
     param([string] $Text)
     foreach ($line in $Text.Split("`n")) {
         $rest = [regex]::Replace($line, '\b0 document\(s\) failed to restore\b', '')
@@ -273,7 +277,7 @@ function Find-FailureWord {
 }
 
 function Assert-Database {
-    # Proves the restored folder: a mongod of the installation opens it and counts every collection.
+    # Verifies the restored folder: a mongod of the installation opens it and counts every collection.
     Write-JobStatus -Phase 'prove'
     if (-not [IO.File]::Exists((Join-Path -Path $database.target -ChildPath 'WiredTiger'))) {
         throw (New-NodeFailure -Reason 'restore_failed' -Message (
@@ -312,13 +316,13 @@ function Restore-Database {
     if ($problem) { Write-JobLog -Level 'WARNING' -Text "the permissions of $($database.target): $problem" }
     Invoke-DatabaseRestore
     Assert-Database
-    # emongorestore cannot be given a path with a blank or a comma.
+    # emongorestore does not accept a path with a blank or a comma, so the folder is restored under another name first.
     if ($Entry.new) { Invoke-RestoreExchange -Entry $Entry -OnTick { Assert-Wanted } }
     Write-Mark -Name 'database_ended'
 }
 
 function Remove-Staged {
-    # Copies of the backup that have not come to their place.
+    # Removes copies of the backup that were not renamed to their targets.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the job acts on its own')]
     param()
@@ -339,7 +343,8 @@ try {
         Assert-RoomToRestore -DataFolder $database.data_folder -Bytes $database.bytes -Reserve $Spec.space_reserve
     }
     if ($Spec.verb -eq 'restore') {
-        # Before the first copy: if this job dies, accept_restore.yml deletes what the journal names.
+        # The journal is written before the first copy. If this job dies, accept_restore.yml deletes the files that the
+        # journal names.
         Write-RestoreJournal -Journal (New-Journal -Entries @($Spec.files | ForEach-Object {
                     $new = Get-CopyPath -Item $_
                     @{ path = $_.path; away = $_.away; new = $new; existed = $false; fingerprint = '' }
@@ -353,7 +358,8 @@ try {
     $entries = @(Get-Entry)
     $journal = New-Journal -Entries $entries
     Assert-Wanted
-    # In this order: whatever happens between, the journal tells what has to be taken back.
+    # In this order, the journal lists every change before it is made, so that an interruption at any moment can be
+    # undone.
     Write-RestoreJournal -Journal $journal
     if ($journal.boot_start -eq 2) { Suspend-StartAtBoot -Service $Spec.service_name }
     $journal.state = 'begun'
@@ -378,10 +384,10 @@ try {
 }
 catch { $failure = Get-NodeFailure -ErrorRecord $_ }
 finally {
-    # Nothing that this job has started may live when files are put back or the service starts.
+    # No process that this job has started may run when files are put back or the service starts.
     try { Stop-RegisteredTool -Service $Spec.service_name -BinFolder $binFolder -Name 'mongod.exe' }
     catch { Write-JobLog -Level 'WARNING' -Text "processes of the restore: $(Get-InnerText -ErrorRecord $_)" }
-    # Whether the commit has happened is read from the disk: it may have failed after its rename.
+    # The disk shows whether the commit has happened, because the commit may have failed after its rename.
     $unproven = ''
     try {
         $verdict = Resolve-Restore -Run $Spec.run_id -Trusted

@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Judges a restore that has not ended, and undoes it: puts back what was there before, from the journal of the restore
-# (NodeRestore.psm1). The guard, the restore job, recover.yml and restore-service.cmd all run this one file. Like the
-# guard it stands alone: nothing is compiled, and nothing else is loaded.
+# Finds out how far a restore came that has not ended, and undoes it: renames the old files and folders back, according
+# to the journal of the restore (NodeRestore.psm1). The guard, the restore job, recover.yml and restore-service.cmd all
+# run this one file. Like the guard, it compiles nothing and loads no other file.
 #
 # Returns a hashtable: state, why (a sentence) and did (an array of sentences). State is one of
 #   committed   the restore is complete; the new server may be started
 #   undone      everything is as it was before; the old server may be started
 #   unproven    it is not certain what is on the disk; nothing may be started
-# It never deletes: what the restore has brought is moved aside.
+# It never deletes: files and folders of the restore are renamed.
 
 param(
     # Identity of the restore.
@@ -27,9 +27,9 @@ $state = Join-Path -Path ([Environment]::GetFolderPath('CommonApplicationData'))
 $journalPath = Join-Path -Path $state -ChildPath 'restore.json'
 $records = Join-Path -Path $state -ChildPath 'restores'
 $utf8 = New-Object System.Text.UTF8Encoding $false
-# Another program, such as a virus scanner, may hold a file for a moment.
+# Another program, such as a virus scanner, may lock a file for a moment.
 $patienceSeconds = 30
-# Another undo may be on: it has to end first.
+# Another undo may be running and must end first.
 $gateSeconds = 120
 $sharingViolation = 32
 # Start types of a service.
@@ -44,9 +44,9 @@ function New-Verdict {
 }
 
 function Enter-Gate {
-    # One undo at a time: guard, job and playbook may come together, and each looks before it renames. The gate is a
-    # file that is opened without sharing, so who dies holds nothing. Where it cannot be made (a full drive), nobody
-    # else has it either.
+    # Only one undo runs at a time, because guard, job and playbook may start at the same moment, and each checks the
+    # disk before it renames. The gate is a file that is opened without sharing. Windows closes it when its process
+    # dies. If it cannot be created (a full drive), no other undo has it either.
     $watch = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
         try {
@@ -62,7 +62,7 @@ function Enter-Gate {
 }
 
 function Invoke-Again {
-    # Tries an action until it succeeds or the patience is over; then throws what the last attempt threw.
+    # Runs an action until it succeeds, or until $patienceSeconds are over. Then throws the last error.
     param([scriptblock] $Action)
     $watch = [Diagnostics.Stopwatch]::StartNew()
     while ($true) {
@@ -100,8 +100,8 @@ function Move-Thing {
 }
 
 function Get-Fingerprint {
-    # What tells a file or folder from the one that the restore puts in its place: SHA-256 of the content of a file, or
-    # of the names and sizes in a folder; 'unreadable' where it cannot be read.
+    # The fingerprint that distinguishes a file or folder from the one that replaces it: SHA-256 of the content of a
+    # file, or of the names and sizes in a folder; 'unreadable' if it cannot be read.
     param([string] $Path)
     try { Invoke-Again -Action { Read-Fingerprint -Path $Path } }
     catch { 'unreadable' }
@@ -133,7 +133,8 @@ function Read-Fingerprint {
 }
 
 function Get-FreeName {
-    # Where to move what the restore has brought: the place that the journal names, or the first that is free.
+    # The name for a file or folder of the restore that is renamed: the name in the journal, or the first one that is
+    # free.
     param($Entry)
     $name = [string]$Entry.new
     if (-not $name) { $name = "$($Entry.path).failed_$RunId" }
@@ -143,7 +144,7 @@ function Get-FreeName {
 }
 
 function Undo-Entry {
-    # Puts back what was at one path. The state on the disk decides, so that an undo that was interrupted can be
+    # Puts back the old file or folder of one path. The state on the disk decides, so that an interrupted undo can be
     # repeated.
     param($Entry)
     $path = [string]$Entry.path
@@ -155,7 +156,7 @@ function Undo-Entry {
     elseif (-not [bool]$Entry.existed -and (Test-Thing -Path $path)) {
         Move-Thing -Path $path -Target (Get-FreeName -Entry $Entry)
     }
-    # Either there was nothing to put back, or it is there already: both have to be seen.
+    # Either nothing existed at the path before, or the old one is already back. The disk must confirm this.
     if ((Test-Thing -Path $path) -ne [bool]$Entry.existed) { throw "$path is not as it was before the restore" }
     if (-not [bool]$Entry.existed) { return }
     $found = Get-Fingerprint -Path $path
@@ -164,8 +165,8 @@ function Undo-Entry {
 }
 
 function Save-Rename {
-    # Windows writes a rename to the disk some seconds later. It writes in order, so a file that is flushed takes along
-    # what was renamed on its drive before. Best effort: without a power failure nothing is lost.
+    # Windows writes a rename to the disk some seconds later, and in order. So a file that is created and flushed on a
+    # drive makes the renames before it on that drive permanent. Best effort: only a power failure could undo a rename.
     param([object[]] $Entries)
     $folders = @($Entries | ForEach-Object { [IO.Path]::GetDirectoryName([string]$_.path) } | Sort-Object -Unique)
     foreach ($folder in $folders) {
@@ -184,21 +185,21 @@ function Save-Rename {
 }
 
 function Complete-Undo {
-    # Keeps the journal as the record of a restore that was undone. An undo that has worked must not fail for it.
+    # Renames the journal to the record of a restore that was undone.
     $null = [IO.Directory]::CreateDirectory($records)
     Move-Thing -Path $journalPath -Target (Join-Path -Path $records -ChildPath "$RunId.undone.json")
 }
 
 function Resume-StartAtBoot {
-    # A restore lets Windows start the service at boot again once the server is whole. The registry is what Windows
-    # reads at boot. After a boot, the service manager holds what the registry said then, so it is told, too; the start
-    # asks it next anyway. A start must not fail for this.
+    # Sets the start type back to automatic when the server is complete. Windows reads it from the registry at boot.
+    # After a boot during the restore, the service manager still has the value that it read then, so it is changed there
+    # too. Never throws, because a failure must not prevent the start of the service.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the undo acts on its own')]
     param([string] $Record)
     try {
         $journal = Read-Journal -Path $Record
-        # Only what a restore has changed, and nobody since.
+        # Only if a restore changed the start type, and it was not changed again since.
         $type = if ($journal.PSObject.Properties['boot_start']) { [int]$journal.boot_start } else { 0 }
         if ($type -ne $automatic) { return }
         $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey(
@@ -241,7 +242,7 @@ try {
         if ($status -and $status -ne 'Stopped') {
             return New-Verdict -State 'unproven' -Why "$Service is $status, so its files are in use"
         }
-        # In an array, because Windows PowerShell does not unroll a list that is all there is.
+        # In an array, because Windows PowerShell does not unroll a list that is the only output.
         $entries = @($journal.entries | Where-Object { $null -ne $_ })
         for ($at = $entries.Count - 1; $at -ge 0; $at--) { Undo-Entry -Entry $entries[$at] }
         Save-Rename -Entries $entries

@@ -12,7 +12,7 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ShareAccount'
-# A copy on a share is read with the account of the share.
+# An archive on a share is read with the account of that share.
 if ($null -ne $Spec.place) { Enter-JobShare -Place $Spec.place }
 
 $base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The window: stop the service, look again, dump, bring it back. One job on the controller, so that the order holds
-# without Ansible. Downtime is counted from the stop request until the service is Running again; everything that can
-# wait happens outside.
+# The window: stops the service, checks the processes, dumps the database, and starts the service again. It is one job
+# on the controller, so that it does not depend on Ansible. The downtime is counted from the stop request until the
+# service is Running again. Work that can wait is done before or after the window.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -15,7 +15,7 @@ $lease = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
 $wasRunning = $lease.prior_state -eq 'Running'
 $binFolder = [IO.Path]::GetDirectoryName($Spec.executable)
 $mark = @{}
-# When to look again, in seconds of jobWatch, and when the start was asked for until the log has it.
+# When the next check is due, in seconds of jobWatch, and when the start was requested, until that is in the log.
 $memory = @{ look = 0.0; start_at = '' }
 $leaseSeen = @{ at = Get-MonotonicSecond }
 $states = New-Object System.Collections.ArrayList
@@ -24,14 +24,14 @@ $failure = $null
 $startError = 0
 $startProblem = ''
 
-# What must not live while the database is read: the service's own processes, running workflows and the embedded
-# MongoDB. A self-managed one must run.
+# The processes that must have ended before the dump: those of the service, running workflows and the embedded MongoDB.
+# A self-managed MongoDB must keep running.
 $ownNames = @('AlteryxService.exe', 'AlteryxService_MongoController.exe', 'AlteryxEngineCmd.exe')
 $leftoverNames = if ($Spec.method -eq 'emongodump') { $ownNames + 'mongod.exe' } else { $ownNames }
 
 function Assert-Verb {
-    # emongodump reads the settings and keys of the Server. A verb that reads them too shows whether the account of this
-    # job may.
+    # emongodump reads the settings and keys of the Server. This verb reads them too, and shows whether the account of
+    # this job has the rights for that.
     if ($Spec.method -ne 'emongodump' -or -not $Spec.tried_verb) { return }
     $problem = (Get-VerbAnswer -Executable $Spec.executable -Verb $Spec.tried_verb -TimeoutSeconds 60).problem
     if (-not $problem) { return }
@@ -41,13 +41,15 @@ function Assert-Verb {
 }
 
 function Wait-Opening {
-    # In a fleet the job is ready before the first node is stopped, and goes on when all others are. One that is not
-    # asked in time ends: nothing was stopped here, and whoever could ask is lost.
+    # In a fleet, this job starts before the first node is stopped, and continues when all other nodes are stopped. If
+    # the control node does not ask it to continue in time, the control node is lost. The job then ends, because the
+    # service of this node is not stopped yet.
     if ($Spec.open_within -eq 0) { return }
     Write-JobStatus -Phase 'ready' -Message 'waiting until the other nodes are stopped'
     while (-not (Test-JobAsked)) {
         Assert-JobWanted
-        # The other nodes wait for this loop, which may turn for an hour: the lease is read once a second.
+        # The lease is read only once a second. The loop itself is faster, because the other nodes are stopped while it
+        # waits.
         if ($jobWatch.Elapsed.TotalSeconds -ge $memory.look) {
             $memory.look = $jobWatch.Elapsed.TotalSeconds + 1
             if (Test-LeaseLost -Lease $lease -Seen $leaseSeen) {
@@ -62,13 +64,14 @@ function Wait-Opening {
         }
         Start-Sleep -Milliseconds 100
     }
-    # Much may have happened while it waited.
+    # The lease may have changed while this job waited.
     $null = Assert-NodeLease -RunId $Spec.run_id -Service $Spec.service_name
 }
 
 function Wait-Leftover {
-    # Waits until none of these processes of the installation lives, at most for the time that is left for it. Returns
-    # those that do. A large mongod needs minutes to write what it holds, and Windows says Stopped before that.
+    # Waits until these processes of the installation have ended, at most for the time that is left for that. Returns
+    # those that are still running. A large mongod needs minutes to write its data to the disk, and Windows reports
+    # Stopped before that.
     param([string[]] $Name)
     $limit = $jobWatch.Elapsed.TotalSeconds + $Spec.leftover_timeout
     if ($wasRunning) { $limit = [Math]::Min($limit, $mark.stop_requested + $Spec.max_downtime) }
@@ -88,7 +91,7 @@ function Write-Mark {
 }
 
 function Write-StartLog {
-    # Called once the start has been asked for, because nothing stands before it.
+    # Writes the log of the start after the start was requested, because the start must not wait for a file.
     if (-not $memory.start_at) { return }
     $at = $memory.start_at
     $memory.start_at = ''
@@ -96,8 +99,8 @@ function Write-StartLog {
 }
 
 function Read-DumpLog {
-    # What the tool has written into logs in the dump folder: some versions may print nothing. The folder may be gone:
-    # it is the tool's.
+    # The text in the log files that the tool wrote into the dump folder, because some versions may print nothing. The
+    # folder may be absent, because the tool creates it.
     $text = ''
     $path = [string]$Spec.dump_folder
     try {
@@ -112,8 +115,9 @@ function Read-DumpLog {
 }
 
 function Get-ReasonToEnd {
-    # Looked at while the dump runs: name of the reason to end it, empty to go on. The service's state four times a
-    # second, because a start that finds the database in use may fall back within one; the rest once a second.
+    # Called while the dump runs: returns the reason to end it, or empty to continue. The state of the service is read
+    # four times a second, because a service that finds its database in use may stop again within a second. The other
+    # checks run once a second.
     if (@('Stopped', 'Unknown') -notcontains (Get-ServiceStatus -Name $Spec.service_name)) {
         return 'service_started_during_dump'
     }
@@ -122,7 +126,7 @@ function Get-ReasonToEnd {
     if ($seconds -lt $memory.look) { return '' }
     $memory.look = $seconds + 1
     Write-Beat
-    # The guard, which sees the same age, ends this job soon.
+    # The guard sees the same age and will end this job soon.
     if ((Get-BeatAge) -gt [double]$lease.heartbeat_stale) {
         $messages.lease_lost = "the heartbeat could not be written for $($lease.heartbeat_stale) s, so the guard acts"
         return 'lease_lost'
@@ -148,20 +152,20 @@ if ([IO.Directory]::Exists($Spec.dump_folder)) {
     throw (New-NodeFailure -Reason 'staging_in_use' -Message "The dump folder $($Spec.dump_folder) exists already")
 }
 Assert-Verb
-# By the account of this job, which is that of the archive job.
+# This job has the same account as the archive job.
 if ($Spec.archive_folder) { Assert-FolderWritable -Path $Spec.archive_folder }
 $staging = New-RunStaging -Root $Spec.staging_directory -RunId $Spec.run_id
 $null = [IO.Directory]::CreateDirectory($Spec.dump_folder)
 try { Wait-Opening }
 catch {
-    # Nothing is in it yet.
+    # The staging folder has no dump yet.
     try { Remove-NodeFolder -Path $staging } catch { Write-JobLog -Text "${staging}: $(Get-InnerText -ErrorRecord $_)" }
     throw
 }
 if ($wasRunning) { Write-NodeNotice -Lease $lease }
 
 try {
-    # Where the service was Stopped before, the guard ends what the job leaves.
+    # If the service was Stopped before, the guard ends the processes that the job leaves.
     Write-FirstBeat
     $leaseSeen.at = Get-MonotonicSecond
     Assert-JobWanted
@@ -208,8 +212,9 @@ try {
     else {
         $argument = if ($Spec.dump_folder -match '\s') { 'emongodump="{0}"' -f $Spec.dump_folder }
         else { 'emongodump={0}' -f $Spec.dump_folder }
-        # Counts are printed by the tools of MongoDB that emongodump starts. That it passes their UTF-8 on as it is, is
-        # assumed; where it does not, letters beyond ASCII are lost, and the control node finds out which file is meant.
+        # The tools of MongoDB that emongodump starts print the counts. This assumes that emongodump passes on their
+        # UTF-8 unchanged. If it does not, letters outside ASCII are lost, and the control node finds the file by its
+        # other letters.
         $dump = Invoke-NativeProcess -FileName $Spec.executable -RawArguments $argument -Utf8 `
             -TimeoutSeconds $Spec.dump_timeout -TickSeconds 0.25 `
             -OnStart { Register-Tool -Process $args[0] } -OnTick { Get-ReasonToEnd }
@@ -220,7 +225,8 @@ try {
     elseif ($dump.timed_out) { 'dump_timeout' }
     else { Get-ReasonToEnd }
     if ($ended) { throw (New-NodeFailure -Reason $ended -Message $messages[$ended]) }
-    # A mongod that has served the dump ends by itself, in its own time. The dump is complete, whatever is known of it.
+    # The mongod that emongodump used ends by itself, some time later. The dump is complete, even if the state of that
+    # mongod is not known.
     if ($Spec.method -eq 'emongodump') {
         try { $null = Wait-Leftover -Name 'mongod.exe' }
         catch {
@@ -232,9 +238,9 @@ try {
 }
 catch { $failure = Get-NodeFailure -ErrorRecord $_ }
 finally {
-    # Whatever happened above, and before anything else: the prior state. A guard that has acted in the meantime does
-    # the same; both only ask for it.
-    # Nothing of the dump may live when the service starts.
+    # Always, and before anything else, the prior state of the service is restored. A guard that has acted in the
+    # meantime does the same, which does no harm, because both only request a start. No process of the dump may run when
+    # the service starts.
     $names = if ($Spec.method -eq 'emongodump') { @('mongod.exe', 'mongodump.exe') } else { @() }
     try { Stop-RegisteredTool -Service $Spec.service_name -BinFolder $binFolder -Name $names }
     catch {
@@ -249,7 +255,7 @@ finally {
         Write-Mark -Name 'start_requested'
         $memory.start_at = Get-UtcText
         try {
-            # StopPending included: the start is asked for again until it is Running.
+            # Also in StopPending: the start is requested again until the service is Running.
             $start = Start-ServiceSurely -Name $Spec.service_name -TimeoutSeconds $Spec.start_timeout -OnTick {
                 Write-Beat
                 Write-JobStatus -Phase 'start' -Message 'waiting for Running'
@@ -281,16 +287,16 @@ $detail = @{
     dump_folder = [string]$Spec.dump_folder
     files = @()
 }
-# That the service is back has to be told whatever is wrong with the dump.
+# The result must report that the service runs again, also if the dump has failed.
 try { $detail['files'] = @(Get-FolderFile -Path $Spec.dump_folder) }
 catch { if ($null -eq $failure) { $failure = Get-NodeFailure -ErrorRecord $_ } }
 if ($null -ne $dump) {
     $detail['exit_code'] = $dump.exit_code
-    # A tool that cannot log in may tell the address with which it tried.
+    # A tool that cannot log in may print the address, which contains a password.
     $detail['output'] = Hide-Secret -Text ($dump.stdout + $dump.stderr)
     if ($Spec.method -eq 'emongodump') {
         $detail['output'] += Hide-Secret -Text (Read-DumpLog)
-        # To compare with, should the tool not have reported what it dumped.
+        # The files are counted for a comparison, in case the tool has not reported what it dumped.
         $detail['last'] = @{ name = ''; collections = @() }
         try { $detail['last'] = Read-LastDump -Folder $Spec.archive_folder }
         catch {
@@ -300,7 +306,7 @@ if ($null -ne $dump) {
     }
 }
 if ($null -ne $dump) {
-    # The outage has paid for it. Whoever comes later, if this run dies, can archive it.
+    # The dump has cost a downtime. If this run dies, recover.yml or the next run can archive it.
     $why = if ($null -ne $failure) { [string]$failure.reason } else { '' }
     Save-DumpRecord -Memo $Spec.memo -Reason $why -Detail $detail
 }

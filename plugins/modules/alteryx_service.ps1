@@ -30,8 +30,8 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 function Get-PriorState {
-    # What the service was when this run took its lease. The caller remembers it; one whose answer was lost does not.
-    # Then the lease tells, and where that is gone or held by another program, the arguments of its guard.
+    # The state of the service when this run took its lease. The caller sends it, unless the answer with that state was
+    # lost. Then the lease has it or, if the lease is absent or locked by another program, the arguments of its guard.
     param([string] $Found)
     if ($module.Params.prior_state -eq 'Running') { return 'Running' }
     $lease = Read-NodeLease
@@ -52,7 +52,7 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
         throw (New-NodeFailure -Reason 'service_absent' -Message "There is no Windows service $name on this node")
     }
     if ($module.Params.state -eq 'answering') {
-        # One look; how long it has to stay so is judged by the caller.
+        # One observation. The caller decides for how long the state must last.
         $module.Result['service'] = $before
         $own = @('localhost', [Environment]::MachineName)
         $port = $module.Params.port
@@ -70,7 +70,7 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
     $module.Result['undone'] = @()
     if (@('started', 'restored') -contains $module.Params.state -and -not $module.CheckMode -and
         (Get-WindowJobProcess) -eq 0) {
-        # A server that a restore has left half done is not started.
+        # A server that a restore has left incomplete is not started.
         $restore = Resolve-Restore -Run $module.Params.run_id
         $module.Result['restore'] = $restore.state
         $module.Result['undone'] = $restore.did
@@ -81,14 +81,14 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
     $module.Result['goal'] = $goal
     $module.Result['reached'] = -not $module.Result['changed']
     $module.Result['states'] = @()
-    # A prediction has taken no lease.
+    # A prediction has not taken a lease.
     $lease = $null
     if ($goal -eq 'Stopped' -and $before.state -ne 'Stopped' -and -not $module.CheckMode) {
         $lease = Assert-NodeLease -RunId $module.Params.run_id -Service $name
     }
     if ($module.Result['changed'] -and -not $module.CheckMode) {
         if ($goal -eq 'Running') {
-            # A start into a dump would spoil it; the window job itself brings the service back.
+            # A start during a dump would damage the dump. The window job itself starts the service again.
             $job = Get-WindowJobProcess
             if ($job -ne 0) {
                 $message = "The window job of this node is active (process $job) and restores $name itself"
@@ -115,7 +115,7 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'resto
     $module.Result['service'] = Get-NodeService -Name $name
     $module.Result['workflows'] = @()
     if ($goal -eq 'Stopped' -and $module.Result['reached'] -and $before.executable) {
-        # Alteryx ends its workflows with the service; what lives on a moment later was not ended.
+        # Alteryx ends its workflows with the service. A process that still runs a moment later was not ended.
         $bin = [IO.Path]::GetDirectoryName($before.executable)
         $watch = [Diagnostics.Stopwatch]::StartNew()
         $running = @(Get-AlteryxProcess -BinFolder $bin -Name 'AlteryxEngineCmd.exe')

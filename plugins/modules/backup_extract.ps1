@@ -31,7 +31,8 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec, @(Get-NodeJobOption))
 
 function Get-ExtractionNeed {
-    # Throws what the job would refuse at once, without reading the archive. Returns the bytes that its files need.
+    # Throws the failures that the job would find at once, without reading the archive. Returns the bytes that the files
+    # need.
     $folder, $base = $module.Params.folder, $module.Params.base_name
     Assert-ArchiveComplete -Folder $folder -BaseName $base
     Assert-ExtractionPath -Path $module.Params.target

@@ -29,7 +29,7 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 function Test-SamePin {
-    # Does the pin say this already? When it was written does not matter.
+    # Does the pin already have this content? The time when it was written does not matter.
     param([string] $Path, $Pin)
     if (-not [IO.File]::Exists($Path)) { return $false }
     try { $old = ConvertFrom-Json -InputObject (Read-CatalogueText -Path $Path) }
@@ -37,7 +37,7 @@ function Test-SamePin {
     foreach ($name in @('who', 'why')) {
         if ((Get-FieldText -InputObject $old -Name $name) -cne $Pin[$name]) { return $false }
     }
-    # Only the day: some PowerShells make another text of a time.
+    # Only the day is compared, because some versions of PowerShell write a time in another form.
     $until = Get-FieldText -InputObject $old -Name 'until'
     ($until + ' ' * 10).Substring(0, 10).Trim() -ceq ($Pin['until'] + ' ' * 10).Substring(0, 10).Trim()
 }

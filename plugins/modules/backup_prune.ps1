@@ -46,13 +46,13 @@ function Get-AuditName {
 Invoke-NodeModule -Module $module -Body {
     $root = $module.Params.folder
     $folder = Join-Path -Path $root -ChildPath $module.Params._node
-    # In an object, because Windows PowerShell does not unroll a list that is all there is.
+    # In an object, because Windows PowerShell does not unroll a list that is the only output.
     $backups = @((ConvertFrom-Json -InputObject $module.Params._backups).backups)
     Assert-FileName -Backup $backups
     $module.Result['held'] = @()
     $module.Result['did'] = @()
     $module.Result['bytes'] = [long]0
-    # Somebody who can put a link there must not choose what is deleted.
+    # An account that can create a link here must not be able to choose which files are deleted.
     if ($backups.Count) { Assert-FolderTrust -Path $folder }
     if ($module.Params.state -eq 'checked') {
         Assert-AsPlanned -Backup $backups -Folder $folder
@@ -81,7 +81,7 @@ Invoke-NodeModule -Module $module -Body {
             }
             $null = $did.Add($each.name)
         }
-        # The next run finishes it.
+        # The next run completes the deletion.
         catch { $null = $problems.Add("$($each.name): $($_.Exception.GetBaseException().Message)") }
     }
     $module.Result['did'] = $did.ToArray()

@@ -42,7 +42,7 @@ $spec = @{
         facts = @{ type = 'dict'; default = @{} }
         database_kind = @{ type = 'str'; default = '' }
         licence_value = @{ type = 'str'; default = '' }
-        # What the control node makes of facts, database_kind and licence_value.
+        # The control node makes this from facts, database_kind and licence_value.
         _metadata = @{ type = 'dict'; default = @{} }
     }
     supports_check_mode = $true
@@ -50,8 +50,8 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 function Write-Metadata {
-    # node.json: what the control node knows and what only this node can tell. Returns the items in short. Without a
-    # folder nothing is written.
+    # Writes node.json: the items from the control node and those that only this node knows. Returns a short form of the
+    # items. Without a folder nothing is written.
     param($Wanted, [string] $Folder)
     $document = [ordered]@{}
     foreach ($name in 'schema', 'run_id', 'node', 'computer') { $document[$name] = $Wanted.head[$name] }
@@ -70,7 +70,7 @@ function Write-Metadata {
 }
 
 function Read-Verb {
-    # One get-verb of AlteryxService.exe. Its text goes into the encrypted file and nowhere else.
+    # Runs one get-verb of AlteryxService.exe. Its output is written to the encrypted file and nowhere else.
     param([string] $Verb)
     $answer = Get-VerbAnswer -Executable $module.Params.executable -Verb $Verb -TimeoutSeconds 120
     if ($answer.problem) {
@@ -80,7 +80,7 @@ function Read-Verb {
 }
 
 function Protect-Secret {
-    # CMS for every recipient; each opens it alone.
+    # CMS for all recipients. Each of them can decrypt it alone.
     param([string] $Text)
     $certificates = @(foreach ($pem in $module.Params.recipients) {
             $bytes = [Convert]::FromBase64String([regex]::Replace($pem, '-----[^-]+-----|\s', ''))
@@ -90,8 +90,8 @@ function Protect-Secret {
 }
 
 function Export-Secret {
-    # Reads the secrets into memory and writes them encrypted; in clear text they are never in a file. Whatever fails,
-    # no part of the file is left. Without a path it only shows that they can be read and encrypted.
+    # Reads the secrets into memory and writes them encrypted. They are never in a file in clear text. After a failure,
+    # no part of the file is left. Without a path, this only tests whether they can be read and encrypted.
     param([string] $Path)
     $secret = [ordered]@{
         schema = 1; run_id = $module.Params.run_id; computer = [Environment]::MachineName; created = Get-UtcText

@@ -37,11 +37,11 @@ Invoke-NodeModule -Module $module -Body {
         Invoke-NodeJobOperation -Module $module -Job $module.Params._job -Priority 7
         return
     }
-    # What somebody else may have put there is neither believed nor deleted.
+    # Files that another account may have put there are neither trusted nor deleted.
     Assert-FolderTrust -Path $module.Params._staging
     if ($operation -eq 'read') {
         $module.Result['record'] = Read-DumpRecord -Staging $module.Params._staging
-        # The age of the dump is a matter of one clock.
+        # The age of the dump is computed with only one clock, that of the node.
         $module.Result['now'] = Get-UtcText
         return
     }

@@ -38,8 +38,8 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 function Start-Follower {
-    # The job that starts the service when the controller is back. Without it only the guard would, up to a minute
-    # later. A lease that cannot have it is no lease.
+    # Starts the job that starts the service when the controller answers again. Without this job, only the guard would
+    # do so, up to a minute later. If the job cannot be started, the lease is not taken.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([string] $Id)
@@ -59,7 +59,7 @@ function Start-Follower {
 }
 
 function Stop-Follower {
-    # The service is back, by whomever. What the follower has seen and done goes into the result.
+    # The service runs again. The log and the result of the follower are added to the result of the module.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param([string] $Id)
@@ -70,19 +70,19 @@ function Stop-Follower {
         Remove-NodeJob -Id $Id
     }
     catch {
-        # The next run removes what is left of it.
+        # The next run removes the rest of the job.
         $text = "the job $Id, which follows the controller: $($_.Exception.GetBaseException().Message)"
         $module.Result['events'] = @(@{ at = Get-UtcText; level = 'WARNING'; text = $text })
     }
 }
 
 function Assert-ServiceBack {
-    # Only once the service is what it was: until then the guard is what brings it back. Where the lease cannot be
-    # read, its guard knows what that is.
+    # The lease is released only when the service has its prior state, because until then only the guard ensures that.
+    # If the lease cannot be read, the arguments of its guard contain the prior state.
     param($Lease)
     $order = if ($null -ne $Lease) { $Lease } else { Get-GuardOrder }
     if ($null -eq $order) { return }
-    # After a restore that is complete, the service has to run whatever it did before.
+    # After a complete restore the service must run, also if it was stopped before.
     $isRestored = (Resolve-Restore).state -eq 'committed'
     if ($order.prior_state -ne 'Running' -and -not $isRestored) { return }
     $status = Get-ServiceStatus -Name $order.service
@@ -93,8 +93,9 @@ function Assert-ServiceBack {
 }
 
 function Open-Follower {
-    # The window is open: nobody starts the service before the controller is back, or the deadline of the lease. After a
-    # short dump the controller may be back already. Refused when the follower has given up before.
+    # Informs the follower that the window is open: the service is not started before the controller answers again or
+    # the deadline of the lease passes. After a short dump, the controller may already answer again. Fails if the
+    # follower has given up before.
     $lease = Read-NodeLease
     if ($null -eq $lease -or [string]$lease.run_id -cne $module.Params.run_id) {
         throw (New-NodeFailure -Reason 'no_lease' -Message 'There is no lease of this run on this node')
@@ -115,7 +116,7 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
             throw (New-NodeFailure -Reason 'lease_taken' -Message (
                     'The run {0} holds the lease of this node until {1}' -f $lease.run_id, $lease.deadline))
         }
-        # A service that this run has stopped is not one that was stopped before.
+        # The service was not stopped before the run if this run has stopped it.
         $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
         if ($null -ne $order -and $order.prior_state -eq 'Running' -and
             (Get-ServiceStatus -Name $order.service) -ne 'Running') {
@@ -126,14 +127,14 @@ Invoke-NodeModule -Module $module -ServiceFirst:($module.Params.state -eq 'relea
         $module.Result['changed'] = $true
         if (-not $module.CheckMode) {
             $folder = Install-NodeCode -Code $module.Params._code
-            # A service that was stopped before stays so.
+            # A service that was stopped before stays stopped.
             $isFollowed = $module.Params.controller_host -and $module.Params.open_within -gt 0 -and
             (Get-ServiceStatus -Name $module.Params.service_name) -eq 'Running'
             $follower = if ($isFollowed) { '{0}-follow' -f $module.Params.run_id } else { '' }
             $undo = ''
             if ($module.Params.restores) {
                 $undo = Join-Path -Path $folder -ChildPath 'undo_restore.ps1'
-                # Before the lease: to a guard, a restore without a journal is one that cannot be judged.
+                # The journal is written before the lease, because a guard cannot judge a restore without a journal.
                 New-RestoreJournal -RunId $module.Params.run_id -Service $module.Params.service_name -UndoScript $undo
             }
             $taken = New-NodeLease -RunId $module.Params.run_id -Service $module.Params.service_name `

@@ -25,7 +25,7 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 Invoke-NodeModule -Module $module -Body {
-    # Ansible's own temporary folder: for this account alone, and removed at the end of the module whatever happens.
+    # Ansible's temporary folder. Only this account can use it, and Ansible always removes it at the end of the module.
     $config = Join-Path -Path $module.Tmpdir -ChildPath 'mongodump.config'
     $probes = ConvertFrom-Json -InputObject $module.Params._probes
     $module.Result['answers'] = @(foreach ($probe in $probes) {

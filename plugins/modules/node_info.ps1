@@ -63,7 +63,7 @@ function Get-Settings {
                 if ($element.NodeType -ne 'Element') { continue }
                 $value = [string]$element.InnerText
                 $isSecret = $element.Name -match 'Encrypted$|Password|Secret' -and $value
-                # Connection strings may hold a password in clear text.
+                # Connection strings may contain a password in clear text.
                 $shown = if ($isSecret) { '(redacted)' } else { Hide-Secret -Text $value }
                 $answer.sections[$section.Name][$element.Name] = $shown
             }
@@ -78,17 +78,18 @@ function Get-Settings {
 }
 
 function Get-FolderFact {
-    # What is true of a folder somebody wants to write to; the nearest existing parent tells about rights of creation.
+    # Facts about a folder to which this collection will write. If it does not exist, its nearest existing parent shows
+    # whether it can be created.
     param([string] $Path)
     $fact = @{
-        # Case counts: to ignore it, Turkish makes another letter of I.
+        # The comparison is case-sensitive, because in a Turkish locale ignoring case maps I to another letter.
         path = $Path; absolute = ($Path -cmatch '^[A-Za-z]:\\')
         drive_exists = $false; exists = $false; is_file = $false
         free_bytes = [long]0; volume = ''
     }
     if ($fact.absolute) {
         $fact.drive_exists = [IO.Directory]::Exists($Path.Substring(0, 3))
-        # Of its own volume: one may be mounted in a folder.
+        # The space of the folder's own volume, because a volume may be mounted in a folder.
         if ($fact.drive_exists) {
             $fact.free_bytes = [long](Get-FreeByte -Path $Path)
             $fact.volume = Get-FolderVolume -Path $Path
@@ -100,7 +101,8 @@ function Get-FolderFact {
 }
 
 function Get-WindowsVersion {
-    # From the registry: what the program is told by Windows depends on how it was started, and WMI may not answer.
+    # From the registry, because the version that Windows reports to a program depends on how the program was started,
+    # and because WMI may not answer.
     $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('SOFTWARE\Microsoft\Windows NT\CurrentVersion')
     if ($null -eq $key) { return '' }
     try {
@@ -111,8 +113,8 @@ function Get-WindowsVersion {
 }
 
 function Get-RecordingPolicy {
-    # Which group policies have Windows record what PowerShell does, by the names of their registry keys. Those of the
-    # machine: they count for every account.
+    # The group policies that make Windows record the commands of PowerShell, by the names of their registry keys. Only
+    # the policies of the machine are read, because they apply to every account.
     $policies = @{
         ModuleLogging = 'EnableModuleLogging'
         ScriptBlockLogging = 'EnableScriptBlockLogging'
@@ -134,7 +136,7 @@ function Get-RecordingPolicy {
 }
 
 function Get-RebootSign {
-    # Why Windows wants a reboot; texts for people.
+    # Why Windows needs a restart; texts for people.
     $local = [Microsoft.Win32.Registry]::LocalMachine
     $keys = @{
         'SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending' = 'Windows servicing'
@@ -155,8 +157,8 @@ function Get-RebootSign {
 }
 
 function Get-ClusterResource {
-    # The name of the failover cluster resource that owns the service; empty when there is none. The hive is only
-    # there while the node is in a cluster.
+    # The name of the failover cluster resource that owns the service; empty if there is none. The registry hive exists
+    # only while the node is in a cluster.
     param([string] $Service)
     $resources = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('Cluster\Resources')
     if ($null -eq $resources) { return '' }
@@ -179,8 +181,8 @@ function Get-ClusterResource {
 }
 
 function Get-MongodumpFact {
-    # Where mongodump is and what it says of its version. Looked for only where it may be needed: on a controller
-    # without the embedded MongoDB.
+    # The path of mongodump and the version that it reports. It is searched for only on a controller without the
+    # embedded MongoDB, because only that may need it.
     param($Overrides, [string] $BinFolder)
     $answer = @{ path = ''; version = ''; problem = '' }
     $own = if ($Overrides.sections.ContainsKey('Controller')) { $Overrides.sections['Controller'] } else { @{} }
@@ -210,7 +212,8 @@ Invoke-NodeModule -Module $module -Body {
         foreach ($name in @($registry.Keys)) { $registry[$name] = [string]$key.GetValue($name, '') }
         $key.Dispose()
     }
-    # What the service manager starts is the installation; the registry only helps where there is no service.
+    # The executable of the service determines the installation. The registry is used only if the service does not
+    # exist.
     $bin = if ($service.executable) { [IO.Path]::GetDirectoryName($service.executable) }
     else { $registry.LastInstallDir.TrimEnd('\') }
     $executable = if ($bin) { Join-Path -Path $bin -ChildPath 'AlteryxService.exe' } else { '' }
@@ -261,7 +264,7 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['mongodump'] = Get-MongodumpFact -Overrides $overrides -BinFolder $bin
     $module.Result['folders'] = @(foreach ($folder in $module.Params.folders) { Get-FolderFact -Path $folder })
     $lock = Read-RunLock
-    # Nothing has to become null, not an empty object.
+    # An empty result must become null, not an empty object.
     $module.Result['lock'] = if ($null -ne $lock) { $lock } else { $null }
     $module.Result['hold'] = Test-NodeHold
     $module.Result['schedules_left'] = [string](Read-ScheduleRecord)

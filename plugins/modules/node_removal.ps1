@@ -24,7 +24,7 @@ $spec = @{
 }
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
-# Each node is held from its reservation to its own removal, for as long as all nodes of a fleet take together.
+# Each node is locked from its reservation to its removal, which includes the time for all other nodes of the fleet.
 $staleSeconds = 600
 
 $runId = $module.Params._run_id
@@ -32,7 +32,7 @@ $state = $module.Params.state
 
 function Get-StagingDirectory {
     $given = $module.Params.staging_directory
-    # Case counts: to ignore it, Turkish makes another letter of I.
+    # The comparison is case-sensitive, because in a Turkish locale ignoring case maps I to another letter.
     if ($given -cnotmatch '^[A-Za-z]:\\') {
         throw (New-NodeFailure -Reason 'folder_invalid' -Message "$given is not an absolute path on a local drive")
     }
@@ -41,13 +41,13 @@ function Get-StagingDirectory {
 }
 
 function Get-LockProblem {
-    # Takes the lock for this run, or returns the failure: all obstacles are told at once.
+    # Takes the lock for this run, or returns the failure, so that all obstacles are reported together.
     try { New-RunLock -RunId $runId -Holder $module.Params._holder -StaleSeconds $staleSeconds }
     catch { Get-NodeFailure -ErrorRecord $_ }
 }
 
 function Assert-NothingStandsAgainst {
-    # Under the lock, so that no run begins after the look.
+    # The obstacles are checked while this run has the lock, so that no other run begins after the check.
     param([string] $StagingDirectory, $LockProblem)
     $found = @(Get-RemovalObstacle -RunId $runId -StagingDirectory $StagingDirectory)
     if ($found.Count -eq 0 -and $null -ne $LockProblem) { $found = @($LockProblem) }
@@ -58,7 +58,8 @@ function Assert-NothingStandsAgainst {
 }
 
 function Remove-All {
-    # Every part, whatever becomes of the others. Returns what is gone; throws when something is left.
+    # Removes every part, also if another one fails. Returns the parts that were removed. Throws if a part could not be
+    # removed.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'the caller looks at check mode')]
     param($Parts)
@@ -81,7 +82,8 @@ function Remove-All {
 
 Invoke-NodeModule -Module $module -Body {
     $staging = Get-StagingDirectory
-    # The lock is in the state folder. It is not created for that: a second removal would then change the node.
+    # The lock is in the state folder. The folder is not created only for the lock, because a second removal would then
+    # change the node.
     $takes = $state -ne 'inspected' -and [IO.Directory]::Exists((Get-StateFolder))
     $keeps = $false
     $problem = if ($takes -and -not $module.CheckMode) { Get-LockProblem }

@@ -25,8 +25,8 @@ $spec = @{
 $module = [Ansible.Basic.AnsibleModule]::Create($args, $spec)
 
 function Get-KeptPath {
-    # What is kept beside the paths of a record. Only names that a restore gives: a record that somebody has changed
-    # must not delete anything else.
+    # The old files beside the paths of a record. Only names that a restore makes are accepted, so that a changed record
+    # cannot delete other files.
     param($Record)
     foreach ($entry in $Record.entries) {
         $own = @("before_$($Record.run_id)", "rolled_back_$($Record.run_id)", "failed_$($Record.run_id)",
@@ -36,7 +36,7 @@ function Get-KeptPath {
         $name = [IO.Path]::GetFileName([string]$entry.path)
         foreach ($word in $own) {
             foreach ($path in [IO.Directory]::GetFileSystemEntries($folder, "$name.$word*")) {
-                # The pattern of Windows finds short names, too.
+                # The search of Windows also matches short names.
                 if ([IO.Path]::GetFileName($path) -match "^$([regex]::Escape("$name.$word"))(\.\d+)?$") { $path }
             }
         }
@@ -50,7 +50,7 @@ Invoke-NodeModule -Module $module -Body {
     if ($module.Params.state -eq 'inspected') { return }
     Assert-FolderTrust -Path (Get-StateFolder)
     $wanted = $module.Params.restore_id
-    # A rollback belongs to its restore, whichever of the two is named.
+    # A rollback belongs to its restore, and the operator can name either of them.
     $names = @($wanted) + @($records | Where-Object { $_.run_id -ceq $wanted -and $_.of } | ForEach-Object { $_.of })
     $chosen = @($records | Where-Object {
             $_.word -ne 'pending' -and ($names -ccontains $_.run_id -or $names -ccontains $_.of)

@@ -44,12 +44,13 @@ $logs = New-Object System.Collections.ArrayList
 $deadRuns = New-Object System.Collections.ArrayList
 
 function Get-ForeignJob {
-    # A follower belongs to the lease and does nothing that could be disturbed.
+    # A follower belongs to the lease, and another run cannot disturb it.
     @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId -and $_.job -ne 'follow_job' })
 }
 
 function Resolve-ForeignJob {
-    # Jobs of other runs that still live. Returns those to wait for; throws when the choice is to refuse.
+    # Jobs of other runs that are still running. Returns those to wait for. Throws if the operator's choice is to
+    # refuse.
     $waiting = New-Object System.Collections.ArrayList
     if ($module.Params.foreign_job -eq 'wait') {
         $watch = [Diagnostics.Stopwatch]::StartNew()
@@ -80,8 +81,8 @@ function Resolve-ForeignJob {
 }
 
 function Move-LeaseToRun {
-    # Taking over: the job goes on, its lease becomes this run's. Generation and deadline stay, so job and guard see
-    # no difference.
+    # Takes over a job: it continues, and its lease is transferred to this run. Generation and deadline stay the same,
+    # so job and guard do not notice it.
     param([string] $From)
     $lease = Read-NodeLease
     $null = $did.Add("took over the window job of the run $From")
@@ -90,8 +91,8 @@ function Move-LeaseToRun {
 }
 
 function Assert-NoWindow {
-    # What a worker or UI node itself knows of the run that has stopped it: nothing, while that works on the
-    # controller. Its guard knows when it is over.
+    # A worker or UI node cannot see whether the run that has stopped its service still works on the controller. Its
+    # guard detects the end of that run.
     param($Lease, [string] $Status)
     if ($module.Params.window_over -or $module.Params.foreign_job -eq 'cancel' -or
         -not [string]$Lease.controller_host) {
@@ -107,13 +108,13 @@ function Assert-NoWindow {
 }
 
 function Resolve-Lease {
-    # A lease of a dead run: its prior state is brought back, then it is released. True when there is nothing left to
-    # do.
+    # Handles the lease of an interrupted run: restores the prior state of the service and releases the lease. True if
+    # nothing is left to do.
     $lease = Read-NodeLease
     if (-not (Test-LeaseRemains) -and [IO.File]::Exists((Get-JournalPath))) { $null = Resolve-DeadRestore }
     if (-not (Test-LeaseRemains) -or ($null -ne $lease -and [string]$lease.run_id -ceq $runId)) { return $true }
     if ($null -ne $lease -and $module.Params.window_of -and [string]$lease.run_id -ceq $module.Params.window_of) {
-        # This run goes on with the window for which the service of this node is down.
+        # This run continues with the window for which the service of this node is stopped.
         $null = $did.Add("took over the lease of the run $($lease.run_id)")
         $module.Result['adopted'] = [string]$lease.run_id
         if (-not $predicts) { Set-LeaseRun -RunId $runId }
@@ -133,7 +134,7 @@ function Resolve-Lease {
         $null = $did.Add("would release the lease of $dead")
         return $true
     }
-    # A lease that cannot be read is not forgotten: what was there before also stands in the task of its guard.
+    # If the lease cannot be read, the prior state of the service is also in the task of its guard.
     $order = if ($null -ne $lease) { $lease } else { Get-GuardOrder }
     $follower = Get-LeaseFollower -Lease $lease
     if ($follower) { $null = Stop-NodeJob -Id $follower }
@@ -144,8 +145,8 @@ function Resolve-Lease {
 }
 
 function Resolve-DeadRestore {
-    # Undoes a restore that a dead run has left half done, before anything starts its service. True when the restore was
-    # complete: then its service has to run.
+    # Undoes an incomplete restore of an interrupted run, before the service is started. True if the restore was
+    # complete; then the service must run.
     if ($predicts) { return $false }
     $job = Get-WindowJobProcess
     if ($job -ne 0) {
@@ -158,8 +159,8 @@ function Resolve-DeadRestore {
 }
 
 function Restore-DeadService {
-    # Brings back what a dead run has left down. True when the service is as it was. Order holds service and
-    # prior_state; nothing where nobody knows.
+    # Starts the service that an interrupted run has left stopped. True if the service has its prior state. Order
+    # contains service and prior_state; it is empty if they are not known.
     param($Order, [string] $Dead)
     $isRestored = Resolve-DeadRestore
     if ($null -eq $Order -or ([string]$Order.prior_state -ne 'Running' -and -not $isRestored)) { return $true }
@@ -170,7 +171,7 @@ function Restore-DeadService {
             $message = "$name is $status since $Dead and was not started, because the file HOLD is in the state folder"
             throw (New-NodeFailure -Reason 'held_by_operator' -Message $message)
         }
-        # A start into a dump would spoil it; the window job itself brings the service back.
+        # A start during a dump would damage the dump. The window job itself starts the service again.
         $job = Get-WindowJobProcess
         if ($job -ne 0) {
             $message = "The window job of this node is active (process $job) and restores $name itself"
@@ -192,7 +193,7 @@ function Restore-DeadService {
 }
 
 function Get-Distrust {
-    # Why what is in our folders must not be read or deleted, as a failure; nothing when it may.
+    # Why the content of this collection's folders must not be read or deleted, as a failure; nothing if it can be.
     foreach ($folder in @((Join-Path -Path (Get-StateFolder) -ChildPath 'jobs'), (Get-CodeFolder))) {
         try { Assert-FolderTrust -Path $folder }
         catch { return Get-NodeFailure -ErrorRecord $_ }
@@ -200,15 +201,16 @@ function Get-Distrust {
 }
 
 function Remove-Rest {
-    # One thing that dead runs have left. What cannot be removed (a file of it is open, or denied) is said and tried
-    # again by the next run; it keeps no run from its work. A prediction says what would be removed.
+    # Removes one file, folder or task that interrupted runs have left. If it cannot be removed (a file is open or
+    # denied), that is reported, the run continues, and the next run tries again. A prediction reports what would be
+    # removed.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'looks at check mode itself')]
     param([string] $What, [string] $Path, [scriptblock] $Remove)
     if (-not $predicts) {
         try { & $Remove }
         catch {
-            # Not a matter of files: whoever did not answer may still have the task.
+            # The Task Scheduler did not answer, so the task may still exist.
             if ((Get-NodeFailure -ErrorRecord $_).reason -ne 'unexpected') { throw }
             $why = $_.Exception.GetBaseException().Message
             $next = 'remove it by hand if the next run cannot either'
@@ -222,7 +224,8 @@ function Remove-Rest {
 }
 
 function Remove-Leftover {
-    # Folders of jobs that are dead; a taken-over window job is alive or its result is still wanted.
+    # Removes the folders of jobs that have ended. A window job that this run has taken over is still running, or its
+    # result is still needed.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'looks at check mode itself')]
     param()
@@ -240,8 +243,8 @@ function Remove-Leftover {
             Remove-NodeJob -Id $job.id
         }
     }
-    # What a writer that was killed in the middle has not renamed or removed. Nobody else writes: the lock is ours, no
-    # job lives, no guard is left.
+    # Removes temporary files of interrupted processes. No other process writes here now: this run has the lock, no job
+    # is running, and no guard is registered.
     foreach ($file in @(Get-StateRest)) {
         Remove-Rest -What $file -Path $file -Remove { [IO.File]::Delete($file) }
     }
@@ -254,7 +257,8 @@ function Get-StateRest {
 }
 
 function Add-RestoreWord {
-    # Which server a dead restore has left: a person must not have to look for that.
+    # Reports whether an interrupted restore has left the old or the new server, so that the operator does not have to
+    # find out.
     foreach ($record in @(Get-RestoreRecord)) {
         if ($record.word -eq 'pending' -or $deadRuns -cnotcontains $record.run_id) { continue }
         $what = if ($record.verb -ceq 'roll_back') { "the rollback $($record.run_id) of $($record.of)" }
@@ -276,8 +280,8 @@ function Set-ServicePending {
 }
 
 function Get-LockProblem {
-    # Takes the lock of this run. Returns a failure when it cannot be written (a full drive); throws
-    # when another run has it.
+    # Takes the lock for this run. Returns a failure if it cannot be written (a full drive). Throws if another run has
+    # it.
     try { New-RunLock -RunId $runId -Holder $module.Params.holder -StaleSeconds $module.Params.stale_seconds }
     catch {
         $failure = Get-NodeFailure -ErrorRecord $_
@@ -287,11 +291,11 @@ function Get-LockProblem {
 }
 
 function Clear-DeadRun {
-    # Everything dead runs have left. Fills pending: what has to be waited for first, and of which kind it is.
+    # Cleans up after interrupted runs. Fills pending: what this run must wait for first, and of which kind it is.
     param($Lock, $Blocked)
     if ($null -ne $Blocked) {
-        # What stands in these files is not believed or cannot be changed, so the arguments of the guard decide: nobody
-        # but an administrator can have written those.
+        # The lease files are not trusted or cannot be changed, so the arguments of the guard decide. Only an
+        # administrator can have written those.
         $lease = Read-NodeLease
         if ($null -ne $lease) {
             Assert-NoWindow -Lease $lease -Status (Get-ServiceStatus -Name ([string]$lease.service))
@@ -319,7 +323,7 @@ function Clear-DeadRun {
         $null = $deadRuns.Add([string]$Lock.run_id)
     }
     if ($module.Params.work_directory) {
-        # Backups that dead restores have extracted.
+        # Removes backups that interrupted restores have extracted.
         foreach ($folder in @(Get-StaleStaging -Root $module.Params.work_directory -RunId $runId)) {
             $null = $deadRuns.Add([IO.Path]::GetFileName($folder))
             Remove-Rest -What $folder -Path $folder -Remove { Remove-NodeFolder -Path $folder }
@@ -328,7 +332,7 @@ function Clear-DeadRun {
     Add-RestoreWord
     if ($module.Params.staging_directory) {
         $stale = @(Get-StaleStaging -Root $module.Params.staging_directory -RunId @($runId, $module.Result['adopted']))
-        # A dump that an outage has paid for is archived first.
+        # A dump that has cost a downtime is archived first.
         $module.Result['unarchived'] = @(
             $stale | Where-Object { Test-DumpRecord -Staging $_ } | ForEach-Object { [IO.Path]::GetFileName($_) })
         foreach ($folder in $stale) {
@@ -347,7 +351,7 @@ Invoke-NodeModule -Module $module -Body {
     $module.Result['problem'] = ''
     $module.Result['logon_failed'] = $false
     $module.Result['gave_up'] = $false
-    # A lock that somebody else may have put there holds nobody.
+    # A lock that another account may have written does not count.
     $isTrusted = $true
     try { Assert-FolderTrust -Path (Get-StateFolder) } catch { $isTrusted = $false }
     $lock = if ($isTrusted) { Read-RunLock }
@@ -358,24 +362,25 @@ Invoke-NodeModule -Module $module -Body {
     }
     else {
         if ($null -ne $lock -and $lock.fresh -and -not $ours) { throw (New-LockFailure -Lock $lock) }
-        # The lock before anything is decided or cleaned up, so that of two runs only one does. Recovery holds it
-        # while it works; a node without a state folder has nothing to recover.
+        # The lock is taken before any decision or clean-up, so that only one of two runs does that. A recovery keeps it
+        # while it works. A node without a state folder has nothing to recover.
         $keep = $module.Params.state -eq 'acquired'
         $take = -not $predicts -and ($keep -or [IO.Directory]::Exists((Get-StateFolder)))
         if ($keep) { $module.Result['changed'] = -not $ours }
         try {
-            # What must not be believed is not written to either. Without a lock only the service is looked after.
+            # This run does not write to a folder that is not trusted. Without a lock, it only starts the service.
             $blocked = Get-Distrust
             $take = $take -and $null -eq $blocked
             if ($take) { $blocked = Get-LockProblem }
             Clear-DeadRun -Lock $lock -Blocked $blocked
-            # Before anything is stopped, and only by whoever holds the lock: a trial writes.
+            # The folders are tested before any service is stopped, and only with the lock, because the test writes to
+            # them.
             if ($keep -and -not $predicts -and $module.Result['pending'].Count -eq 0) {
                 foreach ($folder in $module.Params.try_folders) { Assert-FolderWritable -Path $folder }
             }
         }
         catch {
-            # A call that fails holds nothing it did not hold before.
+            # A call that fails does not keep a lock that it has taken.
             $keep = $ours
             throw
         }

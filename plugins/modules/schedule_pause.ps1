@@ -20,7 +20,8 @@ $spec = @{
         paused = @{ type = 'list'; elements = 'dict'; default = @() }
         timeout = @{ type = 'int'; default = 600 }
         _operation = @{ type = 'str'; required = $true; choices = @('read', 'write') }
-        # As long as there are schedules: too long for the event log, into which Ansible would write it.
+        # The text grows with the number of schedules, and Ansible would write it to the event log, which limits the
+        # length of an entry.
         _record = @{ type = 'str'; default = ''; no_log = $true }
     }
     supports_check_mode = $true
