@@ -12,9 +12,10 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet import _health
 
-# Below WinRM's operation time-out, so that no call on the node is long.
+# Below WinRM's operation time-out, so that each call on the node is short.
 _WAIT_SECONDS = 12.0
-# A node that is gone for a moment gets its start all the same; for longer, its own guard does it.
+# A node that is unreachable for a short time is still started by this module. If that takes longer, the guard of the
+# node starts the service.
 _PATIENCE_SECONDS = 300.0
 _POLL_SECONDS = 2.0
 
@@ -34,7 +35,8 @@ class ActionModule(NodeAction):
         undone: list[str] = []
         while True:
             wait = min(_WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
-            # Asking again is harmless: a service on its way is not asked twice, and one that fell back is.
+            # Another request does no harm: a service that is starting is not asked again, and one that has stopped
+            # again is.
             answer = self.call_node(
                 {**arguments, "_wait_seconds": wait}, variables, patience=min(_PATIENCE_SECONDS, arguments["timeout"])
             )
@@ -60,7 +62,7 @@ class ActionModule(NodeAction):
             state = answer["service"]["state"]
             problem = f" ({answer['problem']})" if answer.get("problem") else ""
             if answer.get("logon_failed") or answer.get("gave_up"):
-                # Only a person can correct that, so nothing is gained by waiting.
+                # Only an operator can correct that, so waiting does not help.
                 reason = "service_logon_failed" if answer.get("logon_failed") else "service_not_restored"
                 raise StepFailed(reason, f"{arguments['service_name']} is {state}{problem}", result)
             if time.monotonic() >= deadline:
@@ -96,7 +98,7 @@ class ActionModule(NodeAction):
 
 
 def silence(answer: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Any]) -> str:
-    """What is lacking in one look at the service, "" when it runs and answers."""
+    """Why the service is not healthy at the moment, "" if it runs and answers."""
     if answer["service"]["state"] != "Running":
         return f"{arguments['service_name']} is {answer['service']['state']}"
     if not answer["port_answers"]:

@@ -34,7 +34,7 @@ class ActionModule(NodeAction):
             **{name: arguments[name] for name in options},
         )
         job_id = f"{run['run_id']}-archive"
-        # The node needs the job's own parameters only, not the plan once more.
+        # The node needs only the parameters of the job. It does not need the plan again.
         return {
             "changed": True,
             **self.run_job(job_id, spec, arguments["timeout"], {"plan": {}, "_run_id": run["run_id"]}, variables),

@@ -17,11 +17,11 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core im
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
 _PROBE_SECONDS = 120
-"""For each destination: it gets 60 s to answer, and the job some time to begin."""
+"""Time limit for each destination: 60 s to answer, and some time for the job to begin."""
 
 
 class ActionModule(NodeAction):
-    """Copies backups of a node to the destinations, or tries whether it could."""
+    """Copies backups of a node to the destinations, or tests whether it can."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_copy.yml."""
@@ -46,7 +46,7 @@ class ActionModule(NodeAction):
     def _probe(
         self, destinations: t.Sequence[_destinations.Destination], arguments: Result, variables: dict[str, t.Any]
     ) -> Result:
-        """Every destination is asked, before a service is stopped for a backup whose copy cannot be made."""
+        """Tests every destination, so that no service is stopped for a backup that cannot be copied."""
         host = variables["inventory_hostname"]
         found = self._run("", arguments["fleet"], destinations, arguments, variables)
         bad = [copy for copy in found.get("copies", ()) if copy["state"] != "usable"]
@@ -61,7 +61,7 @@ class ActionModule(NodeAction):
     def _copy_chosen(
         self, destinations: t.Sequence[_destinations.Destination], arguments: Result, variables: dict[str, t.Any]
     ) -> Result:
-        """Copies one backup after the other, whatever is wrong with one of them; then fails for the first."""
+        """Copies one backup after the other, also if one of them fails. Then fails with the first failure."""
         host = variables["inventory_hostname"]
         backups = choose_backups(arguments, variables, "copy")
         verb = "would be" if self.check_mode else "will be"
@@ -74,7 +74,7 @@ class ActionModule(NodeAction):
         failures: list[tuple[str, StepFailed]] = []
         for one in backups:
             try:
-                # A copy belongs to the fleet that has made it, whatever the inventory says today.
+                # A copy belongs to the fleet that made the backup, also if the node is in another fleet today.
                 if not one["fleet"]:
                     raise StepFailed("archive_incomplete", "its manifest does not say of which fleet it is")
                 found = self._copy(one["id"], one["fleet"], destinations, arguments, variables)
@@ -121,7 +121,7 @@ class ActionModule(NodeAction):
         arguments: Result,
         variables: dict[str, t.Any],
     ) -> Result:
-        # The node needs no more than this: passwords are in the spec of the job, and nowhere else.
+        # The node needs only these arguments. Passwords are in the spec of the job, and nowhere else.
         own = {"folder": arguments["folder"], "run_id": arguments["run_id"], "destinations": [], "credentials": {}}
         places = find_places(self, destinations, arguments["credentials"], own, variables)
         if self.check_mode:

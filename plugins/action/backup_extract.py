@@ -20,7 +20,7 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_extract.yml."""
-        # A whole number of the node has 32 bits; the job gets the reserve in its spec.
+        # An int of a module has 32 bits, so the job receives the reserve in its spec.
         asked = {**arguments, "free_reserve": 0}
         if arguments["state"] == "absent":
             answer = self.call_node({**asked, "_operation": "remove"}, variables, patience=60)

@@ -16,7 +16,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy im
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
 _SECONDS = 600
-"""For the list of one destination."""
+"""Time limit in seconds for the list of one destination."""
 
 
 class ActionModule(NodeAction):
@@ -57,7 +57,7 @@ class ActionModule(NodeAction):
             "table": _catalogue.table(catalogue),
             "foreign_files": foreign,
             "sets": _catalogue.sets(facts),
-            # A job takes its time; the clocks are compared by a call that does not.
+            # A job takes a while, so the clocks are compared by a short call.
             "clock_off": 0.0,
         }
 
@@ -69,7 +69,7 @@ class ActionModule(NodeAction):
         own: Result,
         variables: dict[str, t.Any],
     ) -> None:
-        """Says of each backup where there are copies. A destination that cannot be read is a warning."""
+        """Adds to each backup where its copies are. A destination that cannot be read is a warning."""
         host = variables["inventory_hostname"]
         copies: dict[str, list[dict[str, t.Any]]] = {}
         for found in self._list(destinations, arguments, own, variables):

@@ -22,7 +22,7 @@ _NOT_FOUND = ("backup_unknown", "no_good_backup", "invalid_variable")
 
 
 class ActionModule(NodeAction):
-    """Prints what backup_info has found on every node of the play; writes it as JSON when asked."""
+    """Prints what backup_info has found on every node of the play; writes it as JSON if requested."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_list.yml."""
@@ -30,7 +30,7 @@ class ActionModule(NodeAction):
         listed = _catalogue.listing(
             {host: raw_variables(variables, host).get(arguments["catalogues"]) or {} for host in hosts}, utc_text()
         )
-        # A table of other backups would look like an answer to what was asked.
+        # A table of other backups would look like a result for the requested backup.
         unfound = self._unfound(hosts, arguments["verified"], variables) if arguments["verified"] else {}
         if shown := {host: node for host, node in listed["nodes"].items() if host not in unfound}:
             show(_catalogue.listing_text({**listed, "nodes": shown}))

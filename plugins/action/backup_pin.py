@@ -19,7 +19,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retenti
 
 
 class ActionModule(NodeAction):
-    """Keeps the backups of one run from being deleted, or lets them go."""
+    """Pins the backups of one run, so that they are not deleted, or removes the pins."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_pin.yml."""

@@ -18,7 +18,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet i
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _plan
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
 
-# What grows with the fleet.
+# The fields of the plan that grow with the fleet.
 _OF_ALL_NODES = ("nodes", "members", "hosts", "warnings", "stop_tiers", "start_tiers")
 
 
@@ -97,7 +97,7 @@ class ActionModule(NodeAction):
     def _list_unused(
         planned: _plan.FleetPlan, arguments: Result, hosts: list[str], variables: dict[str, t.Any]
     ) -> list[str]:
-        """What is given for one host only is used, too."""
+        """A value that is set for only one host is used, too."""
         of_hosts = [raw_variables(variables, host) for host in hosts]
         hooks = [
             name

@@ -23,8 +23,8 @@ class ActionModule(NodeAction):
         host, plan = variables["inventory_hostname"], arguments["plan"]
         held = _read_held(arguments["checked"], plan, variables)
         orders = _orders.list_orders(plan, host, held)
-        # In a text, because Ansible writes the arguments of a module into the event log, and the plan of a fleet is
-        # longer than what a line of it takes.
+        # As a text, because Ansible writes the arguments of a module to the event log, and the plan of a fleet is
+        # longer than an entry of that log can be.
         answer = self.call_node(
             {
                 **{key: arguments[key] for key in ("state", "folder", "run_id")},

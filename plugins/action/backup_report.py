@@ -51,7 +51,7 @@ class ActionModule(NodeAction):
                 raise
             show(_report.summary(outcome, result["directory"]))
             if outcome["exit_code"] and not _report.ended_by_a_step(results):
-                # Without this the play would end green for everybody who does not read the report.
+                # Without this the play would end as successful, and only the report would show the failure.
                 raise StepFailed(
                     outcome["reason"],
                     outcome["message"],

@@ -36,7 +36,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan im
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _policy
 
-# Options that belong to roles which need not be in the play of the preflight.
+# Options of other roles, which may be absent from the play of the preflight.
 _VARIABLES = {
     "archive_directory": "alteryx_archive_directory",
     "name_pattern": "alteryx_archive_name_pattern",
@@ -51,7 +51,7 @@ _VARIABLES = {
 
 
 class ActionModule(NodeAction):
-    """Judges what is asked before any node is touched; gives the run its identity."""
+    """Validates the request before any node is contacted, and makes the run ID."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_request.yml."""
@@ -62,7 +62,7 @@ class ActionModule(NodeAction):
         }
         of_hosts = {host: raw_variables(variables, host) for host in hosts}
         if "always" in (variables.get("ansible_skip_tags") or ()):
-            # The callback would see that the report is missing, but not everybody has it.
+            # The callback would notice that the report is missing, but the callback may not be enabled.
             raise StepFailed("run_incomplete", "--skip-tags always leaves out the report of the run")
         refuse_unknown_variables(variables, of_hosts.values())
         refuse_strange_variables(load_extra_vars(self._loader), arguments["other_variables"])
@@ -91,7 +91,7 @@ class ActionModule(NodeAction):
                 "invalid_variable", f"alteryx_preflight_space_factor is {arguments['space_factor']}; it must be above 0"
             )
         for file in arguments["task_files"]:
-            # Where Ansible looks for another path depends on the place of the task that includes it.
+            # For a relative path, the folder that Ansible searches depends on the task that includes the file.
             if Path(file).is_absolute() and not Path(file).is_file():
                 raise StepFailed(
                     "invalid_variable",
@@ -136,7 +136,7 @@ class ActionModule(NodeAction):
         return {"changed": False, "request": request, "report_directory": str(reports or "")}
 
     def _try_report_directory(self, folder: Path) -> None:
-        """Raises StepFailed unless reports can be written: after the window it would be too late to say so."""
+        """Raises StepFailed unless reports can be written, because a failure after the window would be too late."""
         try:
             if self.check_mode:
                 there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())

@@ -15,8 +15,7 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_set.yml."""
-        # Ansible writes the arguments of a module into the event log, which takes 32 KB, and masks
-        # what is marked as text only.
+        # Ansible writes the arguments of a module to the event log, which accepts 32 KB, and it can mask only texts.
         return self.call_node(
             {"folder": arguments["folder"], "files": {}, "_texts": json.dumps(arguments["files"])}, variables
         )

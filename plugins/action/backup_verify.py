@@ -38,7 +38,7 @@ class ActionModule(NodeAction):
         return {"changed": True, **self._read_back(arguments, variables)}
 
     def _find_place(self, arguments: Result, variables: dict[str, t.Any]) -> None:
-        """From now on the folder is that of the node at the destination."""
+        """From now on, the folder is the folder of the node at the destination."""
         host = variables["inventory_hostname"]
         destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
         one = _destinations.choose_destination(destinations, arguments["destination"])
@@ -59,14 +59,14 @@ class ActionModule(NodeAction):
             self._place,
         )
         job_id = _archive_job.verify_job_id(base_name)
-        # The node needs no accounts but those in the spec of the job.
+        # The accounts are in the spec of the job, so the node does not need them here.
         own = {**arguments, "destinations": [], "credentials": {}}
         found = self.run_job(job_id, spec, arguments["timeout"], own, variables)
         show_progress(variables["inventory_hostname"], f"{base_name} is {found['verdict']}")
         return found
 
     def _read_chosen(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
-        """Reads one after the other back, whatever is wrong with one of them; then fails for the worst."""
+        """Reads back one backup after the other, also if one of them fails. Then fails with the most severe failure."""
         host = variables["inventory_hostname"]
         names = [one["id"] for one in choose_backups(arguments, variables, "read back")]
         verb = "would be" if self.check_mode else "will be"
@@ -83,7 +83,7 @@ class ActionModule(NodeAction):
                 failures.append((name, failure))
             backups.append({"id": name, "verdict": failure.reason.name if failure else "good"})
             if failure is not None and failure.reason.name == "connection_lost":
-                # The next would only wait as long for the same node.
+                # The next backup is on the same node, and would only wait for the same time.
                 break
         if failures:
             raise _worst(failures, names, backups)

@@ -12,8 +12,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan im
 
 
 class ActionModule(NodeAction):
-    """Copies the critical files of a node into staging, writes down what else it has, and writes its
-    encrypted secrets file."""
+    """Copies the critical files of a node into staging, records what else is installed on it, and writes its encrypted
+    secrets file."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/config_export.yml."""

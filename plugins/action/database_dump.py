@@ -12,7 +12,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node im
 
 
 class ActionModule(NodeAction):
-    """Dumps a self-managed MongoDB while every service runs; judges the dump."""
+    """Dumps a self-managed MongoDB while all services run, and checks the dump."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/database_dump.yml."""
@@ -26,7 +26,7 @@ class ActionModule(NodeAction):
             f"{arguments['run_id']}-dump",
             spec,
             arguments["dump_timeout"] + 300,
-            # The module needs nothing else; a number of bytes may be too large for its int.
+            # The module needs no other arguments, and a number of bytes may be too large for its int.
             {**{key: arguments[key] for key in ("run_id", "staging_directory")}, "dump": {}},
             variables,
             last=_node_job.LastRun(**arguments["last_run"]),

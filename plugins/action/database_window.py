@@ -14,15 +14,15 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._node im
 # Arguments that the module itself reads. The job gets the others, because a number of bytes can exceed an int.
 _OF_THE_MODULE = ("state", "run_id", "attach", "executable", "staging_directory")
 _OUTPUT_CHARACTERS = 2000
-# What an armed job tries before it is ready: a verb of the service, folders.
+# Time limit in seconds for the checks of an armed job before it is ready: a verb of the service, folders.
 _ARM_SECONDS = 600
-# The other nodes are down while this is tried again.
+# Short, because the services of the other nodes are stopped while this is tried again.
 _OPEN_PATIENCE_SECONDS = 60.0
 _READY = "ready"
 
 
 class ActionModule(NodeAction):
-    """Stop, dump and start as one job on the controller; judges the dump."""
+    """Stops the service, dumps the database and starts the service as one job on the controller. Checks the dump."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/database_window.yml."""
@@ -34,7 +34,7 @@ class ActionModule(NodeAction):
                 return {"changed": False}
             result = self.call_node({**of_module, "_operation": "cancel", "_job_id": job_id}, variables)
             if arguments["armed"]:
-                # It has done nothing that anybody could want to know.
+                # The job has not done anything yet, so its log is not needed.
                 self.call_node({**of_module, "_operation": "discard", "_job_id": job_id}, variables)
             return result
         spec = _dump.build_job_spec(arguments)
@@ -54,7 +54,7 @@ class ActionModule(NodeAction):
             opening = {**of_module, "_operation": "open", "_job_id": job_id}
             self.call_node(opening, variables, patience=_OPEN_PATIENCE_SECONDS)
             return {"changed": True, "dump_folder": spec["dump_folder"]}
-        # Leftovers are waited for twice, before the dump and before the start.
+        # The job waits twice for processes to end: before the dump and before the start.
         limits = ("stop_timeout", "dump_timeout", "start_timeout", "leftover_timeout", "leftover_timeout")
         total = sum(arguments[name] for name in limits) + 300
         try:
@@ -69,16 +69,16 @@ class ActionModule(NodeAction):
             )
         except StepFailed as failure:
             failure.detail["downtime"] = _dump.measure_downtime(failure.detail.get("marks", {}))
-            # A dump that has paid for the outage goes into an archive, whatever has failed after it.
+            # A complete dump is archived, also if a later step has failed, because it has cost a downtime.
             usable, why = _dump.judge_ended(failure.reason, failure.detail, **judging)
             if usable:
                 failure.detail |= usable
             elif "exit_code" in failure.detail:
                 failure.detail["unusable"] = why
-            # The full lists were needed for that.
+            # The complete lists were needed only for the check.
             failure.detail.pop("files", None)
             failure.detail.pop("last", None)
-            # Ansible prints the result of a task that failed.
+            # The lists are removed, because Ansible prints the whole result of a failed task.
             if "output" in failure.detail:
                 failure.detail["output"] = failure.detail["output"][-_OUTPUT_CHARACTERS:]
             raise

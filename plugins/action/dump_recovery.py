@@ -20,7 +20,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._databas
 
 
 class ActionModule(NodeAction):
-    """Archives the dumps that dead runs have left on a node, or goes on with one of them."""
+    """Archives the dumps that interrupted runs have left on a node, or continues with one of them."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/dump_recovery.yml."""
@@ -29,7 +29,7 @@ class ActionModule(NodeAction):
         host = variables["inventory_hostname"]
         result: Result = {"changed": False, "did": [], "left_behind": [], "kept": "", "archives": []}
         failures = []
-        # The newest first, because that is the one to go on with. The names begin with mode and time.
+        # The newest first, because the run continues with that one. The names begin with mode and time.
         for run_id in sorted(arguments["runs"], reverse=True):
             staging = paths.Staging(arguments["staging_directory"], run_id)
             try:
@@ -49,7 +49,7 @@ class ActionModule(NodeAction):
         return result
 
     def _adopt(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
-        """Makes the dump of another run that of this one."""
+        """Transfers the dump of another run to this run."""
         (run_id,) = arguments["runs"]
         staging = paths.Staging(arguments["staging_directory"], run_id)
         record, _now = self._read(staging, arguments, variables)
@@ -61,7 +61,7 @@ class ActionModule(NodeAction):
     def _read(
         self, staging: paths.Staging, arguments: Result, variables: dict[str, t.Any]
     ) -> tuple[_dump_record.DumpRecord, str]:
-        """The record of a dump, and what the clock of the node says."""
+        """The record of a dump, and the time by the clock of the node."""
         answer = self.call_node({**arguments, "_staging": staging.folder, "_operation": "read"}, variables)
         return _dump_record.read_record(answer["record"], variables["inventory_hostname"], staging), answer["now"]
 
@@ -91,10 +91,11 @@ class ActionModule(NodeAction):
         variables: dict[str, t.Any],
         result: Result,
     ) -> bool:
-        """Does this run go on with the dump? Says why not, where the operator has allowed it."""
+        """Can this run continue with the dump? If the operator allows that and the dump cannot be used, a message says
+        why."""
         host = variables["inventory_hostname"]
         node = arguments["plan"].get("nodes", {}).get(host, {})
-        # A run that dumps nothing on this node needs none, and one is enough.
+        # A run that does not dump on this node does not need a dump, and one dump is enough.
         if arguments["adopt_within"] <= 0 or not node.get("dumps") or result["kept"]:
             return False
         why = record.why_not_adopted(arguments["plan"], node, now, arguments["adopt_within"])
@@ -125,7 +126,7 @@ class ActionModule(NodeAction):
             record.mongodb,
             **defaults,
             again=True,
-            # Also one that was not complete when its job died.
+            # Also an archive that was not complete when its job died.
             set_aside=problem in ("archive_bad", "archive_incomplete"),
         )
         self._run("archive_job", f"{record.run['run_id']}-archive", spec, own, variables)

@@ -52,7 +52,7 @@ class ActionModule(NodeAction):
             for fleet, found in surveys.items()
         }
         for fleet, found in surveys.items():
-            # What could not be read contradicts nothing.
+            # A node that could not be read is not a contradiction.
             for node, (reason, text) in found.unread.items():
                 raise StepFailed(reason, f"fleet {fleet}: {text}", {"node": node, "fleets": fleets})
             if found.problems:

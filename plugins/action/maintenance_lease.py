@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = {"held": 0.0, "opened": 30.0, "released": 60.0}
 
 
 class ActionModule(NodeAction):
-    """Takes or releases the permission to stop the service, or tells the node that the window is open."""
+    """Takes or releases the lease of a node, or informs the node that the window is open."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/maintenance_lease.yml."""

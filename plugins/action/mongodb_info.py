@@ -13,7 +13,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._databas
 
 
 class ActionModule(NodeAction):
-    """Asks a self-managed MongoDB, from the node that shall dump it, whether it can; changes nothing."""
+    """Tests on the node that will dump a self-managed MongoDB whether it can do so. Changes nothing."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/mongodb_info.yml."""

@@ -17,7 +17,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.te
 
 
 class ActionModule(NodeAction):
-    """Removes this collection from a node, or says what keeps it there."""
+    """Removes this collection from a node, or reports why it cannot be removed yet."""
 
     refuses_unknown_variables = True
 
@@ -38,7 +38,7 @@ class ActionModule(NodeAction):
 
 
 def _told(answer: Result, verb: str) -> t.Iterator[str]:
-    """What the operator reads of a removal."""
+    """The text about a removal for the operator."""
     for what in answer["removed"]:
         yield f"{verb} {what}"
     if not answer["removed"]:

@@ -42,7 +42,8 @@ class ActionModule(NodeAction):
             raise refusal
         refused = refusal.message if refusal else self._find_failure(run, hosts, variables)
         if refused:
-            # The backup is good. What keeps it from deleting others must be heard, and is no failure of it.
+            # The backup is good. The problem that prevents the deletion of others is a warning and not a failure of the
+            # run.
             self.note_warning(fleet, f"retention deletes nothing: {refused}")
         now = datetime.now(UTC)
         readable = {host: result for host, result in catalogues.items() if "catalogue" in result}
@@ -53,7 +54,7 @@ class ActionModule(NodeAction):
         return {"changed": False, "plan": plan, "summary": _describe.summarize(plan, self.check_mode)}
 
     def _find_failure(self, run: t.Mapping[str, t.Any], hosts: list[str], variables: dict[str, t.Any]) -> str:
-        """Why the run that asks is not a good one, so far; "" for one that is. A prediction has nothing to show yet."""
+        """Why the current run has not been good so far; "" if it has. A prediction has no results to check yet."""
         if not run or self.check_mode:
             return ""
         results = {host: _steps.read_results(raw_variables(variables, host)) for host in hosts}

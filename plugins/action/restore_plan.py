@@ -49,7 +49,7 @@ class ActionModule(NodeAction):
             asked["fleet"], members = find_fleet(hosts, variables)
             return self._plan(asked["fleet"], members, arguments, variables)
         except StepFailed as failure:
-            # For the report, which gets no plan.
+            # For the report, because it does not receive a plan.
             failure.detail["asked"] = asked
             raise
 
@@ -110,7 +110,8 @@ class ActionModule(NodeAction):
 
     @staticmethod
     def _list_nodes(hosts: list[str], members: list[str], asked: _plan.Asked) -> list[str]:
-        """The nodes of the fleet that are restored. Raises StepFailed when one is left out without being named."""
+        """The nodes of the fleet that are restored. Raises StepFailed if a node of the fleet is left out and the
+        operator has not named it."""
         missing = [host for host in members if host not in hosts and host not in asked.without]
         if missing:
             raise StepFailed("fleet_partial", f"{', '.join(missing)} of the fleet are left out", {"node": missing[0]})
@@ -118,7 +119,7 @@ class ActionModule(NodeAction):
 
     @staticmethod
     def _read(of_hosts: t.Mapping[str, t.Mapping[str, t.Any]], hosts: list[str], name: str) -> dict[str, t.Any]:
-        """A registered result of each host. Raises StepFailed for a node that has not answered."""
+        """The registered result of each host. Raises StepFailed for a node that has not answered."""
         found = {}
         for host in hosts:
             result = of_hosts[host].get(name) or {}
@@ -171,7 +172,7 @@ class ActionModule(NodeAction):
 
 
 def _list_needs(facts: t.Mapping[str, t.Any], backup: t.Mapping[str, t.Any]) -> list[_space.Need]:
-    """What the extraction needs. How much the database needs is looked at by the restore job, before the stop."""
+    """The space that the extraction needs. The restore job checks the space for the database, before the stop."""
     return [
         _space.Need(folder["volume"], int(folder["free_bytes"]), "the unpacked backup", int(backup["file_bytes"]))
         for folder in facts["folders"][:1]
@@ -180,7 +181,7 @@ def _list_needs(facts: t.Mapping[str, t.Any], backup: t.Mapping[str, t.Any]) -> 
 
 
 def _add_addresses(node: Result, known: _node_facts.NodeFacts) -> None:
-    """Where the controller answers, as far as the settings of the node tell it."""
+    """The address of the controller, if the settings of the node contain it."""
     settings = known.readable_settings
     if settings is None:
         return

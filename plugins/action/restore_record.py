@@ -12,7 +12,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 
 
 class ActionModule(NodeAction):
-    """Reads what restores have kept on a node, or deletes it."""
+    """Reads or deletes the old files that restores have kept on a node."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/restore_record.yml."""

@@ -37,7 +37,7 @@ class ActionModule(NodeAction):
             raise
         show(_outcome.summarize(outcome, result["directory"], name_command))
         if outcome["exit_code"] and not _outcome.ended_by_a_step(results):
-            # Without this the play would end green for everybody who does not read the report.
+            # Without this the play would end as successful, and only the report would show the failure.
             raise StepFailed(
                 outcome["reason"],
                 outcome["message"],

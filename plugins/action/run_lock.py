@@ -20,12 +20,12 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core im
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
 
-# Below WinRM's operation time-out, so that no call on the node is long.
+# Below WinRM's operation time-out, so that each call on the node is short.
 _WAIT_SECONDS = 12.0
 
 
 class ActionModule(NodeAction):
-    """Takes or releases the lock of a run on a node, and cleans up after dead runs."""
+    """Takes or releases the lock of a run on a node, and cleans up after interrupted runs."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/run_lock.yml."""
@@ -67,7 +67,7 @@ class ActionModule(NodeAction):
 
 
 def _add_new(lines: list[str], known: list[str]) -> list[str]:
-    """Adds the lines to those that are known, and returns those that were not."""
+    """Adds the lines to the known ones, and returns those that are new."""
     new = [line for line in lines if line not in known]
     known += new
     return new
@@ -81,11 +81,11 @@ def _say_untried(host: str, folders: list[str]) -> None:
 def _fetch(log: Result, directory: str, host: str) -> Result:
     """Writes the log of a job to the control node, if there is a folder for it.
 
-    The node keeps it whatever happens here.
+    The node keeps its own copy.
     """
     if not directory:
         return {"node_path": log["path"], "path": ""}
-    # What a node says is no path yet.
+    # The answer of a node must not be used as a path without a check.
     run = log["run_id"] if re.fullmatch(_names.RUN_ID, log["run_id"]) else "unknown_run"
     name = _names.replace_odd_characters(f"{host}_{log['id']}.log")
     file = _reports.resolve_directory(directory) / run / name
@@ -102,8 +102,8 @@ def _fetch(log: Result, directory: str, host: str) -> Result:
 
 
 def _window_over(judged: str, variables: dict[str, t.Any]) -> bool:
-    """Has every node of the fleet answered, and none that a run lives there? Raises StepFailed for the
-    first on which one lives."""
+    """Has every node of the fleet answered, and is no run active on any of them? Raises StepFailed for the first one
+    with an active run."""
     own = variables["inventory_hostname"]
     answers = {host: raw_variables(variables, host).get(judged) or {} for host in variables["ansible_play_hosts_all"]}
     for host, answer in answers.items():

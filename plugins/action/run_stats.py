@@ -21,7 +21,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore
 
 
 class ActionModule(NodeAction):
-    """Tells Ansible, as set_stats does, how the run has ended."""
+    """Stores the result of the run as statistics of Ansible, as set_stats does."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/run_stats.yml."""

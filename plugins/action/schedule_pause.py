@@ -24,7 +24,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._server_
     Schedule,
 )
 
-# The record is what the next run needs, so a node that is gone for a moment is waited for.
+# The next run needs the record, so this waits for a node that is unreachable for a short time.
 _PATIENCE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 15.0
 # Far below the time after which the lock of a run is stale.
@@ -33,7 +33,7 @@ _MAXIMUM_BYTES = 64 * 1024 * 1024
 
 
 class ActionModule(NodeAction):
-    """Talks to the Server's API from the control node; the node only keeps the record. No secret reaches it."""
+    """Calls the API of the Server from the control node. The node only stores the record, and receives no secret."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/schedule_pause.yml."""
@@ -111,7 +111,7 @@ class _Record:
         return _schedules.read_record(text) if text else None
 
     def read_surely(self, arguments: Result) -> Record | None:
-        """A node that is lost keeps nobody from enabling what this very run has paused."""
+        """Also if the node is lost, this run enables the schedules that it has paused."""
         try:
             return self.read()
         except Exception as error:
@@ -133,7 +133,8 @@ class _Record:
         return True
 
     def sign_of_life(self) -> None:
-        """Every call of the node is one; none is due where the last was just now, and a lost node is no matter here."""
+        """Updates the heartbeat of the run. Each call of the node does that, so this is skipped shortly after another
+        call. A lost node is not a failure here."""
         if time.monotonic() - self.called < _SIGN_OF_LIFE_SECONDS:
             return
         try:
@@ -187,7 +188,8 @@ def _api(given: t.Mapping[str, t.Any], node: _Record) -> _schedules.Api:
 
 def _send(request: Request, ca_file: str, given: t.Mapping[str, t.Any]) -> Response:
     try:
-        # No redirect: it would carry the secret to whom it names. No netrc: it would replace the header.
+        # Redirects are not followed, because they would send the secret to another server. netrc is not read, because
+        # it would replace the header.
         with open_url(
             request.url, method=request.method, headers=dict(request.headers), data=request.body or None,
             timeout=given["request_timeout"], validate_certs=given["validate_certs"], ca_path=ca_file or None,
@@ -198,7 +200,7 @@ def _send(request: Request, ca_file: str, given: t.Mapping[str, t.Any]) -> Respo
         with error:
             return Response(error.code, "")
     except urllib.error.URLError as error:
-        # Its cause says more: refused, no such name, a certificate of somebody else.
+        # The cause is more precise: connection refused, unknown name, or a certificate of another server.
         raise (error.reason if isinstance(error.reason, OSError) else OSError("no answer")) from None
     except http.client.HTTPException:
         raise ConnectionError("no answer of HTTP") from None

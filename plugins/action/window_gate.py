@@ -13,7 +13,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._fleet i
 
 
 class ActionModule(NodeAction):
-    """Lets the window open only when every node has reported that it is ready."""
+    """Opens the window only if every node has reported that it is ready."""
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/window_gate.yml."""

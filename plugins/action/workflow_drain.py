@@ -11,7 +11,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress, warn
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 
-# Below WinRM's operation time-out, so that no call on the node is long.
+# Below WinRM's operation time-out, so that each call on the node is short.
 _WAIT_SECONDS = 12.0
 
 

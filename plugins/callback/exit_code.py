@@ -72,7 +72,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._codes: list[tuple[str, int, str]] = []  # node, code, reason; in the order they happened
+        self._codes: list[tuple[str, int, str]] = []  # node, code and reason, in the order of the failures
         self._reported: int | None = None
         self._reason = ""  # of the report
         self._results: dict[str, dict[str, t.Any]] = {}  # host -> registered variable -> result
@@ -84,16 +84,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._has_begun = False
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
-        """Whoever interrupts a backup hears what goes on without it."""
+        """After an interruption, tells the operator what continues on the nodes."""
         atexit.register(self._end_without_report)
-        # Only the main thread may set signals; elsewhere Ansible's own way of ending has to do.
+        # Only the main thread may set signal handlers. In another thread, Ansible's own handling of the signal applies.
         with contextlib.suppress(ValueError):
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: t.Any) -> None:
         if os.getpid() != self._process:
-            # A worker, which inherits this.
+            # This is a worker process, which inherits the handler.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
@@ -101,20 +101,22 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         raise KeyboardInterrupt
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
-        """An interruption that came where Python cannot raise is raised here."""
-        # Ansible's own check of the arguments of a role runs whatever --tags says.
+        """Raises an interruption that arrived at a moment when Python could not raise it."""
+        # Ansible's own check of the arguments of a role does not count, because it runs in spite of --tags.
         self._has_begun = self._has_begun or str(task.action).startswith(f"{_collection.NAME}.")
         if self._is_interrupted:
             raise KeyboardInterrupt
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
-        """Only a rehearsal of the whole play is one, and only our own plays must come to their report."""
+        """A run is a prediction only if a whole play is in check mode. Only plays of this collection must reach their
+        report."""
         self._check_mode = bool(getattr(play, "check_mode", False))
         file = Path(str(play.get_path()).rpartition(":")[0])
         self._is_ours = self._is_ours or file.resolve().parent == _PLAYBOOKS
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
-        """A failed task; ours carry their exit code. Ansible's own check of a role's arguments is validation, too."""
+        """Records a failed task. The tasks of this collection have their exit code in the result. Ansible's check of a
+        role's arguments counts as validation."""
         self._keep(result)
         if ignore_errors:
             return
@@ -132,32 +134,32 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             )
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
-        """A node that cannot be reached; the report says whether it was touched before."""
+        """Records a node that cannot be reached. The report says whether the run changed it before."""
         self._add_reason("unreachable")
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
-        """The report knows the whole run and is therefore right."""
+        """The report has judged the whole run, so its exit code is used."""
         self._keep(result)
         outcome = self._fields(result).get("outcome")
         if isinstance(outcome, t.Mapping) and "exit_code" in outcome:
             self._reported, self._reason = int(outcome["exit_code"]), str(outcome.get("reason", ""))
             late = REASONS["service_restored_late"]
             back = {failure["node"] for failure in outcome.get("failures", []) if failure["reason"] == late.name}
-            # What the window said before the service came back after all; a service that was lost again
-            # stands in the report itself.
+            # The window failed before the service was started after all. If the service was lost again, the report
+            # itself has that failure.
             self._codes = [
                 (node, late.exit_code, late.name) if code == 7 and node in back else (node, code, reason)
                 for node, code, reason in self._codes
             ]
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        """A limit that leaves a play without hosts must not end green. A localhost play is left without hosts too, so
-        only a callback can see it."""
+        """A --limit that leaves a play without hosts must not end as a success. A play on localhost would have no hosts
+        either, so only a callback can detect this."""
         self._add_reason("no_hosts")
         self._display.error(f"no host of the inventory matches this play and --limit. {REASONS['no_hosts'].hint}")
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
-        """Ends the run. SystemExit is the one way out that ansible-playbook passes on."""
+        """Ends the run. Only the code of a SystemExit is passed on by ansible-playbook."""
         self._has_ended = True
         if self._is_ours and self._reported is None and not self._codes:
             incomplete = REASONS["run_incomplete"]
@@ -167,7 +169,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             if what:
                 self._add_reason(incomplete.name)
                 self._display.error(f"{what}. {incomplete.hint}")
-        # A failure that came after the report, or that the report could not see, still counts.
+        # A failure after the report, or one that the report could not see, still counts.
         failures = [(self._reported, self._reason)] if self._reported else []
         failures += [(code, reason) for _unused, code, reason in self._codes]
         code = overall_exit_code([code for code, _unused in failures])
@@ -187,12 +189,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._results.setdefault(host.get_name(), {})[task.register] = self._fields(result)
 
     def _request(self) -> t.Mapping[str, t.Any]:
-        """The result of the step that begins a backup; empty in other plays, and in one that was refused there."""
+        """The result of the first step of a backup; empty in other plays, and if that step has refused the run."""
         found = (results.get(_REQUEST, {}) for results in self._results.values())
         return next((result for result in found if "request" in result), {})
 
     def _end_without_report(self) -> None:
-        """The last word of a backup that was interrupted."""
+        """Prints and stores the outcome of a backup that was interrupted."""
         if os.getpid() != self._process or self._has_ended or self._reported is not None or not self._is_interrupted:
             return
         request = self._request()
@@ -219,11 +221,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         reason = REASONS["run_interrupted"]
         sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
         sys.stderr.flush()
-        # The one way to give an exit code that is left here.
+        # At this point, only this call can set the exit code.
         os._exit(reason.exit_code)
 
     def _end_restore(self) -> None:
-        """The last word of a restore that was interrupted."""
+        """Prints and stores the outcome of a restore that was interrupted."""
         plans = [found[_RESTORE]["plan"] for found in self._results.values() if "plan" in found.get(_RESTORE, {})]
         if not plans:
             return

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The option mongodb_connections, the same in every module that reaches a self-managed MongoDB."""
+"""The option mongodb_connections, which is the same in every module that connects to a self-managed MongoDB."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every action plugin of this collection has in common: arguments, calls of the node, failures with a name."""
+"""The common base of the action plugins of this collection: arguments, calls of the node, failures with a reason."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ class NodeAction(ActionBase):  # type: ignore[misc]
 
     _supports_async = False
     _supports_check_mode = True
-    # Names are judged where a playbook begins, and never by what brings a service back.
+    # Only the first task of a playbook checks names of variables, because that check must not prevent the start of a
+    # service.
     refuses_unknown_variables = False
 
     def __init_subclass__(cls) -> None:
-        """Reads the argument spec where the plugin is loaded, because ansible-playbook does that once
-        for all of its workers."""
+        """Reads the argument spec when the plugin is loaded, because ansible-playbook loads a plugin once for all of
+        its workers."""
         super().__init_subclass__()
         if cls.__module__.startswith("ansible_collections."):
             _collection.argument_spec(cls.__module__.rpartition(".")[2])
@@ -49,7 +50,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         node = variables.get("inventory_hostname", "")
         begun, started = time.monotonic(), utc_text()
         if variables.get("alteryx_preflight_folder_trust") == "warn":
-            # Read by NodeTrust.psm1, which every module uses that touches a folder of ours.
+            # NodeTrust.psm1 reads this. Every module that uses a folder of this collection uses NodeTrust.psm1.
             self._task.environment = [*(self._task.environment or []), {"ALTERYX_OPS_FOLDER_TRUST": "warn"}]
         secrets: set[str] = set()
         self._noted: list[dict[str, str]] = []
@@ -82,25 +83,26 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         return t.cast(Result, remove_values(result, list(secrets)))
 
     def note_warning(self, host: str, text: str) -> None:
-        """Tells a warning on the screen, and for the log, outcome.json and summary among the events of the result."""
+        """Prints a warning, and adds it to the events of the result for the log, outcome.json and the summary."""
         self._noted.append({"at": utc_text(), "level": "WARNING", "text": text})
         show_progress(host, f"WARNING {text}")
 
     def keep_warnings(self, result: t.Mapping[str, t.Any]) -> None:
-        """Keeps the warnings of a job whose result is not passed on. The screen has them."""
+        """Keeps the warnings of a job whose result is not returned. They are already printed."""
         self._noted += [event for event in result.get("events", ()) if event["level"] == "WARNING"]
 
     def connection_failure(self, error: Exception) -> StepFailed | None:
-        """A node that does not answer as a failure of the step: Ansible's "unreachable" would take the host out of the
-        play and so past always."""
+        """Reports a node that does not answer as a failure of the step. Ansible's "unreachable" would remove the host
+        from the play, so that the always section would not run for it."""
         if not _is_connection_failure(error):
             return None
         return StepFailed("unreachable" if self.is_first_contact() else "connection_lost", one_line(error))
 
     def is_first_contact(self) -> bool:
-        """Is this what a playbook asks a node first, so that nothing has been touched there when it does not answer?"""
+        """Is this the first call of a node in a playbook, so that nothing was changed on a node that does not
+        answer?"""
         if self._task.args.get("run_id") and self.module_name == "backup_info":
-            # A run has asked this node before.
+            # The run has called this node before.
             return False
         states = {"run_lock": ("recovered", "inspected"), "node_removal": ("inspected",)}
         return self.module_name in ("node_info", "backup_info") or (
@@ -108,7 +110,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         )
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
-        """The action's own part. Returns the result; raises StepFailed."""
+        """The part of each action plugin. Returns the result; raises StepFailed."""
         raise NotImplementedError
 
     @property
@@ -126,10 +128,11 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         spec = copy.deepcopy(_collection.argument_spec(self.module_name))
         validation = ArgumentSpecValidator(spec).validate(dict(self._task.args))
         secrets.update(validation._no_log_values)
-        # The names of accounts may be told, and no_log would hide those, too.
+        # Names of accounts can be shown, and no_log would hide them, too.
         secrets.update(_destinations.list_passwords(validation.validated_parameters.get("credentials")))
         if validation.error_messages:
-            # In our roles, each option comes from a variable, and that is what the operator knows.
+            # In the roles of this collection, each option comes from a variable, and the operator knows the name of the
+            # variable.
             _values.refuse_invalid_values(variables, {variables.get("inventory_hostname", ""): {}}, self._loader)
             raise StepFailed("invalid_variable", f"module {self.module_name}: {'; '.join(validation.error_messages)}")
         arguments = t.cast(Result, validation.validated_parameters)
@@ -137,17 +140,17 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         return arguments
 
     def call_node(self, arguments: Result, variables: dict[str, t.Any], patience: float = 0.0) -> Result:
-        """Runs the module's PowerShell on the node once; a failure it names becomes StepFailed.
+        """Runs the module's PowerShell on the node once; a failure with a reason becomes StepFailed.
 
         Args:
-            patience: seconds for which a lost connection is tried again. Only for calls that may safely happen twice.
+            patience: seconds for which a lost connection is tried again. Only for calls that can safely be repeated.
         """
         deadline, pause = time.monotonic() + patience, 1.0
         while True:
             try:
                 return self._call_once(arguments, variables)
             except Exception as error:
-                # A log-in that was refused is not tried again: that locks accounts.
+                # A refused log-in is not tried again, because that may lock the account.
                 if (
                     isinstance(error, AnsibleAuthenticationFailure)
                     or not _is_connection_failure(error)
@@ -160,8 +163,8 @@ class NodeAction(ActionBase):  # type: ignore[misc]
                 self._forget_shell()
 
     def _forget_shell(self) -> None:
-        """Connects anew before the next call: a node that has booted meanwhile does not know the shell of before."""
-        # One that does not answer yet is found out by that call.
+        """Opens a new connection for the next call, because a node that was restarted does not know the old shell."""
+        # If the node does not answer yet, the next call reports it.
         with contextlib.suppress(Exception):
             self._connection.reset()
 
@@ -190,7 +193,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         last: _node_job.LastRun | None = None,
         until: str = "",
     ) -> Result:
-        """Runs the node job of this module to its end, or until it is in a phase; see _node_job."""
+        """Runs the node job of this module to its end or until a phase; see _node_job."""
         node = variables.get("inventory_hostname", "")
         # Names of jobs are names of folders and tasks; the node takes only these characters.
         job_id = _names.replace_odd_characters(job_id)
@@ -200,8 +203,8 @@ class NodeAction(ActionBase):  # type: ignore[misc]
             try:
                 return self.call_node(module_args, variables)
             except StepFailed as failure:
-                # A failure without a reason of ours while polling is the transport's (a module
-                # that could not even begin).
+                # While a job is polled, a failure without a reason of this collection is one of the connection: the
+                # module could not begin.
                 if operation != "cancel" and failure.reason.name == "unexpected":
                     self._forget_shell()
                     raise _node_job.ConnectionTrouble(failure.message) from failure
@@ -239,10 +242,10 @@ class NodeAction(ActionBase):  # type: ignore[misc]
 
 
 def _is_connection_failure(error: BaseException | None) -> bool:
-    """Is it the transport that failed? winrm lets some exceptions of its libraries through as they are; they
-    are known by their package.
+    """Is this a failure of the connection?
 
-    It says with an error of the most general kind that the shell of a command has ended before it could read its input.
+    The plugin winrm does not wrap some exceptions of its libraries; they are recognized by their package. If a shell
+    has ended before its command could read its input, winrm raises a general error.
     """
     while error is not None:
         if isinstance(error, AnsibleError) and "winrm send_input failed" in str(error):

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which backups of a catalogue a module works on that is asked by name, mode or for all of them."""
+"""Chooses the backups of a catalogue for a module: by name, by mode, or all of them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def choose_backups(arguments: t.Mapping[str, t.Any], variables: dict[str, t.Any]
     Args:
         arguments: catalogue, folder, backup, mode and all_backups of the module.
         variables: what the task sees.
-        nothing_to: what is not done on a node that has none of them although another one has, e.g. "read back".
+        nothing_to: for the message on a node without these backups, if another node has them, e.g. "read back".
 
     Raises:
-        StepFailed: there are none.
+        StepFailed: no such backup.
     """
     wanted, mode = arguments["backup"], arguments["mode"]
     if wanted and (problem := _names.windows_name_problem(wanted)):
@@ -57,5 +57,5 @@ def choose_backups(arguments: t.Mapping[str, t.Any], variables: dict[str, t.Any]
 
 
 def _last_part(path: str) -> str:
-    # Windows does not tell names by case.
+    # Names of files in Windows are not case-sensitive.
     return path.rpartition("\\")[2].casefold()

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this collection says of itself: its version, and the argument specs of its modules."""
+"""Facts about this collection: its version, and the argument specs of its modules."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def argument_spec(module: str) -> dict[str, t.Any]:
                 f"ansible_collections.{NAME}.plugins.doc_fragments.{name.removeprefix(f'{NAME}.')}"
             )
             options |= load_yaml(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
-    # What begins with _ is what the action alone tells the node.
+    # Options that begin with _ are sent to the node only by the action plugin.
     return _variables.argument_options({name: option for name, option in options.items() if not name.startswith("_")})

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Ansible's inventory knows: variables of other hosts as they are, and the tree of groups."""
+"""Data of Ansible's inventory: untemplated variables of other hosts, and the tree of groups."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .._core.reasons import StepFailed
 
 
 def raw_variables(variables: t.Mapping[str, t.Any], host: str) -> t.Mapping[str, t.Any]:
-    """The variables of a host as they are, registered results among them.
+    """The untemplated variables of a host, including registered results. hostvars[host] would template each value.
 
-    hostvars[host] would template what is read. Results of modules are no templates, and looking for some in those of
-    100 hosts takes longer than a backup.
+    Results of modules do not contain templates, and searching them in the results of 100 hosts takes longer than a
+    backup.
     """
     return t.cast(t.Mapping[str, t.Any], variables["hostvars"].raw_get(host))
 
 
 def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[str, set[str]]:
     """Name -> hosts of the groups directly below a group of the inventory."""
-    # The inventory's tree is in no variable; HostVars carries it.
+    # No variable contains the tree of the inventory, but HostVars has it.
     inventory = variables["hostvars"]._inventory
     group = inventory.groups.get(parent)
     if group is None:
@@ -30,7 +30,7 @@ def direct_child_groups(variables: t.Mapping[str, t.Any], parent: str) -> dict[s
 
 
 def fleet_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
-    """The fleet of one host; "" where it is of none or of more than one."""
+    """The fleet of one host; "" if the host is in no fleet or in several."""
     found = [name for name, members in direct_child_groups(variables, "alteryx").items() if host in members]
     return found[0] if len(found) == 1 else ""
 
@@ -39,7 +39,7 @@ def find_fleet(hosts: t.Sequence[str], variables: t.Mapping[str, t.Any]) -> tupl
     """Name and all members of the one fleet of these hosts, those that --limit leaves out included.
 
     Raises:
-        StepFailed: several_fleets; they are of none, or of more than one.
+        StepFailed: several_fleets; the hosts are in no fleet, or in several.
     """
     fleets = {
         name: members for name, members in direct_child_groups(variables, "alteryx").items() if members & set(hosts)

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who runs ansible-playbook, and in which process: the same in all of its workers."""
+"""The user and the process of ansible-playbook, with the same values in all of its workers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .._core import _names
 
 
 def describe_holder() -> str:
-    """Who holds a node, for people."""
-    # The process of the whole run, not of this fork.
+    """The holder of the lock of a node, as text for people."""
+    # This is the main process of the run, not this fork.
     return f"{describe_operator()} process {os.getppid()}"
 
 
 def describe_operator() -> str:
-    """Who asks, for records that outlive the process."""
+    """The user and the host, for records that remain after the process has ended."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 

@@ -11,20 +11,20 @@ from . import _collection
 
 
 def resolve_directory(directory: str, collection: Path = _collection.ROOT) -> Path:
-    """The folder that alteryx_report_directory means.
+    """The folder of alteryx_report_directory.
 
-    A relative one is below the working directory of ansible-playbook. If that is inside of the installed collection,
-    whose folder ansible-galaxy replaces, it is below the home folder.
+    A relative path is below the working directory of ansible-playbook. If that directory is inside the installed
+    collection, whose folder ansible-galaxy replaces, the path is below the home folder.
 
     Args:
-        directory: what is given; ~ is the home folder.
+        directory: the value of the variable; ~ is the home folder.
         collection: the folder of this collection.
     """
     folder = Path(directory).expanduser()
     if folder.is_absolute():
         return folder
     folder = Path.cwd() / folder
-    # A checkout has galaxy.yml in its place.
+    # A checkout has galaxy.yml instead.
     is_installed = (collection / "MANIFEST.json").exists()
     if is_installed and folder.resolve().is_relative_to(collection.resolve()):
         return Path.home() / directory

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Destinations of copies as the jobs of modules need them: by the shares that letters stand for, with accounts."""
+"""Destinations of copies in the form for jobs: with shares in place of drive letters, and with accounts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def find_places(
 ) -> list[dict[str, t.Any]]:
     """The destinations as a job wants them, with passwords; see _destinations.build_job_destinations.
 
-    Most destinations have no letter, and then the node is not asked.
+    The node is asked only if a destination begins with a drive letter.
 
     Args:
         action: of the module, which has a job.
-        destinations: all that are meant.
-        credentials: as the operator has written them.
-        own: what the module itself needs to be called.
+        destinations: all of them.
+        credentials: as the operator wrote them.
+        own: the arguments that the module itself needs.
         variables: what the task sees.
 
     Raises:
-        StepFailed: destination_invalid; a letter is no drive of the node and no share.
+        StepFailed: destination_invalid; a letter is neither a drive of the node nor a share.
     """
     letters = _destinations.list_letters(destinations)
     drives: Result = {}

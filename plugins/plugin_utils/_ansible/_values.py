@@ -18,12 +18,12 @@ from .._core.text import one_line
 from . import _variables
 from ._collection import ROOT
 
-# ansible-playbook loads this file once; its workers, one for every task on every host, inherit what it has read.
+# ansible-playbook loads this file once; its workers, one for every task on every host, inherit the data.
 _KNOWN_VARIABLES = _variables.read(ROOT / "roles")
 
 
 def refuse_unknown_variables(variables: t.Mapping[str, t.Any], others: t.Iterable[t.Mapping[str, t.Any]] = ()) -> None:
-    """Raises StepFailed for variables that look like ours and are none.
+    """Raises StepFailed for unknown variables with a prefix of this collection.
 
     Args:
         variables: what the task sees: inventory, play, -e and role call together.
@@ -34,7 +34,8 @@ def refuse_unknown_variables(variables: t.Mapping[str, t.Any], others: t.Iterabl
 
 
 def refuse_strange_variables(given: t.Iterable[str], declared: t.Collection[str]) -> None:
-    """Raises StepFailed for names of the command line (-e) that look like ours: there they are a mistake.
+    """Raises StepFailed for unknown names of the command line (-e) that have the prefix of this collection, because
+    they are mistakes.
 
     Args:
         given: the names.
@@ -49,9 +50,8 @@ def refuse_strange_variables(given: t.Iterable[str], declared: t.Collection[str]
 
 
 def variable_warnings(of_hosts: t.Iterable[t.Mapping[str, t.Any]], declared: t.Collection[str]) -> list[str]:
-    """What to warn of, a sentence each.
-
-    That is variables of hosts that look like ours and may be meant for something else, and names of earlier versions.
+    """Warnings, one sentence each: about unknown variables of hosts with the prefix of this collection, which may have
+    another purpose, and about names of earlier versions.
     """
     names = _names(of_hosts)
     found = _variables.strange(names, _KNOWN_VARIABLES, declared)
@@ -74,8 +74,8 @@ def _with_nearest(names: t.Iterable[tuple[str, str]]) -> str:
 
 
 def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
-    """What is wrong with the values of public variables of our roles, a sentence each. Whether one is
-    missing is no matter here."""
+    """The problems of the values of public variables of the roles, a sentence each. Missing variables are not checked
+    here."""
     spec = {
         name: {key: each for key, each in _KNOWN_VARIABLES.public[name].items() if key not in ("required", "default")}
         for name in values
@@ -86,7 +86,7 @@ def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
         given = {
             name: validation.validated_parameters[name] for name in values if spec[name].get("type") in ("int", "float")
         }
-        # Seconds, days, megabytes, ports and factors: none of them can be less than nothing.
+        # Seconds, days, megabytes, ports and factors: none of them can be negative.
         found = [
             f"{name} is {value}; it must not be negative"
             for name, value in given.items()
@@ -98,13 +98,13 @@ def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
 def refuse_invalid_values(
     variables: t.Mapping[str, t.Any], of_hosts: t.Mapping[str, t.Mapping[str, t.Any]], loader: t.Any
 ) -> None:
-    """Raises StepFailed for a variable of any of our roles whose value no argument spec allows, before
-    the first of them is used.
+    """Raises StepFailed for a variable of any role of this collection whose value no argument spec allows, before a
+    variable is used.
 
     Args:
         variables: what the task sees.
-        of_hosts: host -> its own variables (see raw_variables). Of all hosts but the task's, only what
-            differs from it is judged.
+        of_hosts: host -> its own variables (see raw_variables). Of the other hosts, only values that differ from those
+            of the task's host are checked.
         loader: Ansible's, for templates.
     """
     own = variables["inventory_hostname"]
@@ -126,10 +126,10 @@ def refuse_invalid_values(
 
 
 def read_node_paths(arguments: dict[str, t.Any]) -> None:
-    """Gives the paths on a node among the arguments of a module the form that Windows has.
+    """Converts the paths on a node among the arguments of a module to the form of Windows.
 
     Raises:
-        StepFailed: invalid_variable; a path was not read as it was written.
+        StepFailed: invalid_variable; Ansible or YAML changed a path while reading it.
     """
     for given in (arguments, *(each for each in (arguments.get("mongodb_connections") or {}).values() if each)):
         for name in given.keys() & paths.NODE_PATHS.keys():
@@ -144,7 +144,7 @@ def read_node_paths(arguments: dict[str, t.Any]) -> None:
 
 
 def registered_results(of_host: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
-    """What the tasks of our roles have registered on a host: variable -> result.
+    """The results that tasks of the roles have registered on a host: variable -> result.
 
     Args:
         of_host: the host's own variables (see raw_variables).
@@ -153,5 +153,6 @@ def registered_results(of_host: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[st
 
 
 def variable_default(name: str) -> t.Any:
-    """The default of a role's variable, from its argument spec: a role that is not in the play has set none."""
+    """The default of a role's variable, from its argument spec, because a role that is not in the play has not set the
+    default."""
     return _KNOWN_VARIABLES.public[name]["default"]

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables of our roles: which exist, which name somebody probably meant, and which values they may have."""
+"""Variables of the roles: which exist, which name is nearest to an unknown name, and which values are allowed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ RENAMED = {
     "alteryx_archive_list_file": "alteryx_catalogue_list_file",
     "alteryx_archive_verify_id": "alteryx_catalogue_verify_id",
 }
-"""Variables of earlier versions, each with its name of now. The roles still read them."""
+"""Variables of earlier versions, each with its present name. The roles still read them."""
 
-# What the names of options end with whose values are shown nowhere.
-# (The option "secrets" of some modules says what to do with those of the node.)
+# Endings of the names of options whose values are never shown. (The option "secrets" of some modules is not a secret.
+# It says what to do with the secrets of the node.)
 _SECRET = ("password", "secret", "client_id")
 
 
 def argument_options(documented: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Options as documentation gives them, as an argument spec."""
+    """Converts options from the form of the documentation to an argument spec."""
     spec: dict[str, t.Any] = {}
     for name, option in documented.items():
         spec[name] = {
@@ -64,7 +64,7 @@ def read(roles_folder: Path) -> KnownVariables:
 
 
 def strange(names: t.Iterable[str], known: KnownVariables, declared: t.Collection[str]) -> list[tuple[str, str]]:
-    """Variables that begin with alteryx_ and belong to nobody, each with the nearest known name.
+    """Unknown variables that begin with alteryx_, each with the nearest known name.
 
     Args:
         names: of variables.

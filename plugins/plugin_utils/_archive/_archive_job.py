@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the jobs of an archive are told (archive_job.ps1, verify_job.ps1, extract_job.ps1)."""
+"""The specs of the jobs of an archive (archive_job.ps1, verify_job.ps1, extract_job.ps1)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Mapping = t.Mapping[str, t.Any]
 
 
 def read_window(result: Mapping | None) -> Mapping | None:
-    """The part of a window's result that an archive needs; None when there is no dump that counts.
+    """The part of a window's result that an archive needs; None if there is no usable dump.
 
-    A window that failed after a dump that counts holds it in its detail.
+    If a window failed after a usable dump, that part is in its detail.
     """
     if not result:
         return None
@@ -40,11 +40,11 @@ def build_archive_spec(
     Args:
         run: the plan of the run (backup_plan).
         node: its part about this node.
-        staging: where its files are.
-        window: see read_window; None when nothing was dumped here.
-        configuration: the result of config_export, which may have failed; None when it did not come to that.
+        staging: the folder of its files.
+        window: see read_window; None if nothing was dumped here.
+        configuration: the result of config_export, which may have failed; None if that step did not run.
         tool_version: of this collection.
-        mongodb: what mongodb_info says of the servers that were dumped.
+        mongodb: the result of mongodb_info about the servers that were dumped.
         options: compression, stored_extensions, on_change, again, set_aside of backup_archive.
     """
     taken = configuration if configuration and not configuration.get("failed") else None
@@ -59,11 +59,11 @@ def build_archive_spec(
         ),
         "secrets_file": taken["secrets_file"] if taken else "",
         "readme": _readme.TEXT,
-        # Where to look for the versions that only the node knows; a record of an earlier version has no such field.
+        # The folder of the programs that report versions; a record of an earlier version does not have this field.
         "mongodb_folder": node.get("bin_folder", "") if window and node["database_kind"] == "embedded" else "",
         "only_dump": window is not None and taken is None,
         "dump_prefix": paths.DUMP_PREFIX,
-        # A list: names of collections may differ by case alone, which the keys of an object may not on the node.
+        # A list, because names of collections may differ by case alone, and on the node the keys of an object cannot.
         "reported": [{"namespace": name, "documents": count} for name, count in sorted(window["documents"].items())]
         if window
         else [],
@@ -86,9 +86,9 @@ def build_verify_spec(
         folder, base_name: of the archive.
         stamp: of the verdict.
         run_id: of the run that verifies it, "" for none.
-        staging: the folder with the files of the archive, which goes when the archive is good; "" for none.
-        keep_staging: it does not go.
-        place: the destination that the archive is at, with its account; None for the archive directory.
+        staging: the folder with the files of the archive, which is deleted if the archive is good; "" for none.
+        keep_staging: staging is not deleted.
+        place: the destination of the archive, with its account; None for the archive directory.
     """
     return {
         "run_id": run_id,
@@ -113,7 +113,7 @@ def build_extract_spec(
 
     Args:
         folder, base_name: of the archive.
-        target: the folder that gets its files; new, or of an earlier extraction.
+        target: the folder for its files; new, or of an earlier extraction.
         free_reserve: bytes that stay free on the drive of the target.
         run_id: of the run that extracts it, "" for none.
         accept_access: access lists of others on the target are accepted (alteryx_preflight_folder_trust).
@@ -134,7 +134,7 @@ def extract_job_id(base_name: str) -> str:
 
 
 def _missing(run: Mapping, taken: Mapping | None, configuration: Mapping | None) -> list[dict[str, str]]:
-    """What the run was to take from this node and is not in its archive: what, and why."""
+    """The parts that the run was to back up on this node and that are not in its archive: what, and why."""
     if not run["exports_configuration"] or taken:
         return []
     why = configuration.get("message", "it failed") if configuration else "the run ended before it was taken"

@@ -1,10 +1,10 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue of a destination: which backups lie there, whether each is complete, and what
-its last verification said.
+"""The catalogue of a destination: its backups, whether each of them is complete, and the result of the last
+verification.
 
-A node only looks (backup_info.ps1); what its facts mean is decided here.
+A node only reports facts (backup_info.ps1); they are interpreted here.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from . import _manifest
 SCHEMA = 1
 
 _MODES = {word: mode for mode, word in _names.MODES.items()}
-# A set of columns fits a terminal; why a backup is not complete stands last and may run on.
+# The columns fit a terminal. The reason why a backup is not complete is last and may be longer.
 _COPIES = "COPIES"
 _COLUMNS = ("BACKUP", "NODE", "STARTED (UTC)", "MODE", "SIZE", "DOCUMENTS", "DOWN", "VERIFIED", "STATE")
 
 
 def name_expression(pattern: str) -> re.Pattern[str]:
-    """What the names of backups look like under a pattern of names (see _names.base_name): groups mode and stamp."""
+    """The form of the names of backups for a pattern of names (see _names.base_name), with the groups mode and
+    stamp."""
     fields = {"{mode}": f"(?P<mode>{'|'.join(_MODES)})", "{stamp}": r"(?P<stamp>\d{8}_\d{6})"}
     parts = re.split(r"(\{mode\}|\{stamp\})", pattern)
     seen: set[str] = set()
     text = ""
     for part in parts:
         field = fields.get(part)
-        # A field that comes again must be the same again.
+        # A field that occurs twice must have the same value twice.
         text += re.escape(part) if field is None else f"(?P={part[1:-1]})" if part in seen else field
         seen.add(part)
     return re.compile(text)
@@ -46,7 +47,8 @@ def entries(facts: t.Mapping[str, t.Any], folder: str, pattern: str) -> tuple[li
     Args:
         facts: the result of backup_info's part on the node.
         folder: the destination.
-        pattern: of names of backups. What has another name counts as a backup if a manifest of ours lies beside it.
+        pattern: of names of backups. A file with another name counts as a backup if a manifest of this collection is
+            beside it.
     """
     expression = name_expression(pattern)
     runs = {fact["base"]: str(fact["verdict"]) for found in facts["folders"] for fact in found["sets"]}
@@ -68,12 +70,12 @@ def entries(facts: t.Mapping[str, t.Any], folder: str, pattern: str) -> tuple[li
 
 
 def identity(entry: t.Mapping[str, t.Any]) -> str:
-    """By what a backup and its copies are the same. Windows does not tell names by case."""
+    """The key that a backup and its copies share. Names of files in Windows are not case-sensitive."""
     return f"{entry['node']}\\{entry['id']}".casefold()
 
 
 def place_of(entry: t.Mapping[str, t.Any], destination: str) -> dict[str, t.Any]:
-    """A copy, as the entry of the original tells it: destination, folder, complete, verified."""
+    """A copy, for the entry of the original: destination, folder, complete, verified."""
     return {
         "destination": destination,
         **{key: entry[key] for key in ("folder", "complete", "archive_sha256", "verified")},
@@ -81,12 +83,12 @@ def place_of(entry: t.Mapping[str, t.Any], destination: str) -> dict[str, t.Any]
 
 
 def sets(facts: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
-    """What the runs themselves say of their backup sets: base, run_id, fleet, mode, verdict, nodes (those with an
+    """The backup sets as the runs themselves recorded them: base, run_id, fleet, mode, verdict, nodes (those with an
     archive), error, and the files that are not of one node alone."""
     found = []
     for folder in facts["folders"]:
         if folder["name"]:
-            # Only the top of a destination has them.
+            # Only the top folder of a destination has these files.
             continue
         for fact in folder["sets"]:
             stamp = _stamp(fact["started"])
@@ -117,7 +119,7 @@ def _entry(
     fact: t.Mapping[str, t.Any], node: str, folder: str, name: t.Mapping[str, str], runs: t.Mapping[str, str]
 ) -> dict[str, t.Any]:
     manifest = fact["manifest"] or {}
-    # The manifest goes last but one when a backup is deleted; what stays last says whose it was.
+    # When a backup is deleted, the manifest is deleted second to last. The last file names the run of the backup.
     told = (fact["prune"] or {}) if not manifest or manifest["error"] else manifest
     sizes = {str(file["name"]): int(file["bytes"]) for file in fact["files"]}
     base = fact["base"]
@@ -161,13 +163,13 @@ def _entry(
 
 
 def _why_incomplete(fact: t.Mapping[str, t.Any], sizes: t.Mapping[str, int]) -> list[str]:
-    """Everything that a complete backup has and this one has not; nothing is complete because
-    nothing is known of it."""
+    """The parts of a complete backup that this one does not have. A backup about which nothing is known is not
+    complete."""
     base, sidecar, manifest = fact["base"], fact["sidecar"], fact["manifest"]
     if sidecar is None:
         if fact["prune"] is not None:
             return ["its deletion has begun"]
-        # It is written last.
+        # The .sha256 file is written last.
         begun = f"{base}.zip.partial" in sizes and f"{base}.zip" not in sizes
         return ["only .zip.partial: it is being written, or its run died" if begun else "no .sha256"]
     if sidecar["error"]:
@@ -230,7 +232,7 @@ def chosen(
     Args:
         catalogue: of one node, newest first.
         wanted: name of a backup or id of its run: this one, complete or not.
-        mode: only complete backups of this mode; of every mode when empty.
+        mode: only complete backups of this mode; of every mode if empty.
         all_backups: all of these instead of the newest of each mode.
     """
     if wanted:
@@ -244,7 +246,7 @@ def chosen(
 
 
 def unknown_text(catalogue: t.Sequence[t.Mapping[str, t.Any]], wanted: str) -> str:
-    """What is said of a name that no backup has: the nearest names, by name or by id of the run, else the newest."""
+    """The message for a name that no backup has: the nearest names or run IDs, else the newest backup."""
     if not catalogue:
         return f"there is no backup {wanted}; the folder has no backups"
     names = {one[key].casefold(): one["id"] for one in catalogue for key in ("run_id", "id") if one[key]}
@@ -280,7 +282,7 @@ def _row(entry: t.Mapping[str, t.Any]) -> tuple[str, ...]:
         size(entry["bytes"]),
         str(entry["documents"]) if entry["dumped"] else "-",
         f"{entry['downtime_seconds']:.0f} s" if entry["dumped"] else "-",
-        # What was good when it was read is not good any more where files are missing.
+        # A backup that was good when it was verified is not good any more if files are missing.
         f"{verified['verdict']} {_minute(verified['at'])}".strip()
         if entry["complete"] or verified["verdict"] != "good"
         else "-",
@@ -289,7 +291,7 @@ def _row(entry: t.Mapping[str, t.Any]) -> tuple[str, ...]:
 
 
 def _describe_copies(entry: t.Mapping[str, t.Any]) -> str:
-    """Where a backup is beside the archive directory, and what is wrong with a copy."""
+    """The copies of a backup outside the archive directory, and the problems of copies."""
     return ", ".join(_describe_place(place, entry) for place in entry.get("copies", ())) or "-"
 
 
@@ -324,7 +326,8 @@ def _minute(time: str, *, seconds: bool = False) -> str:
 
 
 def _printable(text: str) -> str:
-    # Names and texts come from files that anybody may have put there; a terminal obeys control characters.
+    # Names and texts come from files that any account may have written, so control characters for a terminal are
+    # removed.
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
@@ -358,10 +361,10 @@ def problems(
     max_age: int = 0,
     fleets: t.Mapping[str, t.Collection[str]] | None = None,
 ) -> list[tuple[str, str]]:
-    """What an operator should know at once: (node or fleet, text) of bad backups, and of what is not there or too old.
+    """Alarms for the operator: (node or fleet, text) for bad backups, and for missing or too old ones.
 
     Args:
-        listed: see listing. A node that could not be asked is left out.
+        listed: see listing. A node that did not answer is left out.
         mode: only backups of this mode; any when empty.
         max_age: seconds that the newest complete backup that is not bad may be old; any age when 0.
         fleets: name -> nodes, where one backup in a fleet is enough; else every node needs its own.

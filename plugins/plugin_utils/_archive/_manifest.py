@@ -20,17 +20,17 @@ def of_archive(
     servers: t.Sequence[t.Mapping[str, t.Any]] = (),
     missing: t.Sequence[t.Mapping[str, str]] = (),
 ) -> str:
-    """The text of a manifest in which the node puts files, file_count, file_bytes, the time when it ends and, of a
-    dump, collections when it has read them. Of the embedded MongoDB only the node knows the versions.
+    """The text of a manifest, to which the node adds files, file_count, file_bytes, its end time and, for a dump, the
+    collections that it has read. Only the node knows the versions of the embedded MongoDB.
 
     Args:
         run: the plan of the run (backup_plan).
         node: its part about this node.
-        window: the result of database_window or database_dump, None when nothing was dumped here.
+        window: the result of database_window or database_dump, None if nothing was dumped here.
         configuration: the result of config_export, None when no files were taken here.
         tool_version: version of this collection.
-        servers: what mongodb_info has said of the servers that were dumped.
-        missing: what the run was to take from this node and did not: what, and why.
+        servers: the result of mongodb_info about the servers that were dumped.
+        missing: the parts that the run was to back up on this node and did not: what, and why.
     """
     manifest: dict[str, t.Any] = {
         "schema": SCHEMA,
@@ -73,7 +73,7 @@ def _database(
         "proof": window["proof"],
         "proof_text": window["proof_text"],
         "remarks": window["remarks"],
-        # Only of a dump that another run has made.
+        # Only for a dump that another run made.
         **{key: window[key] for key in ("dump_of_run", "data_as_of") if key in window},
         "databases": window["databases"],
         "documents": window["documents"],
@@ -91,10 +91,10 @@ def _versions(node: t.Mapping[str, t.Any], servers: t.Sequence[t.Mapping[str, t.
 
 
 def _folders(node: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Where the embedded MongoDB is: what a restore needs of a server whose settings nobody can read any more."""
+    """The folder of the embedded MongoDB. A restore needs it if the settings of the server can no longer be read."""
     if node["database_kind"] != "embedded":
         return {}
-    # The plan of a run of an earlier version does not say them.
+    # The plan of a run of an earlier version does not have them.
     return {key: node.get(key, "") for key in ("data_folder", "bin_folder")}
 
 

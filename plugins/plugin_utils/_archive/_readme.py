@@ -11,7 +11,7 @@ from __future__ import annotations
 
 NAME = "README.txt"
 VERSION = 2
-"""Of the text. The first line has it, in the form that archive_job.ps1 reads."""
+"""The version of the text. It is in the first line, in the form that archive_job.ps1 reads."""
 
 _LINES = f"""\
 Backups of Alteryx Server (alteryx_ops.server_backup, text version {VERSION})

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copies of one backup: what the job is told, and what is said of its answer."""
+"""Copies of one backup: the specs of their jobs, and texts about the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typing as t
 from .._core.text import size
 
 Copy = t.Mapping[str, t.Any]
-"""What became of a backup at one destination; see copy_job.ps1."""
+"""The result of a copy to one destination; see copy_job.ps1."""
 
 GOOD = ("copied", "present")
 
@@ -33,17 +33,17 @@ def build_copy_spec(
     retries: int = 3,
     retry_seconds: int = 30,
 ) -> dict[str, t.Any]:
-    """The spec of a job that copies a backup, or with base_name "" tries whether it could.
+    """The spec of a job that copies a backup or, with base_name "", tests whether it can.
 
     Args:
         folder: of the backup on the node.
         base_name: of the backup.
-        below: where it goes below each destination; see place_copies.
+        below: its folder below each destination; see place_copies.
         stamp: of the verdict.
         destinations: see _destinations.build_job_destinations.
         run_id: of the run that copies, "" for none.
         retries: further attempts after the first.
-        retry_seconds: before the first of them; before each further one twice as long.
+        retry_seconds: the wait before the first of them. The wait doubles before each further attempt.
     """
     return {
         "run_id": run_id,
@@ -56,19 +56,19 @@ def build_copy_spec(
         "destinations": list(destinations),
         "retries": retries,
         "retry_seconds": retry_seconds,
-        # A trial must not hold up a run; a share that is cut off answers within a minute or never.
+        # A test must not delay a run. A share that does not answer within a minute does not answer at all.
         "stall_seconds": 600 if base_name else 60,
     }
 
 
 def build_list_spec(places: t.Sequence[Copy], fleet: str, nodes: t.Sequence[str], run_id: str = "") -> dict[str, t.Any]:
-    """The spec of a job that lists what is at destinations.
+    """The spec of a job that lists the backups at destinations.
 
     Args:
         places: see _destinations.build_job_destinations.
         fleet: whose folder is listed at each.
         nodes: names of the folders in it; all when empty.
-        run_id: of the run that asks, "" for none.
+        run_id: of the current run, "" for none.
     """
     return {
         "run_id": run_id,
@@ -98,7 +98,7 @@ def list_bad(copies: t.Iterable[Copy]) -> list[Copy]:
 
 
 def describe_copy(copy: Copy) -> str:
-    """What became of a backup at one destination, on one line."""
+    """The result of a copy to one destination, on one line."""
     if copy["state"] not in GOOD:
         again = f" after {copy['attempts']} attempts" if copy["attempts"] > 1 else ""
         return f"FAILED{again}: {copy['message']} [{copy['reason']}]"

@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where an operator wants copies of the backups, and with which accounts. Everything that is wrong with that is found
-here, before anything is touched; no message has a password."""
+"""The destinations of copies and their accounts, as the operator configured them. All problems are found here, before
+anything is changed. Messages do not contain passwords."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = ("folder",)
 READBACKS = ("download", "none")
 
 EVERYWHERE = "all"
-"""Stands for every destination, where one can be chosen."""
+"""The name for all destinations, where one can be chosen."""
 
 _KEYS = ("name", "kind", "path", "credential", "bandwidth_mb", "readback")
 _CREDENTIAL_KEYS = ("user", "password")
@@ -38,16 +38,16 @@ class Credential:
     password: str
 
     def __repr__(self) -> str:
-        """Without the password, wherever this ends up."""
+        """Does not contain the password, so that it cannot reach a log or a message."""
         return f"Credential({self.user!r})"
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder that gets copies.
+    """A folder for copies.
 
     Attributes:
-        name: by which the operator knows it.
+        name: the name that the operator gave it.
         path: of the folder, as Windows writes it.
         credential: name of the account, "" for that of the node.
         bandwidth_mb: megabytes a second that may be sent, 0 for no limit.
@@ -71,8 +71,8 @@ def read_destinations(
     Args:
         given: a list of dictionaries; see Destination.
         credentials: name -> user and password.
-        archive_directory: of the nodes, which is no copy of itself; "" when it is not known.
-        fleet: name of the fleet, whose files lie in a folder of that name; "" when it is not known.
+        archive_directory: of the nodes, which cannot be a destination; "" if it is not known.
+        fleet: name of the fleet, which is also the name of the folder of its files; "" if it is not known.
 
     Raises:
         StepFailed: invalid_variable; every problem in one message.
@@ -102,12 +102,12 @@ def read_destinations(
 
 
 def read_credentials(given: t.Any) -> dict[str, Credential]:
-    """Name -> account, of what read_destinations has accepted."""
+    """Name -> account. read_destinations must have accepted the values."""
     return _read_credentials(given or {}, [])
 
 
 def list_passwords(given: t.Any) -> set[str]:
-    """What may be shown nowhere, of credentials that may be of any form."""
+    """The secrets in credentials, which may have any form. They are never shown."""
     if not isinstance(given, t.Mapping):
         return set()
     accounts = [one for one in given.values() if isinstance(one, t.Mapping)]
@@ -120,7 +120,7 @@ def _read_credentials(given: t.Any, problems: list[str]) -> dict[str, Credential
         return {}
     found: dict[str, Credential] = {}
     for name, one in given.items():
-        # Problems of a value are told without the value.
+        # Messages about a value do not contain the value.
         if not isinstance(one, t.Mapping):
             problems.append(f"{CREDENTIALS_VARIABLE}.{name} is not a dictionary; write {{user: ..., password: ...}}")
             continue
@@ -219,7 +219,8 @@ def _read_destination(one: t.Mapping[str, t.Any]) -> Destination:
 
 
 def _trim(path: str) -> str:
-    """A path without what Windows does not see: blanks and dots at the end of a name, a backslash at its own end."""
+    """A path without the parts that Windows ignores: spaces and dots at the end of a name, and a backslash at the end
+    of the path."""
     head, rest = ntpath.splitdrive(path)
     parts = [part.rstrip(". ") for part in rest.split("\\")]
     trimmed = head + "".join(f"\\{part}" for part in parts if part)
@@ -244,7 +245,7 @@ def _place_problems(
 
 
 def _is_within(path: str, folder: str) -> bool:
-    # Windows does not tell names by case.
+    # Names of files in Windows are not case-sensitive.
     one, other = (each.casefold().rstrip("\\") + "\\" for each in (path, folder))
     return one.startswith(other)
 
@@ -253,9 +254,9 @@ def choose_destination(destinations: t.Sequence[Destination], name: str) -> Dest
     """The destination of that name.
 
     Raises:
-        StepFailed: invalid_variable; there is none.
+        StepFailed: invalid_variable; no such destination.
     """
-    # Names are given on command lines.
+    # Operators type these names on command lines, so case is ignored.
     found = {one.name.casefold(): one for one in destinations}
     if name.casefold() in found:
         return found[name.casefold()]
@@ -268,12 +269,12 @@ def choose_destination(destinations: t.Sequence[Destination], name: str) -> Dest
 def build_job_destinations(
     destinations: t.Iterable[Destination], accounts: t.Mapping[str, Credential], shares: t.Mapping[str, str]
 ) -> list[dict[str, t.Any]]:
-    """The destinations as the copy job wants them, with passwords.
+    """The destinations in the form for the copy job, with passwords.
 
     Args:
         destinations: all of them.
         accounts: name -> account.
-        shares: letter of a drive -> the share that it stands for.
+        shares: letter of a drive -> the share that is connected as this letter.
     """
     return [
         {
@@ -295,22 +296,22 @@ def _split_account(account: Credential | None) -> dict[str, str]:
 
 
 def list_letters(destinations: t.Iterable[Destination]) -> list[str]:
-    """The letters of drives that paths begin with. Whether one is a share, only the node knows."""
+    """The drive letters at the beginning of paths. Only the node knows whether a letter is a share."""
     return sorted({one.path[0].upper() for one in destinations if one.path[1:2] == ":"})
 
 
 def place_on_share(path: str, shares: t.Mapping[str, str]) -> str:
-    """A path by the share that its letter stands for: SYSTEM does not see the drives of a user."""
+    """A path with the share in place of its drive letter, because SYSTEM does not see the drives of a user."""
     share = shares.get(path[0].upper(), "") if path[1:2] == ":" else ""
     return share.rstrip("\\") + path[2:].rstrip("\\") if share else path
 
 
 def refuse_letters(destinations: t.Iterable[Destination], drives: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
-    """Raises StepFailed (destination_invalid) for a letter that is no drive of the node and no share.
+    """Raises StepFailed (destination_invalid) for a letter that is neither a drive of the node nor a share.
 
     Args:
         destinations: all of them.
-        drives: letter -> exists (has the machine such a drive?) and share, as the node says.
+        drives: letter -> exists (has the machine such a drive?) and share, as reported by the node.
     """
     for one in destinations:
         if one.path[1:2] != ":":

@@ -16,7 +16,7 @@ RESTORE = "Restore"
 """The word of a restore in its identity."""
 
 RUN_ID = rf"({'|'.join([*MODES.values(), RESTORE])})_\d{{8}}_\d{{6}}_[0-9a-f]{{4}}"
-"""What run_id and restore_id make, as a regular expression."""
+"""The form of run IDs and restore IDs, as a regular expression."""
 
 _STAMP = "%Y%m%d_%H%M%S"
 _RESERVED = {
@@ -29,7 +29,7 @@ _RESERVED = {
 
 
 def stamp(moment: datetime) -> str:
-    """A moment as it stands in names, in UTC: YYYYMMDD_HHmmss. Raises ValueError for a moment without a zone."""
+    """A moment in the form for names, in UTC: YYYYMMDD_HHmmss. Raises ValueError for a moment without a zone."""
     if moment.tzinfo is None:
         raise ValueError("a moment needs a zone")
     return moment.astimezone(UTC).strftime(_STAMP)
@@ -40,7 +40,7 @@ def base_name(mode: str, run_stamp: str, pattern: str = "ServerBackup_{mode}_{st
 
     Raises:
         KeyError: the pattern has another field than {mode} and {stamp}, or one with attributes.
-        ValueError: the pattern has a single brace, or braces that stand for themselves.
+        ValueError: the pattern has a single brace, or escaped braces.
     """
     for literal, field, _unused, _unused in string.Formatter().parse(pattern):
         if "{" in literal or "}" in literal:
@@ -66,12 +66,12 @@ def restore_id(moment: datetime, word: str) -> str:
 
 
 def replace_odd_characters(name: str) -> str:
-    """A name with _ for what is not allowed everywhere: in names of files, folders and scheduled tasks."""
+    """A name in which _ replaces all characters that are not allowed in names of files, folders and scheduled tasks."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def windows_name_problem(name: str) -> str | None:
-    """Why Windows would not take this as a file name, or None.
+    """Why Windows does not accept this as a file name, or None.
 
     Source: Microsoft, "Naming Files, Paths, and Namespaces" (reserved characters and device names,
     trailing dot and space).

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Failures of steps, as outcome.json lists them, and what they make of the whole run."""
+"""Failures of steps, as outcome.json lists them, and the exit code of a run with these failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CAUSE = ("reason", "message", "hint", "node", "step")
 
 
 def is_ok(result: t.Mapping[str, t.Any] | None) -> bool:
-    """Was the step done, without a failure? result: what Ansible registered for it, None for a step that was not."""
+    """Did the step run without a failure? result: the registered result; None if the step did not run."""
     return result is not None and not any(result.get(word) for word in ("failed", "unreachable"))
 
 
@@ -31,8 +31,8 @@ def describe_failure(node: str, step: str, name: str, message: str) -> dict[str,
 
 
 def describe_end(failures: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """What the failures of a run, in their order, make of it: exit_code, exit_meaning, and of the failure that the code
-    is from reason, message, hint, node and step; those are "" without failures."""
+    """The result of a run with these failures, in their order: exit_code, exit_meaning, and reason, message, hint, node
+    and step of the failure that determines the exit code; these are "" without failures."""
     code = overall_exit_code([failure["exit_code"] for failure in failures])
     cause = next((failure for failure in failures if failure["exit_code"] == code), None) if code else None
     return {

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Paths on a node: how an operator may write one, and where a run keeps its files. Only this file and, on the node,
-NodeStaging.psm1 put these paths together."""
+NodeStaging.psm1 build these paths."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ NODE_PATHS: dict[str, str] = {
 """Options of modules that are paths on a node -> the variable from which a role takes them, "" for several."""
 
 _BACKSLASH = "\\"
-# What Ansible (-e NAME=VALUE) and YAML in double quotes make of a backslash and a letter.
+# The control characters that Ansible (-e NAME=VALUE) and YAML in double quotes make from a backslash and a letter.
 _ESCAPES = {"\0": "0", "\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r"}
 
 _DUMP = "database"
 DUMP_PREFIX = f"{_DUMP}/"
-"""Where the dump is in an archive, which has the names of the files in staging with slashes."""
+"""The folder of the dump in an archive. Names in an archive are the names in staging, with slashes."""
 
 
 def read_node_path(text: str) -> str:
-    """A path on a node as Windows writes it, from one that an operator has written, also with slashes.
+    """Converts a path on a node that an operator wrote, also with slashes, to the form of Windows.
 
     Raises:
-        ValueError: it has not come as it was written; how, as the rest of a sentence.
+        ValueError: Ansible or YAML changed the path; the text, which is the rest of a sentence, says how.
     """
     if found := re.search(r"[\x00-\x1f\x7f]", text):
         written = re.sub(r"[\x00-\x1f\x7f]", lambda each: f"\\{_letter(each[0])}", text)
@@ -58,7 +58,7 @@ def read_node_path(text: str) -> str:
 
 
 def _letter(control: str) -> str:
-    """What stands behind a backslash for a control character."""
+    """The letter that follows the backslash in the escape of a control character."""
     return _ESCAPES.get(control, f"x{ord(control):02x}")
 
 
@@ -76,22 +76,22 @@ class Staging:
 
     @property
     def files(self) -> str:
-        """What becomes the archive."""
+        """The folder of the files that become the archive."""
         return ntpath.join(self.folder, "files")
 
     @property
     def dump(self) -> str:
-        """What the dump tool writes; part of the files."""
+        """The folder that the dump tool writes, inside the folder of the files."""
         return ntpath.join(self.files, _DUMP)
 
     @property
     def mongodump_config(self) -> str:
-        """Holds the password of MongoDB as long as mongodump runs; not part of the files."""
+        """The file with the password of MongoDB while mongodump runs; not inside the folder of the files."""
         return ntpath.join(self.folder, "mongodump.config")
 
 
 def archive_folder(directory: str, node: str) -> str:
-    """Where the archives of a node are in its archive directory."""
+    """The folder of a node in its archive directory."""
     return ntpath.join(directory, node)
 
 
@@ -101,5 +101,5 @@ def archive_file(folder: str, base_name: str) -> str:
 
 
 def log_folder(state_folder: str) -> str:
-    """Where the log of a run without an archive goes."""
+    """The folder for the log of a run without an archive."""
     return ntpath.join(state_folder, "logs")

@@ -14,7 +14,7 @@ from .yaml_text import load_yaml
 
 @dataclass(frozen=True)
 class ExitCode:
-    """What a code of ansible-playbook means, and when it occurs."""
+    """The meaning of an exit code of ansible-playbook, and when it occurs."""
 
     meaning: str
     when: str
@@ -22,14 +22,14 @@ class ExitCode:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something failed.
+    """Why a step failed.
 
     Attributes:
-        name: what outcome.json, log and screen call it.
+        name: the name in outcome.json, in the log and on the screen.
         exit_code: the exit code of a run that fails for it first.
-        why_late: why it could not be known before the stop; "" when it cannot occur once the run has stopped a service
+        why_late: why it could not be known before the stop; "" if it cannot occur after the run has stopped a service
             of the fleet.
-        meaning: what is the case, in one sentence.
+        meaning: the situation, in one sentence.
         hint: what the operator does next.
         bad_dump: whether the dump of a window that fails for it cannot be used.
     """
@@ -67,8 +67,8 @@ class StepFailed(Exception):
 def overall_exit_code(codes: t.Sequence[int]) -> int:
     """The exit code of a run from the codes of its failures in the order they happened.
 
-    7 (a service was not started again) outranks all; otherwise the first failure is the cause and what
-    follows is its consequence.
+    7 (a service was not started again) has priority over all others. Otherwise the first failure counts, because the
+    later ones are its consequences.
     """
     failures = [code for code in codes if code != 0]
     if not failures:

@@ -10,8 +10,8 @@ import typing as t
 
 
 def one_line(words: t.Any) -> str:
-    """A message of whatever making on one line. No path is as long as the encoded commands in some messages of
-    PowerShell, which nobody reads."""
+    """A message from any source, on one line. Very long words are cut, because some messages of PowerShell contain
+    encoded commands, which are longer than any path."""
     return re.sub(
         r"\S{400,}",
         lambda found: f"{found[0][:40]}... ({len(found[0])} characters)",

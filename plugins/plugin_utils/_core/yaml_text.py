@@ -14,5 +14,5 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_yaml(text: str) -> t.Any:
-    """What a YAML text of ours says."""
+    """Parses a YAML text of this collection."""
     return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader either way

@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The dump of a self-managed MongoDB: what the operator gives, what the plan may show of it, and what the
-job on the node is told."""
+"""The dump of a self-managed MongoDB: the variables of the operator, their part in the plan, and the spec of the job on
+the node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TLS = {
 _NOT_FOR_THE_JOB = ("dump", "mongodb_connections", "plan", "mongodb", "last_run", "armed")
 
 Entries = t.Mapping[str, t.Mapping[str, t.Any] | None]
-"""Part (service, web, search) -> what the operator says of its MongoDB: connection, user, password, auth_source, tls
+"""Part (service, web, search) -> the operator's values for its MongoDB: connection, user, password, auth_source, tls
 and its files."""
 
 
@@ -55,7 +55,7 @@ def _connection(entry: t.Mapping[str, t.Any], where: str) -> Connection:
 def plan_dumps(decision: _persistence.Decision, connections: t.Mapping[str, Connection]) -> list[dict[str, t.Any]]:
     """The runs of mongodump as the plan shows them, without secrets: uri, shown, part, database, ...
 
-    part: whose connection is given, "" for the settings'.
+    part: the part whose connection the operator has set, "" if it is from the settings.
     """
     found = []
     for dump in decision.dumps:
@@ -68,7 +68,7 @@ def plan_dumps(decision: _persistence.Decision, connections: t.Mapping[str, Conn
 
 
 def pair_connections(plan: t.Mapping[str, t.Any], entries: Entries) -> list[tuple[t.Mapping[str, t.Any], Connection]]:
-    """The dumps that the plan shows, each with its connection and the secrets of that.
+    """The dumps of the plan, each with its connection, including secrets.
 
     Args:
         plan: the field dump of a node of the plan.
@@ -82,7 +82,7 @@ def pair_connections(plan: t.Mapping[str, t.Any], entries: Entries) -> list[tupl
 
 
 def build_mongodump_spec(plan: t.Mapping[str, t.Any], entries: Entries, staging: paths.Staging) -> dict[str, t.Any]:
-    """What the job on the node is told of a dump by mongodump; holds the passwords.
+    """The part of a job's spec about a dump by mongodump. Contains the passwords.
 
     Args:
         plan: the field dump of a node of the plan.
@@ -98,10 +98,10 @@ def build_mongodump_spec(plan: t.Mapping[str, t.Any], entries: Entries, staging:
 
 
 def build_job_spec(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What a job is told, from the arguments of database_window or database_dump. Holds the passwords.
+    """The spec of a job, from the arguments of database_window or database_dump.
 
-    Each argument stands under its name; of those that tell how to dump, see build_mongodump_spec. What is recorded
-    beside the dump (memo, see _dump_record) is no option of the job.
+    Contains the passwords. Each argument has its own name in the spec; see build_mongodump_spec for those of the dump.
+    The record beside the dump (memo, see _dump_record) is not an argument.
     """
     staging = paths.Staging(arguments["staging_directory"], arguments["run_id"])
     spec = {name: value for name, value in arguments.items() if name not in _NOT_FOR_THE_JOB}
@@ -127,13 +127,13 @@ def judge_dump(
     accepted_exit_codes: t.Collection[int] = (),
     removed: t.Collection[str] = (),
 ) -> dict[str, t.Any]:
-    """The result of a step that dumped, if the dump counts.
+    """The result of a step that dumped, if the dump is usable.
 
     Args:
         report: of the job: files, output, exit_code and, of emongodump, last (name and collections of the last backup
-            with a dump; name is empty where there is none).
+            with a dump; name is empty if there is no such backup).
         required: see list_databases.
-        result: what else the step says.
+        result: the other fields of the result.
         accepted_exit_codes, removed: see _dump_evidence.judge.
 
     Raises:
@@ -178,11 +178,12 @@ def judge_ended(
     accepted_exit_codes: t.Collection[int] = (),
     removed: t.Collection[str] = (),
 ) -> tuple[dict[str, t.Any] | None, str]:
-    """What an archive needs of a dump whose window has ended, and why it cannot be used (None and the reason).
+    """The data of a dump that its archive needs, after its window has ended; or None, and the reason why the dump
+    cannot be used.
 
     Args:
-        reason: why the window failed, None when it did not.
-        detail: what its job reported, see judge_dump.
+        reason: why the window failed, None if it did not.
+        detail: the report of its job, see judge_dump.
         required, accepted_exit_codes, removed: see judge_dump.
     """
     if reason is not None and reason.bad_dump:
@@ -193,7 +194,7 @@ def judge_ended(
         found = judge_dump(detail, required, {}, accepted_exit_codes, removed)
     except StepFailed as failure:
         return None, failure.message
-    # Only a window that stops the service has marks, and so a downtime.
+    # Only a window that stops the service has marks, and therefore a downtime.
     return found | ({"downtime": measure_downtime(detail["marks"])} if "marks" in detail else {}), ""
 
 
@@ -204,7 +205,7 @@ def measure_downtime(marks: t.Mapping[str, float]) -> dict[str, float]:
     """
     if "stop_requested" not in marks:
         return dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0)
-    # A service that was left down has been down as far as the marks go.
+    # The downtime of a service that was not started again is counted to the last mark.
     end = marks.get("running", max(marks.values()))
     parts = {
         "total": end - marks["stop_requested"],

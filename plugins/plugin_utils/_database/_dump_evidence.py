@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is a dump what it claims to be? Judged by what lies on disk and by what the tool printed, never
-by an exit code alone."""
+"""Checks whether a dump is complete, by its files on the disk and by the output of the tool, never by an exit code
+alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FAILURE = re.compile(
 )
 # Tools before 100.x print the name bare, later ones in backticks, and one document in the singular.
 _DONE = re.compile(r"done dumping [`']?(?P<name>[^\s`']+)[`']? \((?P<count>\d+) documents?\)")
-# What stands for letters that could not be read, or not be written.
+# The characters that replace letters that could not be decoded or encoded.
 _UNREADABLE = re.compile("[\ufffd?]+")
 
 
@@ -36,11 +36,11 @@ class LastDump:
 
 @dataclass(frozen=True)
 class DumpEvidence:
-    """What a dump shows.
+    """The evidence about a dump.
 
     Args:
-        problems: why it does not count; empty when it counts.
-        remarks: what the operator must know of a dump that counts.
+        problems: why the dump is not usable; empty if it is.
+        remarks: warnings about a usable dump.
         databases: found on disk.
         reported: namespace -> documents, as the tool reported them.
         bytes: sum of the sizes of all files.
@@ -73,8 +73,8 @@ def reported_counts(output: str) -> dict[str, int]:
 def _by_file(counts: t.Mapping[str, int], files: t.Collection[str]) -> dict[str, int]:
     """The same counts under the names of files.
 
-    emongodump may pass the text of its tools on in a code page. Then some letters of it cannot be read, and the one
-    file that has a name like that is meant.
+    emongodump may print the text of its tools in a code page. Then some letters cannot be decoded, and the count
+    belongs to the only file whose name matches the other letters.
     """
     plain = {unquote(path).removesuffix(".gz") for path in files}
     found = {_namespace(path) for path in plain if path.endswith(".bson")}
@@ -107,12 +107,14 @@ def judge(
         files: path relative to the dump folder, with /, -> size in bytes.
         output: everything the tool printed, and the text of its logs in the dump folder.
         exit_code: of the tool.
-        service, gallery: names of the two databases that must be there; a self-managed MongoDB may name them otherwise.
-        vendor: the tool is AlteryxService.exe emongodump. Neither its exit codes nor its output are documented,
-            so another code than 0 does not count against complete evidence. The codes of mongodump are
-            documented: 0 or failed.
+        service, gallery: names of the two databases that must be there; they may have other names in a self-managed
+            MongoDB.
+        vendor: the tool is AlteryxService.exe emongodump. Neither its exit codes nor its output are documented, so
+            another code than 0 does not count against complete evidence. The codes of mongodump are documented: 0 or
+            failed.
         accepted_exit_codes: further codes of emongodump that the operator knows to mean success.
-        last: the last backup with a dump, to compare with where the tool reported no counts; None where there is none.
+        last: the last backup with a dump, for a comparison if the tool reported no counts; None if there is no such
+            backup.
         removed: namespaces of the last backup that were removed on purpose.
     """
     databases = sorted({path.split("/")[0] for path in files if "/" in path})
@@ -150,14 +152,14 @@ def _lacking(
     service: str,
     gallery: str,
 ) -> list[str]:
-    """What is not there and would be in any dump of an Alteryx Server, or was reported by the tool."""
+    """The missing parts: those that every dump of an Alteryx Server has, and those that the tool reported."""
     problems = [] if bson else ["there is no .bson file in the dump folder"]
     problems += [
         f"the database {database} is not in the dump"
         for database in (service, gallery)
         if bson and database not in databases
     ]
-    # oplog.bson and the like stand beside the databases and have no metadata.
+    # Files such as oplog.bson are beside the folders of the databases and have no metadata.
     problems += [
         f"{path} has no metadata file"
         for path in sorted(bson)
@@ -208,7 +210,6 @@ def _plain(path: str, size: int, counts: t.Mapping[str, int]) -> tuple[str, int]
     if not path.endswith(".gz"):
         return path, size
     path = path.removesuffix(".gz")
-    # A compressed file shows by its size not even whether anything is in it. What it really holds is
-    # counted when it is archived.
+    # The size of a compressed file does not show whether it has documents. They are counted when the file is archived.
     empty = path.endswith(".bson") and not counts.get(_namespace(path))
     return path, 0 if empty else size

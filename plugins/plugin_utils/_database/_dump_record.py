@@ -16,7 +16,7 @@ from . import _dump
 
 Mapping = t.Mapping[str, t.Any]
 
-# What the archive of a dump needs.
+# The fields that the archive of a dump needs.
 _OF_THE_RUN = ("run_id", "exports_configuration", "mode", "fleet", "started", "secrets")
 _OF_THE_NODE = ("archive_folder", "base_name", "computer", "service", "dump")
 
@@ -28,10 +28,10 @@ class DumpRecord:
     Attributes:
         run: the plan of its run, of one node.
         node: its part about the node.
-        window: what its archive needs; None when the dump cannot be used.
-        why: why it cannot be used, "" when it can.
-        mongodb: what the servers said of themselves.
-        ended: UTC text, when the dump had ended and the service was back.
+        window: the data for its archive; None if the dump cannot be used.
+        why: why it cannot be used, "" if it can.
+        mongodb: facts about the servers.
+        ended: UTC text, when the dump had ended and the service was running again.
     """
 
     run: Mapping
@@ -42,7 +42,7 @@ class DumpRecord:
     ended: str
 
     def why_not_adopted(self, run: Mapping, node: Mapping, now: str, within: float) -> str:
-        """Why another run does not go on with this dump; "" when it does.
+        """Why another run cannot continue with this dump; "" if it can.
 
         Args:
             run: the plan of that run.
@@ -65,25 +65,25 @@ class DumpRecord:
 
     @staticmethod
     def _request(run: Mapping, node: Mapping) -> Mapping:
-        """What two runs must ask for alike. What else is taken, each takes itself."""
+        """The options that must be equal in both runs. Everything besides the dump is backed up by each run itself."""
         return {
             "mode": run["mode"], "fleet": run["fleet"], "service": node["service"]["name"], "database": node["dump"],
         }  # fmt: skip
 
 
 def write_memo(plan: Mapping, mongodb: t.Sequence[Mapping], judging: Mapping) -> str:
-    """What the node keeps for read_record.
+    """The text that the node stores for read_record.
 
     Args:
         plan: of the run, of one node (what backup_archive gets).
-        mongodb: what mongodb_info says of the servers.
+        mongodb: the result of mongodb_info about the servers.
         judging: the keyword arguments required, accepted_exit_codes and removed of _dump.judge_ended.
     """
     return json.dumps({"schema": 1, "plan": plan, "mongodb": list(mongodb), "judging": judging}, ensure_ascii=False)
 
 
 def read_record(text: str, node_name: str, staging: paths.Staging) -> DumpRecord:
-    """Reads what write_memo and the window job have left.
+    """Reads the record that write_memo and the window job have written.
 
     Args:
         text: JSON of the node.

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A connection to a self-managed MongoDB, and how mongodump is started with it.
 
-Secrets are held apart from the rest: no text of this file but config_text() contains one, error messages quote nothing
-of what was given. Source for the connection string: MongoDB, "Connection String URI Format"; for mongodump: its own
-source (common/options) and runs of 100.3.1.
+Secrets are kept separate: only config_text() returns a text with a secret, and error messages do not quote the given
+values. Source for the connection string: MongoDB, "Connection String URI Format"; for mongodump: its own source
+(common/options) and runs of 100.3.1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OLDEST_TOOL = (100, 3, 0)
 """The first mongodump that takes secrets from a file (--config)."""
 LOSING_TOOL = (100, 4, 0)
 """Leaves out documents with an empty field name (TOOLS-2931)."""
-# Minor version of the tools (100.x) -> newest server they are made for (MongoDB, "Database Tools Changelogs").
+# Minor version of the tools (100.x) -> newest server that they support (MongoDB, "Database Tools Changelogs").
 _MADE_FOR = {
     3: (4, 4), 4: (5, 0), 5: (6, 0), 6: (6, 0), 7: (6, 3), 8: (7, 0), 9: (7, 0), 10: (8, 0), 11: (8, 0), 12: (8, 1),
     13: (8, 2), 14: (8, 2), 15: (8, 2),
@@ -65,7 +65,7 @@ _WITHOUT_PASSWORD = ("MONGODB-X509", "GSSAPI", "MONGODB-AWS")
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach a MongoDB. Two are equal whatever their secrets; printing one shows none.
+    """How to reach a MongoDB. Comparisons ignore the secrets, and printing does not show them.
 
     hosts: (host, port), the port 0 with srv. database: of the path of the string. options: canonical name -> text,
     decoded, without secrets.
@@ -99,7 +99,7 @@ class Connection:
 
     @property
     def replica_set(self) -> str:
-        """The name of the replica set, "" when the string names none; with srv it may stand in the name server."""
+        """The name of the replica set, "" when the string names none; with srv it may be in the DNS record."""
         return self.option("replicaSet")
 
     @property
@@ -109,12 +109,12 @@ class Connection:
 
     @property
     def server(self) -> frozenset[tuple[str, int]]:
-        """What makes two connections lead to the same server: any of the hosts in common."""
+        """The hosts. Two connections with a common host lead to the same server."""
         return frozenset(self.hosts)
 
     @property
     def needs_password(self) -> bool:
-        """Would mongodump ask for one? Without it it would wait for an answer that nobody gives."""
+        """Would mongodump prompt for a password? Then it would wait for an input that never comes."""
         return bool(self.user) and self.mechanism not in _WITHOUT_PASSWORD
 
     @property
@@ -135,11 +135,11 @@ class Connection:
     def uri(self) -> str:
         """The connection string for mongodump, without secrets and without a database.
 
-        With a database in it mongodump would dump that one alone; the user's database, which it would
-        have been, is named instead.
+        With a database in it, mongodump would dump only that one. That database would also be the authentication
+        database, so authSource names it instead.
         """
         options = dict(self.options)
-        # mongodump knows only the general switch and ignores these two with a warning.
+        # mongodump supports only the general option, and ignores these two with a warning.
         loose = [
             options.pop(name, "").lower() == "true"
             for name in ("tlsAllowInvalidCertificates", "tlsAllowInvalidHostnames")
@@ -159,7 +159,7 @@ def _refuse(text: str) -> StepFailed:
 
 
 def is_string(text: str) -> bool:
-    """Is this a connection string, rather than host and port?"""
+    """Is this a connection string, and not host and port?"""
     return text.strip().lower().startswith(("mongodb://", "mongodb+srv://"))
 
 
@@ -167,8 +167,7 @@ def parse(text: str, where: str) -> Connection:
     """Reads a connection string.
 
     Args:
-        where: what the operator calls it (variable or element), for messages; nothing of the
-            string itself is ever quoted.
+        where: the name of the variable or element, for messages. The string itself is never quoted.
 
     Raises:
         StepFailed: connection_invalid.
@@ -188,7 +187,7 @@ def parse(text: str, where: str) -> Connection:
             f"{where} has a user or password with one of : / ? # [ ] @ that is not percent-encoded, or no user before @"
         )
     if password == REDACTED:
-        # node_info puts that in the place of a password.
+        # node_info replaces passwords by this text.
         password = ""
     database = _decode(path, where, "the database")
     if re.search(r'[/\\. "$*<>:|?]', database):
@@ -212,8 +211,8 @@ def _split(rest: str, where: str) -> tuple[str, str, str]:
     if not slash:
         authority, mark, query = rest.partition("?")
         if mark:
-            # The slash before the options is not optional for every reader; an unencoded question mark in a
-            # password looks the same.
+            # Some programs require the slash before the options. Without it, the question mark may also be part of a
+            # password.
             raise _refuse(
                 f"{where} has options without a / before the ?, or a password with ? that is not percent-encoded"
             )
@@ -230,7 +229,7 @@ def _decode(text: str, where: str, what: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        # The error holds what could not be decoded.
+        # The exception contains the text that could not be decoded.
         raise _refuse(f"{where}: {what} is not UTF-8 once decoded") from None
 
 
@@ -280,7 +279,7 @@ def _options(query: str, where: str) -> tuple[dict[str, str], str]:
 
 
 def check(connection: Connection, where: str) -> None:
-    """Refuses what mongodump would refuse, or print, only at the moment of the dump.
+    """Refuses values that mongodump would refuse or print only during the dump.
 
     Raises:
         StepFailed: connection_invalid.
@@ -306,7 +305,7 @@ def check(connection: Connection, where: str) -> None:
 
 
 def _prepares(password: str) -> bool:
-    """Does SASLprep (RFC 4013) take it?"""
+    """Does SASLprep (RFC 4013) accept it?"""
     mapped = "".join(
         " " if stringprep.in_table_c12(character) else character
         for character in password
@@ -330,8 +329,8 @@ def _prepares(password: str) -> bool:
 
 
 def of_server(server: str, where: str, options: t.Mapping[str, str] | None = None) -> Connection:
-    """A connection from host and port ("db1:27017", several with commas), as RuntimeSettings.xml
-    and our variables write it.
+    """A connection from host and port ("db1:27017", several with commas), as in RuntimeSettings.xml and in variables of
+    this collection.
 
     Raises:
         StepFailed: connection_invalid.
@@ -345,7 +344,7 @@ def of_server(server: str, where: str, options: t.Mapping[str, str] | None = Non
 
 
 def with_options(connection: Connection, options: t.Mapping[str, str], where: str) -> Connection:
-    """The connection with these options (canonical or old names) on top, checked."""
+    """The connection with these options (canonical or old names) added, checked."""
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in options.items() if value)
     more, key_password = _options(query, where)
     changed = replace(
@@ -358,8 +357,8 @@ def with_options(connection: Connection, options: t.Mapping[str, str], where: st
 
 
 def with_login(connection: Connection, user: str, password: str, where: str, auth_source: str = "") -> Connection:
-    """The connection with this user and password, where they are given, checked. Another user does not
-    inherit the password."""
+    """The connection with this user and password, if they are given, checked. If only the user is given, the password
+    of the former user is dropped."""
     options = {**dict(connection.options), **({"authSource": auth_source} if auth_source else {})}
     inherited = connection.password if user in ("", connection.user) else ""
     changed = replace(
@@ -370,7 +369,7 @@ def with_login(connection: Connection, user: str, password: str, where: str, aut
 
 
 def _quote(text: str) -> str:
-    """A YAML scalar in double quotes, ASCII alone: no reader can take it for anything but this text."""
+    """A YAML scalar in double quotes and ASCII only, so that every reader takes it for this text."""
     pieces = []
     for character in text:
         code = ord(character)
@@ -390,7 +389,7 @@ def _quote(text: str) -> str:
 def config_text(connection: Connection) -> str:
     """The file for mongodump --config: the only text with secrets.
 
-    It belongs into a file that only SYSTEM and Administrators can read, and not for long.
+    It must be in a file that only SYSTEM and Administrators can read, and only while mongodump runs.
     """
     lines = [f"uri: {_quote(connection.uri())}"]
     if connection.password:
@@ -405,9 +404,9 @@ def arguments(config_path: str, folder: str, database: str = "", gzip: bool = Fa
 
     Args:
         config_path: the file with config_text().
-        folder: where the dump goes, one sub-folder a database.
+        folder: the folder of the dump, with a sub-folder for each database.
         database: the one to dump; "" for the whole instance.
-        oplog: with what was written meanwhile, for one point in time; the whole instance only.
+        oplog: also dump the writes during the dump, for one point in time; only for the whole instance.
 
     Raises:
         ValueError: oplog with a database, which mongodump refuses.
@@ -422,13 +421,13 @@ def arguments(config_path: str, folder: str, database: str = "", gzip: bool = Fa
 
 
 def tool_version(text: str) -> tuple[int, int, int] | None:
-    """The version in what mongodump --version prints; None when there is none."""
+    """The version in the output of mongodump --version; None if it has none."""
     found = re.search(r"^mongodump version:\s*[rv]?(\d+)\.(\d+)\.(\d+)(?:\D|$)", text, re.MULTILINE)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def usable_tool(text: str) -> str:
-    """The version of a mongodump that may be used, e.g. 100.9.4, from what it prints with --version.
+    """The version of a usable mongodump, e.g. 100.9.4, from its output with --version.
 
     Raises:
         StepFailed: mongodump_unusable.
@@ -451,13 +450,13 @@ def usable_tool(text: str) -> str:
 
 
 def describe_outdated(tool: str, server: str) -> str:
-    """A warning where a mongodump (see usable_tool) is made for older servers than this one.
+    """A warning if a mongodump (see usable_tool) supports only servers older than this one.
 
-    It is "" where the tool is not, or nobody knows.
+    It is "" if it supports this one, or if that is not known.
     """
     series, minor, _unused = map(int, tool.split("."))
     wanted = re.match(r"(\d+)\.(\d+)", server)
-    # A tool that is newer than the table is made for what the last entry is made for, and more.
+    # A tool that is newer than the table supports at least the servers of the last entry.
     made_for = _MADE_FOR.get(minor) if series == 100 else None
     if wanted and made_for and (int(wanted[1]), int(wanted[2])) > made_for:
         return (

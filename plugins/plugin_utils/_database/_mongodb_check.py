@@ -1,13 +1,13 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does a self-managed MongoDB answer the log-in of the backup, which version is it, and is there what shall be dumped?
-Asked before anything is touched.
+"""Does a self-managed MongoDB answer the log-in of the backup, which version is it, and does it have the databases to
+dump?
 
-Asked with mongodump itself, so that the node needs no other tool: with --archive it writes the version of the server
-and the name of every collection before the first document (mongo-tools, common/archive/prelude.go; seen with 100.3.1
-and MongoDB 7.0), and is ended as soon as that has been read. Whether there is an oplog shows in the same way: only a
-member of a replica set has the collection local.oplog.rs.
+This is checked before anything is changed, with mongodump itself, so that the node needs no other tool: with --archive
+it writes the version of the server and the name of every collection before the first document (mongo-tools,
+common/archive/prelude.go; seen with 100.3.1 and MongoDB 7.0), and is ended as soon as that has been read. The check for
+an oplog is similar: only a member of a replica set has the collection local.oplog.rs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Question:
 
 
 def questions(plan: t.Mapping[str, t.Any], entries: _dump.Entries) -> list[Question]:
-    """What to ask before the dumps of a node.
+    """The checks before the dumps of a node.
 
     Args:
         plan: the field dump of a node of the plan.
@@ -59,8 +59,8 @@ def questions(plan: t.Mapping[str, t.Any], entries: _dump.Entries) -> list[Quest
 def judge_answers(
     plan: t.Mapping[str, t.Any], asked: t.Sequence[Question], answers: t.Sequence[t.Mapping[str, t.Any]]
 ) -> dict[str, t.Any]:
-    """What the answers say: servers (shown, version, databases: name and number of collections) and
-    remarks for the operator.
+    """The result of the checks: servers (shown, version, databases: name and number of collections) and remarks for the
+    operator.
 
     Args:
         plan: see questions.

@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a mode does to each kind of persistence: which kind counts, which databases are dumped where and how, and
-whether that is one point in time."""
+"""Decides what a mode does with each kind of persistence: which kind applies, which databases are dumped from where and
+how, and whether the dump is of one point in time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ VARIABLE = "alteryx_preflight_database_kind"
 
 @dataclass(frozen=True)
 class Options:
-    """What the operator may choose.
+    """The choices of the operator.
 
-    stop: whether services are stopped for the dump of a self-managed MongoDB. oplog: auto (where it helps and is
-    possible), always (refused where it is impossible) or never. sqlserver: refuse full mode, or hook: take the
+    stop: whether services are stopped for the dump of a self-managed MongoDB. oplog: auto (if it is useful and
+    possible), always (refused if it is impossible) or never. sqlserver: refuse full mode, or hook: back up the
     configuration and run the operator's own tasks for the database.
     """
 
@@ -46,10 +46,10 @@ class Dump:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a mode does about the database.
+    """What a mode does with the database.
 
-    method: "" (nothing), emongodump, mongodump or hook. point_in_time: True, False or None where nothing is dumped by
-    us. why: for the manifest, what the dump is worth.
+    method: "" (nothing), emongodump, mongodump or hook. point_in_time: True or False; None if this collection does not
+    dump. why: for the manifest, how consistent the dump is.
     """
 
     kind: str
@@ -61,12 +61,11 @@ class Decision:
 
 
 def resolve_kind(settings: EffectiveSettings, declared: str = "") -> tuple[str, str]:
-    """The kind that counts: what the operator declares, unless the settings say otherwise; what the settings
-    say, if nothing is declared.
+    """The kind that applies: the declared one, unless the settings show another kind; without a declaration, that of
+    the settings.
 
     Returns:
-        The kind, which may be unknown or contradictory when nothing is declared, and a warning ("" when
-        there is nothing to say).
+        The kind, which may be unknown or contradictory when nothing is declared, and a warning ("" for none).
 
     Raises:
         StepFailed: invalid_variable, database_kind_contradicts.
@@ -109,14 +108,14 @@ _PARTS = {"web": "MongoDBWeb", "search": "MongoDBSearch"}
 def stores(controller: EffectiveSettings, others: t.Sequence[EffectiveSettings] = ()) -> tuple[Store, ...]:
     """Where a Server with self-managed MongoDB keeps its three databases.
 
-    connection is None where the settings do not say: the names of the elements of the controller's own connection
+    connection is None if the settings do not contain it: the names of the elements of the controller's own connection
     string (2020.1 and later) are not public.
 
     Args:
-        others: the settings of the UI nodes: theirs say where the UI keeps its databases.
+        others: the settings of the UI nodes, which contain the databases of the UI.
 
     Raises:
-        StepFailed: connection_invalid, settings_contradict when two nodes place the same part differently.
+        StepFailed: connection_invalid, settings_contradict if two nodes have different places for the same part.
     """
     service = _service_store(controller)
     return (service, *(_part_store(part, service, (controller, *others)) for part in _PARTS))
@@ -150,7 +149,7 @@ def _own_store(part: str, settings: EffectiveSettings) -> Store:
 
 
 def elsewhere(settings: t.Iterable[EffectiveSettings]) -> list[str]:
-    """Switches by which the UI keeps a database of its own, which a dump of the embedded MongoDB would not hold."""
+    """Switches for a separate database of the UI, which a dump of the embedded MongoDB would not contain."""
     return sorted(
         {
             f"Gallery/{prefix}Override"
@@ -163,7 +162,8 @@ def elsewhere(settings: t.Iterable[EffectiveSettings]) -> list[str]:
 
 def _service_store(settings: EffectiveSettings) -> Store:
     database = settings.get("Controller", "MongoDBDatabaseName")
-    # By what it looks like, because its name is not known; what this node does not set is no setting of this node.
+    # The element is recognized by its form, because its name is not known. Only elements that are set on this node
+    # count.
     strings = [
         name
         for name in settings.overrides.get("Controller", {})
@@ -190,19 +190,19 @@ def _plain(settings: EffectiveSettings, section: str, prefix: str) -> Connection
 
 @dataclass(frozen=True)
 class Target:
-    """One MongoDB and the databases in it that are ours."""
+    """One MongoDB and the databases of the Server in it."""
 
     connection: Connection
     databases: tuple[str, ...]
 
 
 def targets(placed: t.Sequence[Store], given: t.Mapping[str, Connection]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
-    """The MongoDBs to dump and what of each.
+    """The MongoDB servers to dump, and the databases of each.
 
     Args:
         placed: see stores.
-        given: part -> the connection that the operator gives for the backup. "service" serves every
-            part on the same server.
+        given: part -> the connection that the operator gives for the backup. "service" serves every part on the same
+            server.
 
     Returns:
         The targets, and warnings.
@@ -230,7 +230,7 @@ def targets(placed: t.Sequence[Store], given: t.Mapping[str, Connection]) -> tup
                 f"while {store.element} names {store.connection.shown}"
             )
         for known, names in found:
-            # A user of its own may see other databases: only the same login is one target.
+            # Different users may see different databases, so only parts with the same login are one target.
             if (
                 known.server & connection.server
                 and known.user == connection.user
@@ -268,7 +268,7 @@ def decide(
 
     Args:
         kind: see resolve_kind.
-        where: see targets; for a self-managed MongoDB in the modes that dump.
+        where: see targets; only for a self-managed MongoDB in modes that dump.
         apart: see elsewhere.
 
     Raises:
@@ -317,8 +317,8 @@ def _decide_mongodb(options: Options, where: t.Sequence[Target]) -> Decision:
     obstacle = _oplog_obstacle(where)
     if options.oplog == "always" and obstacle:
         raise StepFailed("oplog_impossible", obstacle)
-    # Nothing is written while the services are down: then the oplog has nothing to add, and ours are
-    # the only databases to read.
+    # While the services are stopped, nothing is written. So the oplog is not needed, and only the databases of the
+    # Server are read.
     oplog = options.oplog == "always" or (options.oplog == "auto" and not options.stop and not obstacle)
     dumps = [
         Dump(target.connection, database, options.gzip, oplog)

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gate: may the window open? A pure decision over what all nodes have reported."""
+"""The gate: may the window open? A pure function of the reports of all nodes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Results = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 SPARE_SECONDS = 10.0
-"""What asking the window job to stop the controller may need."""
+"""The time that the request to the window job to stop the controller may need."""
 
 
 def check(
     run_id: str, controller: str, leases: Results, stops: Results, age: float = 0.0, open_within: float = 900.0
 ) -> None:
-    """Lets the window open, or says why not.
+    """Returns if the window may open, or raises the reason why it must not.
 
     Args:
         run_id: of this run.
         controller: the node whose database is dumped; its window job stops it itself.
         leases: node -> result of maintenance_lease, of every node of the fleet.
-        stops: node -> result of alteryx_service, of every node but the controller.
-        age: seconds since the first stop of a node was asked for.
-        open_within: seconds after its stop within which a node has to see that the window is open; after that it starts
+        stops: node -> result of alteryx_service, of every node except the controller.
+        age: seconds since the first stop of a node was requested.
+        open_within: seconds after its stop within which a node must learn that the window is open; after that it starts
             its service again.
 
     Raises:

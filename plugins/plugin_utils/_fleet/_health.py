@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When does the controller answer? By a web address that is known to work, else by its port."""
+"""Finds out whether the controller answers, by a web address that is known to work, or else by its port."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SERVER_ERROR = 500
 
 
 def answers(said: str) -> bool:
-    """Is this an answer of the application? An error of the server (503 of IIS, say) comes from
-    what stands before it."""
+    """Is this an answer of the application? A server error, such as 503, comes from a program in front of the
+    application, such as IIS."""
     return said.isdigit() and int(said) < _SERVER_ERROR
 
 
 def usable_url(controller: Health, own: Health | None = None) -> tuple[str, str]:
-    """The address by which a node knows that the controller answers, and why it is not used: either may be "".
+    """The web address by which a node recognizes that the controller answers, and why it is not used; either may be "".
 
     Args:
-        controller: asked on the controller before anything is stopped.
-        own: asked on the node itself, for a node beside the controller.
+        controller: the answer on the controller, before any service is stopped.
+        own: the answer on the node itself, for another node of the fleet.
     """
     url = controller.url
     if not url:
@@ -34,7 +34,7 @@ def usable_url(controller: Health, own: Health | None = None) -> tuple[str, str]
     if own is None:
         return url, ""
     if _is_loopback(url):
-        # Asked on the controller it is right; here it would name this node.
+        # On the controller this address is correct, but on this node it would mean this node.
         return "", ""
     if not answers(own.answer):
         return "", f"{url} does not answer on the node ({own.answer})"

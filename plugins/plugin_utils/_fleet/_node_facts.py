@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What node_info has answered on a node, read once: nothing of it is taken for what it was not checked to be.
+"""The answer of node_info on a node, read and checked once. Every field is checked for its type.
 
 The fields are those of plugins/modules/node_info.yml that decisions need.
 """
@@ -84,7 +84,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Mongodump:
-    """The tool. version: what it says of itself. problem: why there is none."""
+    """The tool. version: as the tool reports it. problem: why there is no usable tool."""
 
     path: str
     version: str
@@ -93,7 +93,7 @@ class Mongodump:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that was asked about. free_bytes: negative where Windows does not tell."""
+    """A requested folder. free_bytes: negative if Windows does not report it."""
 
     path: str
     absolute: bool
@@ -116,8 +116,8 @@ class Lease:
 class Lock:
     """The lock of a run.
 
-    age: seconds since its last sign of life. stale_in: seconds until it is stale if no other one comes; stale_at: the
-    same as text, "" when it is not known.
+    age: seconds since its last heartbeat. stale_in: seconds until it is stale without another heartbeat; stale_at: the
+    same as text, "" if it is not known.
     """
 
     run_id: str
@@ -131,7 +131,8 @@ class Lock:
 
 @dataclass(frozen=True)
 class Trust:
-    """Why a folder of ours cannot be trusted: a link on its way, or who may write there; "" for neither."""
+    """Why a folder of this collection cannot be trusted: a link in its path, or an account that may write there; "" for
+    neither."""
 
     path: str
     link: str
@@ -140,7 +141,8 @@ class Trust:
 
 @dataclass(frozen=True)
 class Health:
-    """What the web address of the controller answers: the status as text, or why there is none. url: "" for none."""
+    """The answer of the web address of the controller: the status as text, or why there was no answer. url: "" for
+    none."""
 
     url: str
     answer: str
@@ -148,7 +150,7 @@ class Health:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """All of it."""
+    """All facts of a node."""
 
     system: System
     alteryx: Alteryx
@@ -170,7 +172,7 @@ class NodeFacts:
 
     @functools.cached_property
     def readable_settings(self) -> EffectiveSettings | None:
-        """The settings in force; None where they cannot be read."""
+        """The effective settings; None if they cannot be read."""
         overrides, defaults = self.settings_files.overrides, self.settings_files.defaults
         if not overrides.exists or overrides.error:
             return None
@@ -179,7 +181,7 @@ class NodeFacts:
 
     @property
     def settings(self) -> EffectiveSettings:
-        """The settings in force.
+        """The effective settings.
 
         Raises:
             StepFailed: settings_missing, settings_malformed.
@@ -193,7 +195,7 @@ class NodeFacts:
 
     @functools.cached_property
     def roles(self) -> tuple[str, ...]:
-        """See _runtime_settings.roles; none where the settings cannot be read."""
+        """See _runtime_settings.roles; empty if the settings cannot be read."""
         return _runtime_settings.roles(self.readable_settings) if self.readable_settings else ()
 
 
@@ -226,7 +228,7 @@ _hints = functools.cache(t.get_type_hints)
 
 
 def _read(kind: t.Any, value: t.Any, where: str) -> t.Any:
-    """A value of a type: a dataclass of the above, a tuple, a mapping of texts, or one of the simple types."""
+    """Converts a value to a type: a dataclass of this file, a tuple, a mapping of texts, or a simple type."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         given, found = _of_type(Mapping, value, where), {}
         for field in dataclasses.fields(kind):

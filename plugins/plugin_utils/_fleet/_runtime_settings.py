@@ -1,12 +1,12 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RuntimeSettings.xml: the effective settings of one node, its roles, which controller it belongs to, and
-where its database lives.
+"""RuntimeSettings.xml: the effective settings of one node, its roles, which controller it belongs to, and where its
+database is.
 
-Every file describes only its own node and holds only what differs from the defaults file of the installation; a missing
-element means "default", not "off". The element names are those of the defaults file of Alteryx Server 11.7, confirmed
-in part up to 2024.2. Names are case-sensitive, as Alteryx reads them; the texts of switches are not.
+Every file describes only its own node and contains only values that differ from the defaults file of the installation;
+a missing element means "default", not "off". The element names are those of the defaults file of Alteryx Server 11.7,
+confirmed in part up to 2024.2. Names are case-sensitive, as Alteryx reads them; the texts of switches are not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 Sections = t.Mapping[str, t.Mapping[str, str]]
 
-# Used where the defaults file cannot be read. Only what this collection decides on.
+# Used if the defaults file cannot be read. Only elements on which this collection bases decisions.
 FALLBACK: Sections = {
     "Controller": {
         "ControllerEnabled": "True",
@@ -56,24 +56,24 @@ _DATABASE_SWITCHES = (
     ("Gallery", "MongoDBSearchOverride"),
 )
 SWITCHES = (*_ROLE_SWITCHES, *_DATABASE_SWITCHES)
-"""Everything that is True or False and that we decide on."""
+"""All elements with True or False on which this collection bases decisions."""
 CONTRADICTION = "Controller/EmbeddedMongoDBEnabled and Controller/MongoDBEnabled are both True"
-"""What the kind "contradictory" means."""
+"""The meaning of the kind "contradictory"."""
 
-# Texts of an element that is there and says no.
+# Texts of an element that mean "no".
 _OFF = ("", "false", "0")
 
 
 @dataclass(frozen=True)
 class EffectiveSettings:
-    """The settings in force on a node: overrides over the defaults file over FALLBACK."""
+    """The effective settings of a node: overrides over the defaults file over FALLBACK."""
 
     overrides: Sections
     defaults: Sections
     fallback_used: bool
 
     def get(self, section: str, element: str) -> str:
-        """The text of an element, "" where nothing is known of it."""
+        """The text of an element, "" if it is not known."""
         for layer in (self.overrides, self.defaults, FALLBACK):
             value = layer.get(section, {}).get(element)
             if value is not None:
@@ -104,13 +104,13 @@ def roles(settings: EffectiveSettings) -> tuple[str, ...]:
 
 
 def controller_address(settings: EffectiveSettings) -> str:
-    """Where the node looks for its controller, "host:port" as it is written; "" for the node itself."""
+    """The address at which the node looks for its controller, "host:port" as written; "" for the node itself."""
     return "" if settings.enabled("Worker", "UseLocalServer") else settings.get("Worker", "ServerName")
 
 
 def service_port(settings: EffectiveSettings) -> int:
-    """Where a controller answers the other nodes of its fleet; 80, the vendor's default, where the
-    element says no number."""
+    """The port at which a controller answers the other nodes of its fleet; 80, the vendor's default, if the element has
+    no number."""
     text = settings.get("Controller", "ServicePort")
     return int(text) if text.isdigit() and 0 < int(text) < 65536 else 80
 
@@ -118,9 +118,9 @@ def service_port(settings: EffectiveSettings) -> int:
 def database_kind(settings: EffectiveSettings) -> str:
     """Where a controller keeps its data: embedded, mongodb (self-managed), sqlserver, contradictory or unknown.
 
-    SQLite elements stand in every defaults file and are no sign of SQL Server. The names of the elements of SQL
-    Server are not public, so any other element with SQL in its name counts, if it was set on this node: a defaults
-    file may name it everywhere.
+    SQLite elements are in every defaults file and do not indicate SQL Server. The names of the elements of SQL Server
+    are not public, so any other element with SQL in its name counts, if it was set on this node: a defaults file may
+    name it everywhere.
     """
     embedded, own = (
         settings.enabled("Controller", "EmbeddedMongoDBEnabled"),
@@ -134,7 +134,7 @@ def database_kind(settings: EffectiveSettings) -> str:
 
 
 def sql_elements(settings: EffectiveSettings) -> list[str]:
-    """Elements of the controller, set on this node, that speak of SQL Server."""
+    """Elements of the controller, set on this node, that refer to SQL Server."""
     own = settings.overrides.get("Controller", {})
     return [
         name
@@ -146,8 +146,8 @@ def sql_elements(settings: EffectiveSettings) -> list[str]:
 
 
 def problems(settings: EffectiveSettings) -> list[str]:
-    """Switches that say neither True nor False, by name. Nothing is decided on settings that have any. For
-    contradictory databases see database_kind."""
+    """Switches with a value other than True and False, by name. Settings with such a switch are not used for decisions.
+    For contradictory databases see database_kind."""
     found = []
     is_controller = settings.enabled("Controller", "ControllerEnabled")
     for section, element in SWITCHES if is_controller else _ROLE_SWITCHES:
@@ -158,8 +158,8 @@ def problems(settings: EffectiveSettings) -> list[str]:
 
 
 def warnings(settings: EffectiveSettings) -> list[str]:
-    """What in the settings may not mean what its author thinks: switches whose name is written in another case, which
-    Alteryx does not read."""
+    """Warnings about settings that may not have the intended effect: switches whose name is written in another case,
+    which Alteryx does not read."""
     known = {(section.lower(), element.lower()): f"{section}/{element}" for section, element in SWITCHES}
     found = []
     for section, elements in settings.overrides.items():

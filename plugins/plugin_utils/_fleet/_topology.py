@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The topology of a fleet: who is the controller, who belongs to it, and in which order services go down and come up.
 
-A controller's file does not list its workers (facts: RuntimeSettings.xml), so the inventory says who belongs together
-and every worker's own file is held against it.
+A controller's file does not list its workers (facts: RuntimeSettings.xml), so the inventory defines which nodes belong
+together, and every worker's own file is compared with it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from . import _runtime_settings
 from ._node_facts import NodeFacts
 
 NETBIOS_LENGTH = 15
-"""The name a machine gives itself is cut there."""
+"""Windows cuts the computer name at this length."""
 
 STOP_ORDER = ("ui", "worker")
-"""Before the controller: users first, so that nothing new begins, then workers. The controller is always last down and
-first up. The plan, the run and topology.yml take the order from here."""
+"""The tiers that stop before the controller: UI nodes first, so that users start no new work, and then workers. The
+controller always stops last and starts first. The plan, the run and topology.yml take the order from here."""
 
 
 @dataclass(frozen=True)
 class FleetNode:
-    """What the topology has to know of a node.
+    """The facts about a node that the topology needs.
 
-    name: inventory_hostname. names: what else it may be called: computer name, fully qualified name, address.
-    roles: see _runtime_settings.
-    controller_address: where it looks for its controller, "" for itself. active: its service runs, or would if a
-    dead run had not stopped it.
+    name: inventory_hostname. names: other names of the node: computer name, fully qualified name, address. roles: see
+    _runtime_settings. controller_address: the address at which it looks for its controller, "" for itself. active: its
+    service is running, or would be if an interrupted run had not stopped it.
     """
 
     name: str
@@ -42,13 +41,13 @@ class FleetNode:
 
     @property
     def tier(self) -> str:
-        """Its place in the order: a service carries all roles of its node, so the one that is up longest decides, but
-        users go before jobs."""
+        """The tier of the node. One service carries all roles of its node: a controller is in the last tier, and a UI
+        node stops before workers."""
         return next((role for role in ("controller", "ui", "worker") if role in self.roles), "worker")
 
 
 def fleet_node(name: str, facts: NodeFacts, address: str = "") -> FleetNode:
-    """What the topology has to know of a node, from its facts.
+    """The facts about a node that the topology needs.
 
     Raises:
         StepFailed: its settings cannot be read.
@@ -62,11 +61,10 @@ def fleet_node(name: str, facts: NodeFacts, address: str = "") -> FleetNode:
 
 @dataclass(frozen=True)
 class Topology:
-    """controller: name, "" when there is none or not exactly one is active. standby: controllers that are not
-    active beside the one that is.
+    """controller: name, "" if not exactly one controller is active.
 
-    rivals: all controllers, where not exactly one is active. problems, warnings: what cannot be and what may
-    not be, each (node, text).
+    standby: the other controllers, which are not active. rivals: all controllers, if not exactly one is active.
+    problems, warnings: impossible and doubtful facts, each (node, text).
     """
 
     nodes: tuple[FleetNode, ...]
@@ -109,8 +107,8 @@ def derive(nodes: t.Sequence[FleetNode], controller_names: t.Sequence[str] = ())
     for node in nodes:
         problem = _misplaced(node, controller, (*controller_names, *standby))
         if problem:
-            # That UI nodes keep the address of their controller under Worker is not documented, only seen: no
-            # ground to refuse a backup.
+            # It was observed, but is not documented, that UI nodes have the address of their controller under Worker.
+            # So a mismatch is not a reason to refuse a backup.
             sure = "worker" in node.roles or "controller" in node.roles
             (problems if sure else warnings).append((node.name, problem))
     return Topology(
@@ -164,8 +162,9 @@ def port_of(address: str) -> int:
 def is_called(host: str, names: t.Iterable[str]) -> bool:
     """Is one of the names a name of this host?
 
-    A short name and a qualified one with that first label are the same, and so is a computer name, cut at 15; but not
-    where a qualified name with that first label is known: then it is the machine of that name in another domain.
+    A short name is equal to a qualified name with that first label, and to a computer name, which is cut at 15
+    characters. But if a qualified name with that first label is known, another qualified name means a machine in
+    another domain.
     """
     wanted, known = host_of(host), [host_of(name) for name in names if name]
     if wanted in known:
@@ -199,13 +198,13 @@ def _is_local(host: str) -> bool:
 
 
 def check(topology: Topology, stops_services: bool) -> list[tuple[str, str]]:
-    """Refuses a fleet without exactly one active controller, and one that contradicts itself where
-    services would be stopped.
+    """If services would be stopped, refuses a fleet that contradicts itself or does not have exactly one active
+    controller.
 
-    Where nothing is stopped, there may be no controller, and problems are warnings.
+    If no service is stopped, the fleet may have no controller, and problems are warnings.
 
     Returns:
-        (node, text) of everything worth a warning.
+        The warnings, each (node, text).
 
     Raises:
         StepFailed: several_fleets, topology_contradicts, no_role.
@@ -233,10 +232,10 @@ def check(topology: Topology, stops_services: bool) -> list[tuple[str, str]]:
 def check_whole(
     fleet: str, members: t.Collection[str], hosts: t.Collection[str], stops_services: bool, partial_wanted: bool
 ) -> str:
-    """Refuses a run over a part of a fleet (--limit) where services would be stopped, unless it is wanted.
+    """Refuses a run over a part of a fleet (--limit) if services would be stopped, unless the operator wants that.
 
     Returns:
-        A warning, "" when the fleet is whole.
+        A warning, "" if the fleet is complete.
 
     Raises:
         StepFailed: fleet_partial.
@@ -254,7 +253,7 @@ def check_whole(
 
 
 def table(rows: t.Sequence[t.Sequence[str]]) -> str:
-    """Rows, the first of which is the head, as text in columns."""
+    """Rows as text in columns. The first row is the head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
@@ -267,7 +266,7 @@ def describe(topology: Topology, facts: t.Mapping[str, t.Mapping[str, str]], unr
     """The table of a fleet, in the order of starting.
 
     Args:
-        facts: node -> computer, version, service, database; what is absent is shown as a dash.
+        facts: node -> computer, version, service, database; an absent value is shown as a dash.
         unread: nodes that could not be read.
     """
     stops = {name: str(place) for place, tier in enumerate(topology.stop_tiers, 1) for name in tier}

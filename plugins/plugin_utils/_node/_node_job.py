@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The control node's side of a node job: start, poll until it is over, discard. Lost connections are survived; the
-job goes on without us."""
+"""The part of a node job on the control node: start, poll until its end, discard. The job continues during a lost
+connection, and polling continues after it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from dataclasses import dataclass, field
 from .._core.text import size
 
 POLL_SECONDS = 12.0
-"""A poll waits that long on the node for the end of the job; below WinRM's operation time-out of 20 s."""
+"""How long a poll waits on the node for the end of the job. Below WinRM's operation time-out of 20 s."""
 
 _FIRST_POLL_SECONDS = 2.0
-"""So that the operator soon sees what has begun. Each later poll waits twice as long."""
+"""The first poll is short, so that the operator soon sees that the job has begun. Each later poll waits twice as
+long."""
 
 _SHORTEST_HEARTBEAT = 5.0
 
 START_SECONDS = 150.0
-"""How long a start whose answer was lost may still bring its job to life: 60 s for the first status of each of two
-processes (NodeJob.psm1), and what comes before them."""
+"""How long the job of a start request may take to begin, if the answer to the request was lost: 60 s for the first
+status of each of two processes (NodeJob.psm1), and the time before them."""
 
 
 class ConnectionTrouble(Exception):
-    """The node could not be asked; nothing is known about what happened there."""
+    """The node did not answer, so it is not known what happened there."""
 
 
 class JobFailed(Exception):
-    """The job is over or lost without success: reason, message, detail (what it reported)."""
+    """The job has failed or is lost: reason, message, detail (its report)."""
 
     def __init__(self, reason: str, message: str, detail: t.Mapping[str, t.Any] | None = None) -> None:
         super().__init__(message)
@@ -42,8 +43,8 @@ class JobFailed(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """total: seconds after which the job is cancelled. lost: seconds without an answer after which we give the node up
-    (the job may live on). heartbeat: at most so many seconds apart the operator hears where the job is."""
+    """total: seconds after which the job is cancelled. lost: seconds without an answer after which the node counts as
+    lost (the job may continue). heartbeat: the longest time in seconds between two messages about the progress."""
 
     total: float
     lost: float = 900.0
@@ -52,11 +53,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Operator:
-    """Who hears of the job.
+    """The output for the operator.
 
     Attributes:
-        say: takes a line and when it happened, UTC text of the node, "" for now.
-        warn: takes what also belongs into the report.
+        say: prints a line; its time is UTC text of the node, "" for now.
+        warn: prints a warning that is also added to the report.
     """
 
     say: t.Callable[[str, str], None]
@@ -65,7 +66,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class LastRun:
-    """What the same job needed last time; empty where nobody knows.
+    """What the same job needed last time; empty if that is not known.
 
     Attributes:
         seconds: by phase.
@@ -98,11 +99,12 @@ def run(
 
     Args:
         call: does one operation (start, poll, cancel, discard) on the node; raises ConnectionTrouble or JobFailed.
-        operator: hears what the node says, and where the job is.
+        operator: receives the messages of the node and the progress of the job.
         clock: monotonic seconds.
-        attach: the job runs already; poll it.
+        attach: the job is already running, so only poll it.
         last: what the job needed last time.
-        until: phase in which the job waits to be asked to go on; the result is empty then. "" for its end.
+        until: the phase in which the job waits for a request to continue, and the result is empty; "" for the end of
+            the job.
 
     Raises:
         JobFailed: with the reason the job gave, job_timeout, or connection_lost.
@@ -119,7 +121,7 @@ def run(
             wait = min(wait * 2, POLL_SECONDS)
         except JobFailed as failure:
             if start_trouble and failure.reason == "job_lost":
-                # The node may still be at it: a start waits for the first status of its job.
+                # The node may still be executing the call: a start waits for the first status of its job.
                 if clock() - begun < START_SECONDS:
                     sleep(pause)
                     pause = min(pause * 2, 10.0)
@@ -160,7 +162,7 @@ def run(
 
 @dataclass
 class _Screen:
-    """What the operator sees of a job: what it notes, and now and then where it is."""
+    """The output about a job for the operator: its log lines and, from time to time, its progress."""
 
     operator: Operator
     heartbeat: float
@@ -179,17 +181,17 @@ class _Screen:
         now = self.clock()
         if status["phase"] != self.phase:
             self.phase, self.since, self.said = status["phase"], now, float("-inf")
-        # A job of another version does not say how old its phase is.
+        # A job of another version does not report the age of its phase.
         age = age if age >= 0 else now - self.since
-        # What lasts for hours is told less often.
+        # For phases that last hours, the progress is printed less often.
         if now - self.said >= max(_SHORTEST_HEARTBEAT, min(self.heartbeat, age / 10)):
             self.said = now
             self.operator.say(progress_line(status, age, self.last), "")
 
 
 def _start(call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, operator: Operator) -> str:
-    """Starts the job; "" or, when there was no answer, what was wrong: it may have begun all the same,
-    and the polls find out."""
+    """Starts the job. Returns "" or, if there was no answer, the problem. The job may have begun nevertheless, and the
+    polls show that."""
     try:
         answer = call("start", {"_job_id": job_id, "_spec": json.dumps(spec), "_code": code})
     except ConnectionTrouble as trouble:
@@ -201,7 +203,8 @@ def _start(call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, oper
 
 
 def _finish(call: Call, job_id: str, text: str, operator: Operator) -> dict[str, t.Any]:
-    """The result of an ended job; only now, with the result here, its folder on the node goes."""
+    """The result of a job that has ended. The folder of the job on the node is deleted only after the result was
+    received."""
     result: dict[str, t.Any] = json.loads(text)
     try:
         call("discard", {"_job_id": job_id})
@@ -215,7 +218,8 @@ def _finish(call: Call, job_id: str, text: str, operator: Operator) -> dict[str,
 
 
 def progress_line(status: t.Mapping[str, t.Any], seconds: float, last: LastRun) -> str:
-    """Where a job is: its phase, since when, and bytes, percent, collections and time left where they are known.
+    """The progress of a job: its phase, the age of the phase, and bytes, percent, collections and remaining time if
+    they are known.
 
     Args:
         status: of the job.
@@ -227,7 +231,7 @@ def progress_line(status: t.Mapping[str, t.Any], seconds: float, last: LastRun) 
         line += f" (last time {expected:.0f} s)"
     done, total = int(status["done_bytes"]), int(status["total_bytes"])
     if done:
-        # The size of the last dump tells more than that of the data files.
+        # The size of the last dump is a better estimate than the size of the data files.
         total = last.bytes or total
         line += f", {size(done)}"
         if total >= done:

@@ -1,11 +1,12 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Critical files of a node by its roles: what to take and whether it must be there, and what can only be written down.
+"""Critical files of a node by its roles: the files to back up, whether each is required, and the facts that can only be
+recorded.
 
-Source: Alteryx, "Critical Server Files and Settings to Backup", "Server Host Recovery Guide". The UI has no file of
-its own. Aliases of single users and the folder of connector tools are left to their owners: the one is private, the
-other is installed again.
+Source: Alteryx, "Critical Server Files and Settings to Backup", "Server Host Recovery Guide". The UI has no file of its
+own. Aliases of single users and the folder of connector tools are not backed up: aliases are private, and connector
+tools are installed again.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from .._fleet._runtime_settings import EffectiveSettings
 
 _SEPARATOR = "\\"
 
-# What a person has to type again on a new host: id -> role that has it, elements. Their passwords are encrypted
-# and bound to the machine.
+# Settings that a person must type again on a new host: id -> role that has them, elements. Their passwords are
+# encrypted and bound to the machine.
 _NOTES: t.Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "run_as_user": ("worker", (("Worker", "ExecuteDomain"), ("Worker", "ExecuteUserName"))),
     "smtp_server": ("ui", (("Gallery", "SmtpServerName"),)),
@@ -26,7 +27,7 @@ _NOTES: t.Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "base_address": ("ui", (("Gallery", "BaseAddress"),)),
 }
 NOTED: t.Mapping[str, str] = {identity: role for identity, (role, _unused) in _NOTES.items()}
-"""What to_note says of nodes of a role: id -> role."""
+"""The items of to_note by role: id -> role."""
 
 ARCHIVE_PATHS: t.Mapping[str, str] = {
     "runtime_settings": "RuntimeSettings.xml",
@@ -40,15 +41,15 @@ ARCHIVE_PATHS: t.Mapping[str, str] = {
 path that was published stays as it is."""
 
 WITH_PERMISSIONS = frozenset({"keys"})
-"""ids of folders whose permissions are taken, into a file beside the folder. Who may read the keys is as much of a
-restore as what they hold."""
+"""ids of folders whose permissions are recorded in a file beside the folder. A restore of keys also needs the
+permissions of the keys."""
 
 PERMISSIONS_ENDING = ".sddl"
-"""Of the name of that file (config_export)."""
+"""The ending of the name of that file (config_export)."""
 
 
 def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[dict[str, t.Any]]:
-    """The files and folders to take, as the option files of config_export wants them: id, source, archive_path,
+    """The files and folders to back up, in the form of the option files of config_export: id, source, archive_path,
     required, permissions."""
     data = data_folder(program_data)
     config, config_old = service_configuration(bin_folder)
@@ -68,18 +69,19 @@ def of_node(roles: t.Sequence[str], program_data: str, bin_folder: str) -> list[
 
 
 def data_folder(program_data: str) -> str:
-    """Where Alteryx keeps its data, from the node's own ProgramData: that may be on any drive."""
+    """The data folder of Alteryx, below the node's own ProgramData, which may be on any drive."""
     return f"{program_data.rstrip(_SEPARATOR)}\\Alteryx"
 
 
 def service_configuration(bin_folder: str) -> list[str]:
-    """Where alteryx.config may be. 2020.1 moved it from the second place; both, because copying is cheaper
-    than judging versions."""
+    """Where alteryx.config may be. Version 2020.1 moved it from the second place to the first. Both are copied, because
+    that is simpler than comparing versions."""
     return [f"{bin_folder.rstrip(_SEPARATOR)}\\{folder}\\alteryx.config" for folder in ("server\\config", "config")]
 
 
 def to_note(roles: t.Sequence[str], settings: EffectiveSettings, service_account: str) -> dict[str, str]:
-    """What a restore elsewhere asks a person for, by id; "" is absent on this node. No secret is among it."""
+    """Values that a person needs for a restore on another host, by id; "" if absent on this node. None of them is a
+    secret."""
     found = {"service_account": service_account}
     for identity, (role, elements) in _NOTES.items():
         if role in roles:

@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The topology of a fleet in words, which topology.yml prints: what every node is by its settings, where the data is,
-and what does not fit together.
+"""The topology of a fleet in words, which topology.yml prints: the roles of every node by its settings, where the data
+is, and contradictions.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _KINDS = {
 class FleetTopology:
     """text: for people. controller, roles: by the settings.
 
-    problems: (node, what) of all that keeps a fleet from being backed up with a stop.
-    unread: node -> why nothing is known of it: the name of a reason, and words.
+    problems: (node, text) for everything that prevents a backup with a stop. unread: node -> why it could not be read:
+    the name of a reason, and a text.
     """
 
     text: str
@@ -50,11 +50,11 @@ def describe_fleet(
 
     Args:
         fleet: its name.
-        answers: host -> what node_info has answered, a failure included; in the order of the inventory.
-        addresses: host -> how the inventory reaches it, a further name of its machine.
+        answers: host -> the answer of node_info, which may be a failure; in the order of the inventory.
+        addresses: host -> its address in the inventory, a further name of its machine.
         controller_names: see _topology.derive.
-        left: host -> what run_lock has answered to an inspection.
-        restores: host -> what restore_record has answered to an inspection.
+        left: host -> the answer of run_lock to an inspection.
+        restores: host -> the answer of restore_record to an inspection.
     """
     nodes, read, unread = [], dict[str, _node_facts.NodeFacts](), dict[str, tuple[str, str]]()
     for name, answer in answers.items():
@@ -126,7 +126,7 @@ def _describe_service(facts: _node_facts.NodeFacts) -> list[str]:
 
 
 def _describe_runs(facts: _node_facts.NodeFacts, left: t.Mapping[str, t.Any]) -> list[str]:
-    """What runs hold of a node, and what dead ones have left on it, a sentence each."""
+    """The locks and leases of runs on a node, and what interrupted runs have left there, a sentence each."""
     found = []
     if lock := facts.lock:
         text = f"the lock of the run {lock.run_id} of {lock.holder}, since {lock.started}, is "
@@ -141,7 +141,7 @@ def _describe_runs(facts: _node_facts.NodeFacts, left: t.Mapping[str, t.Any]) ->
         found.append("the file HOLD is in the state folder: nothing is stopped or started")
     if facts.schedules_left:
         found.append("schedules that a run has paused are not enabled again")
-    # The lock says that already.
+    # The sentence about the lock says that already.
     if left.get("reason", "run_locked") != "run_locked":
         found.append(f"recover.yml would do nothing: {left['message']}")
     found += [f"recover.yml {done}" for done in left.get("did", [])]

@@ -1,11 +1,11 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is written down of a node beside its files: configuration/node.json (docs/schemas/node-1.schema.json), for who
-builds it anew elsewhere.
+"""The facts that are recorded about a node besides its files: configuration/node.json
+(docs/schemas/node-1.schema.json), for a person who rebuilds the node on another host.
 
-Every item says what it is or that there is none. What settings and facts tell is decided here; what only the node can
-see is collected there (module_utils/NodeMetadata.psm1) under the same rule. No item holds a secret.
+Every item has a value or says that it is absent. Items from settings and facts are made here. Items that only the node
+knows are made there (module_utils/NodeMetadata.psm1), in the same form. No item contains a secret.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ARCHIVE_PATH = "configuration/node.json"
 Item = dict[str, t.Any]
 """state (found, absent, unreadable), value (None unless found), why."""
 
-# Elements that name a folder or a file: any of them may lie on another drive.
+# Elements that name a folder or a file, any of which may be on another drive.
 _PLACES = (
     ("Environment", "WorkingPath"),
     ("Controller", "EmbeddedMongoDBRootPath"),
@@ -42,15 +42,14 @@ _NO_LICENCE = "not exported: Alteryx does not document where the key is stored; 
 
 
 def to_collect(node: str, run_id: str, facts: NodeFacts, database_kind: str, licence_value: str) -> dict[str, t.Any]:
-    """What the node needs to write node.json.
-
-    That is the head of it, the items that are known already, and where to look for the others.
+    """The data that the node needs to write node.json: the head of the file, the items that are known already, and the
+    places of the others.
 
     Args:
         node: inventory_hostname.
         run_id: of the run.
         facts: of the node.
-        database_kind: as the plan has it, "" where the node keeps none.
+        database_kind: from the plan, "" if the node has no database.
         licence_value: the registry value with the licence key, HKLM\\KEY\\NAME; "" for none.
     """
     settings, roles = facts.settings, facts.roles
@@ -79,12 +78,12 @@ def to_collect(node: str, run_id: str, facts: NodeFacts, database_kind: str, lic
 
 
 def found(value: t.Any) -> Item:
-    """An item that is there."""
+    """An item with a value."""
     return {"state": "found", "value": value, "why": ""}
 
 
 def absent(why: str) -> Item:
-    """An item that this node does not have."""
+    """An item that is absent on this node."""
     return {"state": "absent", "value": None, "why": why}
 
 
@@ -93,7 +92,7 @@ def _text(value: str, why: str) -> Item:
 
 
 def _noted(roles: t.Sequence[str], settings: _runtime_settings.EffectiveSettings, account: str) -> dict[str, Item]:
-    """What a person types again: an item for each, whatever the roles."""
+    """The settings that a person must type again: an item for each, for all roles."""
     noted = _critical_files.to_note(roles, settings, account)
     items = {identity: _text(value, "it is not set") for identity, value in noted.items()}
     others = {
@@ -112,6 +111,7 @@ def _places(settings: _runtime_settings.EffectiveSettings, program_data: str, bi
 
 
 def _place(element: str, path: str) -> dict[str, str]:
-    """drive is a letter with its colon, two backslashes for a share, "" for what is relative to something unknown."""
+    """drive is a letter with its colon, two backslashes for a share, "" for a path that is relative to an unknown
+    folder."""
     drive = re.match(r"[A-Za-z]:(?=\\|$)|\\\\", path)
     return {"element": element, "path": path, "drive": drive[0].upper() if drive else ""}

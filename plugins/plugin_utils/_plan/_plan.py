@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a run: what every node is, what will be done to it and in which order, and why not. Pure: facts
-in, plan or failure out."""
+"""The plan of a run: the roles of every node, and what will be done to it and in which order; or the reason why nothing
+is done. A pure function: it takes facts, and returns a plan or raises a failure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .._server_api import _schedules
 from . import _critical_files
 
 CLOCK_OFF_SECONDS = 60.0
-"""Beyond that clocks are worth a warning; names and ages do not depend on them."""
+"""A larger difference of clocks causes a warning. Names and ages do not depend on the clocks of nodes."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the operator asked for, already validated on its own."""
+    """The request of the operator. Its values are already validated."""
 
     run_id: str
     stamp: str
@@ -41,25 +41,25 @@ class Request:
     needs_stop: bool = True
     pauses_schedules: bool = False
     knows_api: bool = False
-    """Are the credentials of the Server's API given?"""
+    """Has the operator set the credentials of the Server's API?"""
     prunes: bool = False
-    """Does the operator let runs delete old backups?"""
+    """Has the operator allowed runs to delete old backups?"""
     copies: bool = False
-    """Does the operator want copies at other places?"""
+    """Has the operator configured copies at other places?"""
 
     @property
     def stops_services(self) -> bool:
-        """Config mode leaves every service alone, and so does a dump that needs no stop."""
+        """Config mode does not stop services, and some dumps do not need a stop."""
         return self.mode != "config" and self.needs_stop
 
     @property
     def takes_database(self) -> bool:
-        """Config mode takes none."""
+        """Config mode does not take a dump."""
         return self.mode != "config"
 
     @property
     def exports_configuration(self) -> bool:
-        """Database mode takes no files."""
+        """Database mode does not back up files."""
         return self.mode != "database"
 
 
@@ -67,12 +67,12 @@ NO_DUMP: dict[str, t.Any] = {
     "method": "", "tool": "", "tool_version": "", "dumps": [], "service_database": "AlteryxService",
     "gallery_database": "AlteryxGallery", "point_in_time": None, "why": "",
 }  # fmt: skip
-"""What is dumped on a node, as the modules want it; see _persistence.Decision and _dump.plan_dumps."""
+"""The dump of a node in the form for the modules; see _persistence.Decision and _dump.plan_dumps."""
 
 
 @dataclass(frozen=True)
 class Database:
-    """What the operator says of the database: its kind ("" for what the settings say), options, part -> connection."""
+    """The operator's values for the database: its kind ("" for that of the settings), options, part -> connection."""
 
     kind: str = ""
     options: _persistence.Options = field(default_factory=_persistence.Options)
@@ -81,7 +81,7 @@ class Database:
 
 @dataclass
 class NodePlan:
-    """What is known of one node and what will be done to it."""
+    """The facts about one node, and what will be done to it."""
 
     name: str
     roles: tuple[str, ...]
@@ -103,10 +103,10 @@ class NodePlan:
     controller_port: int = 0
     controller_url: str = ""
     data_folder: str = ""
-    """Of the embedded MongoDB; "" where there is none."""
+    """The folder of the embedded MongoDB; "" if there is none."""
     dump: dict[str, t.Any] = field(default_factory=lambda: dict(NO_DUMP))
     resumes_schedules: bool = False
-    """Has a dead run left a record that this one can use?"""
+    """Has an interrupted run left a record of schedules that this run can use?"""
 
     @property
     def dumps(self) -> bool:
@@ -115,16 +115,16 @@ class NodePlan:
 
 
 def plan_node(name: str, facts: NodeFacts, request: Request, database: Database | None = None) -> NodePlan:
-    """Judges one node.
+    """Plans one node.
 
     Args:
         name: inventory_hostname.
         facts: of the node.
-        request: what is asked.
+        request: the request of the operator.
 
     Raises:
         StepFailed: the node cannot be backed up; reason, message and hint say why. The first problem is raised, in the
-            order an operator would fix them.
+            order in which an operator would correct them.
     """
     if problem := _names.windows_name_problem(name):
         raise StepFailed(
@@ -209,7 +209,8 @@ def _check_free(facts: NodeFacts) -> None:
 
 
 def _schedules_left(facts: NodeFacts, request: Request) -> tuple[bool, str]:
-    """Will this run enable what a dead one has left paused? And what is said of it, "" for nothing."""
+    """Will this run enable the schedules that an interrupted run has left paused? The second value is the message about
+    that, "" for none."""
     if not facts.schedules_left:
         return False, ""
     try:
@@ -272,7 +273,7 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
             raise StepFailed("folder_invalid", f"the {word} {path} is a file")
     if not (request.takes_database and node_plan.database_kind == "embedded"):
         return
-    # WiredTiger files are compressed, a dump is not; the archive compresses it again to about what the data files have.
+    # WiredTiger files are compressed, and a dump is not. In the archive, the dump has about the size of the data files.
     data = node_plan.expected_bytes
     for path, need in (
         (request.staging_directory, int(data * request.space_factor)),
@@ -291,7 +292,7 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
 
 
 def _not_counted(database: _node_facts.Database) -> list[str]:
-    """What the size of the database lacks, a warning or none."""
+    """A warning if the size of the database is not completely known."""
     if not database.skipped:
         return []
     more = database.skipped_count - len(database.skipped)
@@ -302,11 +303,10 @@ def _not_counted(database: _node_facts.Database) -> list[str]:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The fleet by inventory, and what the operator says about it.
+    """The fleet in the inventory, and the operator's values for it.
 
-    name, members: the group. addresses: host -> further names of its machine (ansible_host).
-    controller_names: see _topology.derive.
-    partial_wanted: a run over a part of it may stop services.
+    name, members: of the group. addresses: host -> further names of its machine (ansible_host). controller_names: see
+    _topology.derive. partial_wanted: a run over a part of the fleet may stop services.
     """
 
     name: str = ""
@@ -318,8 +318,8 @@ class Fleet:
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """The plan of all nodes. request: with what the database needs. controller: name, "" when there is none.
-    stop_tiers, start_tiers: names by tier."""
+    """The plan of all nodes. request: with the values that depend on the database. controller: name, "" if there is
+    none. stop_tiers, start_tiers: names by tier."""
 
     nodes: tuple[NodePlan, ...]
     request: Request
@@ -332,13 +332,13 @@ class FleetPlan:
 def plan_fleet(
     facts: t.Mapping[str, NodeFacts], request: Request, fleet: Fleet | None = None, database: Database | None = None
 ) -> FleetPlan:
-    """Judges all nodes, each alone and then together.
+    """Plans all nodes, first each alone and then together.
 
     Args:
         facts: by host, in the order of the inventory.
 
     Raises:
-        StepFailed: the fleet cannot be backed up; detail names the node where it is one.
+        StepFailed: the fleet cannot be backed up; if the problem is one of a single node, detail names it.
     """
     fleet, database = fleet or Fleet(), database or Database()
     request = replace(request, needs_stop=_needs_stop(facts, database))
@@ -375,7 +375,7 @@ def plan_fleet(
 
 
 def _check_recording(node: NodePlan, facts: NodeFacts, database: Database) -> list[str]:
-    """A warning where Windows records what PowerShell does on a node and this run uses passwords there."""
+    """A warning if Windows records the commands of PowerShell on a node and this run uses passwords there."""
     given = node.dump["method"] == "mongodump" and any(
         each.password or each.key_password for each in database.connections.values()
     )
@@ -389,7 +389,7 @@ def _check_recording(node: NodePlan, facts: NodeFacts, database: Database) -> li
 
 
 def _plan_health(node: NodePlan, facts: t.Mapping[str, NodeFacts], controller: str) -> None:
-    """By which address the node knows that the controller answers; "" for the port."""
+    """The address by which the node recognizes that the controller answers; "" for the port."""
     own = None if node.name == controller else facts[node.name].health
     node.controller_url, problem = _health.usable_url(facts[controller].health, own)
     if problem:
@@ -413,9 +413,9 @@ def _plan_named(name: str, facts: NodeFacts, request: Request, database: Databas
 
 
 def _needs_stop(facts: t.Mapping[str, NodeFacts], database: Database) -> bool:
-    """Do services have to be stopped for the dump?
+    """Must services be stopped for the dump?
 
-    Where the kind of the database is not clear the answer is yes: then more is checked, not less.
+    If the kind of the database is not clear, the answer is yes, so that more is checked.
     """
     kinds = set()
     for node in facts.values():
@@ -459,23 +459,23 @@ def _plan_dump(node: NodePlan, facts: t.Mapping[str, NodeFacts], request: Reques
             "mongodump_unusable", tool.problem or "there is no mongodump.exe on the node", {"node": node.name}
         )
     node.dump |= {"tool": tool.path, "tool_version": _mongodb.usable_tool(tool.version)}
-    # What the dump will need is not known: the data files are on another machine.
+    # The size of the dump is not known, because the data files are on another machine.
     node.expected_bytes = 0
 
 
 HOOKS = ("before", "after", "database")
-"""Files of tasks that the operator may give; each in a variable alteryx_window_NAME."""
+"""Files of tasks that the operator can set, each in a variable alteryx_window_NAME."""
 
 
 def list_unused(planned: FleetPlan, hooks: t.Collection[str], pauses: bool, adopts: bool = False) -> list[str]:
-    """What no node of a run has a use for, so that its tasks need not be put to any.
+    """The parts that no node of a run needs, so that their tasks can be left out.
 
     Args:
         planned: the plan of the fleet.
-        hooks: those of HOOKS that are given on some node.
+        hooks: those of HOOKS that are set on some node.
         pauses: whether schedules are paused on some node.
-        adopts: whether the run may go on with the dump of a dead one. That is known only when the nodes are locked, so
-            the tasks of the window look for themselves.
+        adopts: whether the run may continue with the dump of an interrupted run. Whether it does is known only when the
+            nodes are locked, so the tasks of the window check that themselves.
     """
     nodes, stops = planned.nodes, planned.request.stops_services
     methods = {node.dump["method"] for node in nodes}

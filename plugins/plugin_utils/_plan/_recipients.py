@@ -33,13 +33,12 @@ _SUCCESSOR = (
 
 
 class RecipientError(ValueError):
-    """A recipient cannot be used; the message says which and why."""
+    """A recipient that cannot be used; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class Recipient:
-    """One certificate: pem (exactly one certificate), sha256 of the certificate, subject, warning ("" when
-    there is nothing to say)."""
+    """One certificate: pem (exactly one certificate), sha256 of the certificate, subject, warning ("" for none)."""
 
     pem: str
     sha256: str
@@ -51,14 +50,14 @@ def read(name: str, content: bytes, now: datetime, warning_days: int) -> Recipie
     """Reads one recipient.
 
     Args:
-        name: what the operator calls it, for messages.
+        name: the operator's name for it, for messages.
         content: exactly one certificate: PEM text, or DER as Windows exports it.
         now: with zone.
-        warning_days: that long before its end a certificate is worth a warning.
+        warning_days: a certificate that expires within this number of days causes a warning.
 
     Raises:
-        RecipientError: no certificate, several, a private key beside it, no RSA, the usage is missing, or there is
-            nothing to read it with.
+        RecipientError: no certificate, several, a private key beside it, no RSA, the usage is missing, or the Python
+            library to read it is missing.
     """
     if _import_error is not None:
         raise RecipientError(
@@ -80,7 +79,7 @@ def read(name: str, content: bytes, now: datetime, warning_days: int) -> Recipie
     try:
         certificate = x509.load_der_x509_certificate(content) if der else x509.load_pem_x509_certificate(blocks[0])
         key = certificate.public_key()
-        # cryptography reads these parts only when they are asked for.
+        # cryptography reads these parts only at their first use, and fails then.
         extensions, subject, end = (
             certificate.extensions,
             certificate.subject.rfc4514_string(),

@@ -16,13 +16,13 @@ from ._report import json_text
 
 
 def make_private_folder(folder: Path) -> None:
-    """Makes a folder, and those above it that are absent, for this user only. One that exists stays as it is.
+    """Creates a folder and its missing parents for this user only. An existing folder stays as it is.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     for part in (*reversed(folder.parents), folder):
-        # Not mkdir(parents=True), which makes those above for everybody.
+        # Not mkdir(parents=True), which creates the parents with access for all users.
         if not part.exists():
             part.mkdir(mode=0o700, exist_ok=True)
     if not folder.is_dir():
@@ -30,7 +30,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_private_text(file: Path, text: str) -> None:
-    """Writes a file at once and whole, into a folder that is for this user only.
+    """Writes a complete file in one step, into a folder for this user only.
 
     It contains host names, paths and accounts, which other users must not read.
 
@@ -61,10 +61,11 @@ def write_report(folder: Path, outcome: dict[str, t.Any], log: str) -> Path:
 
 
 def read_outcomes(directory: Path, fleet: str, mode: str) -> t.Iterator[dict[str, t.Any]]:
-    """Outcomes of runs of a fleet in a mode that ended well, the newest first. Each is read when it is asked for.
+    """Outcomes of successful runs of a fleet in a mode, the newest first. Each file is read only when its outcome is
+    used.
 
     Args:
-        directory: of the reports of all runs. What cannot be read there is left out.
+        directory: of the reports of all runs. Files that cannot be read are left out.
     """
     # Folders are named after mode and start of their run.
     for file in sorted(directory.glob(f"{_names.MODES[mode]}_*/outcome.json"), reverse=True):
@@ -75,7 +76,7 @@ def read_outcomes(directory: Path, fleet: str, mode: str) -> t.Iterator[dict[str
 
 
 def read_last_run(directory: Path, fleet: str, mode: str) -> dict[str, dict[str, t.Any]]:
-    """What the dumps of the last good run needed: host -> seconds (of the phases stop, dump, start) and bytes."""
+    """What the dumps of the last successful run needed: host -> seconds (of the phases stop, dump, start) and bytes."""
     outcome = next(read_outcomes(directory, fleet, mode), None)
     if outcome is None:
         return {}
@@ -84,7 +85,7 @@ def read_last_run(directory: Path, fleet: str, mode: str) -> dict[str, dict[str,
         with contextlib.suppress(KeyError, TypeError):
             down, window = node["downtime"], node["steps"].get("window", {})
             seconds = {phase: down[phase] for phase in ("stop", "dump", "start")}
-            # Without a stop the whole step is the dump.
+            # Without a stop, the dump is the only part of the step.
             seconds["dump"] = seconds["dump"] or window.get("seconds", 0.0)
             if node["dump_bytes"]:
                 found[host] = {"seconds": seconds, "bytes": node["dump_bytes"]}

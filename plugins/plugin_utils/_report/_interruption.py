@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is said of an interrupted run: what continues on the nodes without it, until when, and what to do."""
+"""Texts about an interrupted run: what continues on the nodes without it, until when, and what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def last_step(results: Results) -> str:
 
 
 def describe_nodes(results: Results) -> list[str]:
-    """One line for each node on which something continues or is held; one sentence when there is none.
+    """One line for each node on which something continues or is locked; one sentence if there is no such node.
 
     Args:
         results: of the steps that have ended.
@@ -32,7 +32,7 @@ def _describe_node(steps: HostResults) -> t.Iterator[str]:
     lease = steps.get("lease", {}).get("lease") or {}
     if is_ok(steps.get("lease")) and lease and not is_ok(steps.get("release")):
         service, deadline = lease.get("service", "the service"), lease.get("deadline", "its deadline")
-        # The lease of a worker or UI node says where its controller is.
+        # The lease of a worker or UI node has the address of its controller.
         if lease.get("controller_host"):
             yield (
                 f"Its guard starts {service} as soon as the stopped controller answers again, at the latest at"

@@ -1,11 +1,11 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The log of a run: one line an event, in the order of time: UTC time with zone, level, node (- for the
-run itself), step, text.
+"""The log of a run: one line for each event, in the order of time: UTC time with zone, level, node (- for the run
+itself), step, text.
 
-Levels: DEBUG (what a tool printed), INFO, WARNING, ERROR (with reason and what to do next), SUCCESS (something
-that counts was proved).
+Levels: DEBUG (what a tool printed), INFO, WARNING, ERROR (with reason and what to do next), SUCCESS (a result was
+proved).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .._core.text import counted, one_line, size
 from ._steps import STEPS, Results, StepResult, describe_downtime, describe_step, read_events
 
 RUN = "-"
-"""Stands for the run itself, where the name of a node stands otherwise."""
+"""Used for the run itself, in place of the name of a node."""
 
-# What one node reports for all of them; it belongs into the log of each.
+# Events that one node reports for all nodes. They are added to the log of each node.
 _STEPS_OF_THE_RUN = [step.name for step in STEPS.values() if step.of_the_run]
 
 
@@ -43,20 +43,20 @@ def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> st
     Args:
         outcome: see _report.compose.
         results: host -> step -> result.
-        node: the one whose log it is; all of them otherwise.
+        node: only the log of this node; "" for all nodes.
     """
     said = {(failure["node"], failure["step"]): failure for failure in outcome["failures"]}
     lines: list[Line] = []
     for host, steps in results.items():
         for step, result in steps.items():
-            # What one node reports for all is registered on all. Of a fleet of hundreds, a node's
-            # log takes what it needs.
+            # A result that one node reports for all is registered on all. In a fleet of hundreds of nodes, the log of a
+            # node contains only what concerns it.
             if (result.get("node") or host) == host and (host == node or not node or step in _STEPS_OF_THE_RUN):
                 lines += _step(host, step, result, said.get((host, step)), outcome["finished"])
     lines.sort(key=lambda line: line.at)
     told = {(line.node, line.step) for line in lines if line.level == "ERROR"}
     warned = {f"{line.node}: {line.text}" for line in lines if line.level == "WARNING"}
-    # Those of other nodes are in their logs.
+    # The events of other nodes are in their own logs.
     others = tuple(f"{host}: " for host in outcome["nodes"] if node and host != node)
     warnings = [words for words in outcome["warnings"] if words not in warned and not words.startswith(others)]
     lines = [*_opening(outcome), *lines, *_closing(outcome, told, warnings)]
@@ -92,7 +92,7 @@ def _failure(failure: t.Mapping[str, t.Any]) -> str:
 
 
 def _output(result: StepResult) -> list[str]:
-    """What the tool printed, and where in our code it broke if nobody has given the failure a name."""
+    """The output of the tool and, for a failure without a reason, the place in the code of this collection."""
     detail = result.get("detail") or {}
     found = [
         *str(detail.get("output") or "").splitlines(),
@@ -105,7 +105,7 @@ def _closing(
     outcome: t.Mapping[str, t.Any], told: t.Collection[tuple[str, str]], warnings: t.Iterable[str]
 ) -> list[Line]:
     now = outcome["finished"]
-    # Found by looking at the whole: no step has said it.
+    # The report found this failure in the whole run. No single step reported it.
     lines = [
         Line(now, "ERROR", failure["node"] or RUN, failure["step"], _failure(failure))
         for failure in outcome["failures"]

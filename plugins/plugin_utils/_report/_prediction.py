@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a rehearsal (--check) says of the run that would follow: order, amounts, space, downtime, what is not known."""
+"""The prediction of a run by --check: order, sizes, space, downtime, and what is not known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._steps import Plan, Results
 Outcome = t.Mapping[str, t.Any]
 
 EARLIER = 5
-"""So many earlier runs give the range of the downtime."""
+"""The number of earlier runs from which the range of the downtime is taken."""
 
 
 def describe_run(plan: Plan, results: Results, earlier: t.Sequence[Outcome]) -> list[str]:
@@ -21,8 +21,8 @@ def describe_run(plan: Plan, results: Results, earlier: t.Sequence[Outcome]) -> 
 
     Args:
         plan: of the run.
-        results: of the rehearsal.
-        earlier: outcomes of runs of this fleet and mode that ended well, the newest first.
+        results: of the run with --check.
+        earlier: outcomes of successful runs of this fleet and mode, the newest first.
     """
     lines = [_describe_order(plan)]
     for host, node in plan["nodes"].items():
@@ -72,7 +72,7 @@ def _describe_node(
 
 
 def _describe_amount(what: str, last: int, known: list[str], free: t.Mapping[str, int], folder: str) -> str:
-    """How large something will be, as far as that is known, and how much room there is for it."""
+    """The size of the backup, if it is known, and the free space for it."""
     said = [f"the last one had {size(last)}" if last else "its size is not known", *known]
     said += [f"{size(free[folder])} are free for it"] if free.get(folder, -1) >= 0 else []
     return f"{what} ({', '.join(said)})"
@@ -90,11 +90,11 @@ def _describe_downtime(plan: Plan, earlier: t.Sequence[Outcome]) -> list[str]:
 
 
 def describe_earlier(what: str, totals: t.Sequence[float]) -> str:
-    """How long something was down in earlier runs of a fleet and mode that ended well.
+    """The downtimes in earlier successful runs of a fleet and mode.
 
     Args:
-        what: begins the sentence.
-        totals: seconds, the newest first; 0 for a run that does not tell.
+        what: the beginning of the sentence.
+        totals: seconds, the newest first; 0 for a run that did not record it.
     """
     seen = [total for total in totals if total][:EARLIER]
     if not seen:

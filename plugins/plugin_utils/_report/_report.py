@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator reads: outcome and summary of a run, composed from the registered results of its steps."""
+"""The texts for the operator: outcome and summary of a run, composed from the registered results of its steps."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ SCHEMA = 1
 
 _WARNING_CHARACTERS = 300
 _WARNINGS = 8
-"""The summary cuts a longer warning, and shows so many of one node; outcome.json and the log have all of them."""
+"""The length of a warning in the summary, and the number of warnings for each node. outcome.json and the log have all
+of them in full."""
 
 
 def plan_of(results: Results) -> t.Mapping[str, t.Any] | None:
-    """The plan of the run, None when it never came to one."""
-    # Who goes on with the dump of a dead run stops nothing, whatever was planned.
+    """The plan of the run; None if the run ended before it had a plan."""
+    # A run that continues with the dump of an interrupted run does not stop services, even if its plan says so.
     kept = any(steps.get("dump_recovery", {}).get("kept") for steps in results.values())
     for steps in results.values():
         plan = steps.get("plan", {}).get("plan")
@@ -45,7 +46,8 @@ def set_name(plan: t.Mapping[str, t.Any]) -> str:
 
 
 def _failures(results: Results) -> list[dict[str, t.Any]]:
-    """Every failed step in the order of the sequence; what one node reports for all (run once) is said once."""
+    """Every failed step in the order of the sequence. A failure that one node reports for all (run once) is listed
+    once."""
     found: list[dict[str, t.Any]] = []
     for step in STEPS:
         for host, host_results in results.items():
@@ -61,13 +63,13 @@ def _failures(results: Results) -> list[dict[str, t.Any]]:
 def _failure(host: str, step: str, result: StepResult, host_results: t.Mapping[str, StepResult]) -> dict[str, t.Any]:
     name = result.get("reason", "")
     if result.get("unreachable"):
-        # Until the facts are read nothing has been touched.
+        # Until the facts are read, no node was changed.
         name = "unreachable" if step == "facts" else "connection_lost"
     message = _message(result)
     if step == "hook":
         name = "hook_failed"
     if step == "window" and name == "service_not_restored" and _running_again(host_results):
-        # The window job has given up, the step after it has not.
+        # The window job has reported the failure that ended it, so the failure of the step after it is left out.
         name, message = "service_restored_late", f"{message}; it was started again after that"
     return describe_failure(result.get("node") or host, step, name, message)
 
@@ -77,7 +79,7 @@ def _message(result: StepResult) -> str:
 
 
 def _was_stopped(plan: Plan | None, host_results: t.Mapping[str, StepResult]) -> bool:
-    # A window that stops nothing only dumps.
+    # A window that does not stop a service only dumps.
     return "stop" in host_results or ("window" in host_results and bool(plan and plan["stops_services"]))
 
 
@@ -87,7 +89,7 @@ def _seen_back(host_results: t.Mapping[str, StepResult]) -> bool:
 
 
 def ended_by_a_step(results: Results) -> bool:
-    """Has a step failed in a way that ends its host? Else only the report itself can let the play fail."""
+    """Has a step failed in a way that ends its host? If not, only the report itself can make the play fail."""
     return any(
         not is_ok(result) for steps in results.values() for step, result in steps.items() if not STEPS[step].goes_on
     )
@@ -96,12 +98,12 @@ def ended_by_a_step(results: Results) -> bool:
 def _left_down(
     plan: Plan | None, results: Results, failures: t.Sequence[t.Mapping[str, t.Any]]
 ) -> list[dict[str, t.Any]]:
-    """A failure for every node whose service may have been stopped and was not seen back.
+    """A failure for every node whose service may have been stopped and that was not seen running again.
 
-    What the failed steps themselves say does not matter.
+    The messages of the failed steps do not matter.
     """
     name = "service_not_restored"
-    # Whatever leads to the same code has said it, and better.
+    # A failure with the same exit code is already listed and is more precise.
     said = {failure["node"] for failure in failures if failure["exit_code"] == REASONS[name].exit_code}
     down = [
         host
@@ -124,7 +126,8 @@ def _running_again(host_results: t.Mapping[str, StepResult]) -> bool:
 
 
 def _lacking(plan: Plan, results: Results) -> list[tuple[str, str]]:
-    """What a good run must show and this one does not: (node, what). Nothing is good because nothing failed."""
+    """The results that a good run must show and that are missing in this run: (node, what). The absence of failures is
+    not enough."""
     found = [
         (host, step.lacks(plan, node, results.get(host, {})))
         for host, node in plan["nodes"].items()
@@ -134,7 +137,8 @@ def _lacking(plan: Plan, results: Results) -> list[tuple[str, str]]:
 
 
 def _unpredicted(plan: t.Mapping[str, t.Any], results: Results) -> list[tuple[str, str]]:
-    """The same of a prediction: nodes that a run would archive on, and that it did not come to."""
+    """The same for a prediction: the nodes on which a run would write an archive and which the prediction did not
+    reach."""
     archiving = [host for host, node in plan["nodes"].items() if takes_archive(plan, node)]
     return [
         (host, "the prediction ended before its archive")
@@ -158,10 +162,10 @@ def compose(
     failures, nodes, downtime.
 
     Args:
-        mode: what was asked for, also when the run failed before it had a plan.
+        mode: the requested mode, also if the run failed before it had a plan.
         now: UTC text, when the run ended.
-        clock: monotonic seconds, when the run ended; the request holds when it began. The wall
-            clock may jump in between.
+        clock: monotonic seconds, when the run ended; the request has the time when it began. The wall clock may be
+            changed in between.
         tool: name and version of this collection.
         earlier: see _prediction.describe_run.
         interruption: where the run was interrupted, "" for a run that reached its report.
@@ -186,7 +190,7 @@ def compose(
     stamp = request.get("stamp") or _names.stamp(ended)
     name_mode = mode if mode in _names.MODES else "full"
     nodes = {host: _node(host, steps, plan) for host, steps in results.items()}
-    # That of the controller, where there is one: users wait for it.
+    # The downtime of the controller, if there is one, because users wait for it.
     downtimes = [
         nodes[host]["downtime"] for host in sorted(nodes, key=lambda host: not (plan and host == plan["controller"]))
     ]
@@ -194,7 +198,7 @@ def compose(
     return {
         "schema": SCHEMA,
         "tool": tool,
-        # Of two runs that are refused in the same second, each keeps its report.
+        # A part that differs, so that two runs that are refused in the same second both have a report.
         "name": run_id or _names.run_id(name_mode, ended, f"{ended.microsecond // 1000:04x}"),
         "log_name": _names.log_name(name_mode, stamp),
         "run_id": run_id,
@@ -260,7 +264,7 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
 
 
 def _archive_of(steps: t.Mapping[str, StepResult]) -> StepResult:
-    """The archive of a node: of a run that failed, the one that was written after all."""
+    """The archive of a node. In a run that failed, this is the archive that was written after the failure."""
     late = steps.get("archive_late")
     return late if late is not None and is_ok(late) else steps.get("archive", {})
 
@@ -270,9 +274,8 @@ def _verify_of(steps: t.Mapping[str, StepResult]) -> StepResult:
 
 
 def _dump_state(steps: t.Mapping[str, StepResult]) -> str:
-    """What became of the dump of a window: archived, kept (good and in no archive), unusable, unknown.
-
-    It is "" where there is none.
+    """The state of the dump of a window: archived, kept (good and not in an archive), unusable, unknown; "" if there is
+    no dump.
     """
     window = steps.get("window")
     if window is None:
@@ -300,21 +303,23 @@ _DUMP_WORDS = {
 
 
 def _users_downtime(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """node and total (seconds): the downtime of the UI, which is what users see; of several UI nodes the longest."""
+    """node and total (seconds): the downtime of the UI, which users notice; the longest one if there are several UI
+    nodes."""
     totals = {host: float(node["downtime"]["total"]) for host, node in nodes.items() if "ui" in node["roles"]}
     longest = max(totals, key=lambda host: totals[host], default="")
     return {"node": longest, "total": totals.get(longest, 0.0)}
 
 
 def _downtime_of(window: StepResult, steps: t.Mapping[str, StepResult]) -> dict[str, float]:
-    """The downtime of a node. That of a dump that was adopted belongs to the run that has made it."""
+    """The downtime of a node. The downtime for an adopted dump belongs to the run that made the dump."""
     own = None if window.get("dump_of_run") else window.get("downtime")
     return own or _downtime(steps.get("stop", {}), steps.get("restore", {}), steps.get("release", {}))
 
 
 def _downtime(stop: StepResult, restore: StepResult, release: StepResult) -> dict[str, float]:
-    """Seconds of a node that is stopped and started by steps of their own, from the states seen there; rest is
-    the wait for the others. Its follower, which starts it as a rule, is heard at the release."""
+    """The downtime in seconds of a node that is stopped and started by separate steps, from the states seen there; rest
+    is the wait for the other nodes. Normally the follower of the node starts the service. Its result is read at the
+    release of the lease."""
     down, late, early = (
         list(result.get("states") or (result.get("detail") or {}).get("states") or [])
         for result in (stop, restore, release)
@@ -323,7 +328,7 @@ def _downtime(stop: StepResult, restore: StepResult, release: StepResult) -> dic
     parts = dict.fromkeys(("total", "stop", "dump", "start", "rest"), 0.0)
     service = restore.get("service") or {}
     if not up and service.get("state") == "Running" and service.get("started"):
-        # Somebody else has started it: its guard, a person.
+        # Its guard or a person has started the service.
         up = [{"at": service["started"]}]
     if not down or not up or up[-1]["at"] < down[0]["at"]:
         return parts
@@ -338,8 +343,8 @@ def _downtime(stop: StepResult, restore: StepResult, release: StepResult) -> dic
 
 
 def _schedules(results: Results, check_mode: bool) -> dict[str, t.Any]:
-    """paused, resumed: how many this run has paused, or would, and enabled again. left: names of those that were paused
-    when it was last looked."""
+    """paused, resumed: the number of schedules that this run has paused, or would pause, and enabled again. left: names
+    of those that were still paused at the last check."""
     paused = [each for steps in results.values() for each in steps.get("pause", {}).get("schedules", ())]
     ends = [
         steps["resume"] if is_ok(steps["resume"]) else steps["resume"].get("detail") or {}
@@ -358,7 +363,7 @@ def _schedules(results: Results, check_mode: bool) -> dict[str, t.Any]:
 
 
 def _list_copies(results: Results) -> list[dict[str, t.Any]]:
-    """What became of each archive at each destination; empty where the operator wants no copies."""
+    """The result for each archive at each destination; empty if the operator has not configured copies."""
     return [
         {"node": host, **copy}
         for host, steps in results.items()
@@ -368,23 +373,23 @@ def _list_copies(results: Results) -> list[dict[str, t.Any]]:
 
 
 def _retention(results: Results) -> dict[str, t.Any]:
-    """deleted: names of the backup sets that this run has deleted. kept: how many it has not. text: what it decided, or
-    why it deleted nothing; "" where the operator has set no policy."""
+    """deleted: names of the backup sets that this run has deleted. kept: the number of sets that it has kept. text: its
+    decision, or why it deleted nothing; "" if the operator has not set a policy."""
     planned = next((steps["prune_plan"] for steps in results.values() if is_ok(steps.get("prune_plan"))), {})
     sets = (planned.get("plan") or {}).get("sets") or []
     done = [steps["prune"] for steps in results.values() if "prune" in steps]
     did = {name for result in done for name in (result if is_ok(result) else result.get("detail") or {}).get("did", ())}
-    # A node that has failed may still have files of it.
+    # A node that has failed may still have files of the set.
     deleted = [one["name"] for one in sets if one["name"] in did and all(map(is_ok, done))]
     return {"deleted": deleted, "kept": len(sets) - len(deleted), "text": str(planned.get("summary", ""))}
 
 
 def _read_recorded(results: Results) -> list[dict[str, str]]:
-    """What dead runs have left paused, and nobody has enabled since."""
+    """The schedules that interrupted runs have left paused and that no run has enabled since."""
     found: list[dict[str, str]] = []
     for steps in results.values():
         if text := steps.get("facts", {}).get("schedules_left"):
-            # One that cannot be read is a warning of the plan.
+            # The plan warns of a record that cannot be read.
             with contextlib.suppress(StepFailed):
                 found += [{"id": each.id, "name": each.name} for each in _schedule_record(text).schedules]
     return found
@@ -393,7 +398,7 @@ def _read_recorded(results: Results) -> list[dict[str, str]]:
 def _verdict(verify: StepResult) -> str:
     if is_ok(verify):
         return str(verify.get("verdict", "not verified"))
-    # A verification that could not be done says nothing about the archive.
+    # A verification that was not possible does not show whether the archive is good.
     return "bad" if verify.get("reason") in ("archive_bad", "archive_incomplete") else "not verified"
 
 
@@ -402,7 +407,7 @@ def _process(service: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _warnings(plan: Plan | None, request: t.Mapping[str, t.Any], results: Results) -> list[str]:
-    # Only a stand-in node of the lab says so.
+    # Only a stand-in node of the lab reports this.
     simulated = [host for host, steps in results.items() if steps.get("facts", {}).get("simulated")]
     warnings = [f"{host}: SIMULATED: this is a stand-in node of the lab, not a server" for host in simulated]
     warnings += [recipient["warning"] for recipient in request.get("recipients", []) if recipient["warning"]]
@@ -416,7 +421,7 @@ def _warnings(plan: Plan | None, request: t.Mapping[str, t.Any], results: Result
 
 
 def _describe_warnings(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
-    """The warnings for the screen: what several nodes say once, of each node a few."""
+    """The warnings for the screen: equal warnings of several nodes once, and only a few of each node."""
     who: dict[str, list[str]] = {}
     for warning in outcome["warnings"]:
         host = next((host for host in outcome["nodes"] if warning.startswith(f"{host}: ")), "")
@@ -508,8 +513,8 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
 
 
 def _verdict_of_set(outcome: t.Mapping[str, t.Any]) -> str:
-    """The verdict of the run but for what failed when its backup was made: a set that does not count is never again a
-    good one."""
+    """The verdict about the backup set: failures after the backup was made are ignored, because a set that is recorded
+    as bad never becomes good again."""
     failed = [each for each in outcome["failures"] if not (each["step"] in STEPS and STEPS[each["step"]].is_after)]
     return str(outcome["verdict"]) if failed or not outcome["failures"] else "OK"
 
@@ -517,11 +522,11 @@ def _verdict_of_set(outcome: t.Mapping[str, t.Any]) -> str:
 def list_publications(
     results: Results, outcome: t.Mapping[str, t.Any], check_mode: bool
 ) -> dict[str, dict[str, t.Any]]:
-    """What is laid on which node: host -> folder and files (name -> text).
+    """The files that are written on each node: host -> folder and files (name -> text).
 
-    Set manifest and log of the run beside the archives of the controller, the log of each node beside its own. Where
-    nothing was archived, the log of the node goes into its state folder: a person at the node finds it there, and a
-    destination holds no traces of runs that left no backup.
+    The set manifest and the log of the run are beside the archives of the controller, and the log of each node is
+    beside its own archive. If a node has no archive, its log is in its state folder, so that a person at the node finds
+    it, and the archive directory has no files of runs without a backup.
     """
     plan = plan_of(results)
     if plan is None:
@@ -542,7 +547,7 @@ def list_publications(
                 }
             answer[host] = {"folder": node["archive_root"], "files": files}
         elif not check_mode and is_ok(steps.get("lock")):
-            # Without the lock the run has not begun on this node and leaves nothing there.
+            # Without the lock, the run has not begun on this node and does not write files there.
             answer[host] = {
                 "folder": paths.log_folder(steps["facts"]["system"]["state_folder"]),
                 "files": {outcome["log_name"]: log},

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run leaves to the program that has started it: AWX keeps it with the job and hands it to the next one."""
+"""The statistics of a run for the program that has started it. AWX stores them with the job and passes them to the next
+job."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from .._core.reasons import REASONS, overall_exit_code
 from ._steps import STEPS
 
 PREFIX = "server_backup_"
-"""Not alteryx_: AWX gives the next job of a workflow these names as -e, where a strange alteryx_ name is refused."""
+"""Not alteryx_: AWX passes these names to the next job of a workflow as -e, and this collection refuses unknown names
+with alteryx_ there."""
 
 Registered = t.Mapping[str, t.Mapping[str, t.Any]]
 """Variable -> the result that a task has registered in it."""
@@ -36,16 +38,16 @@ def compose_stats(
     Args:
         hosts: host -> what the tasks of the play have registered on it.
         failed: the hosts that Ansible has taken out of the play.
-        refusal: exit code and reason of a play that was refused before it registered anything.
+        refusal: exit code and reason of a play that was refused before it registered a result.
         restored: the outcome of a restore, a rollback or an acceptance.
-        check_mode: whether the run is a rehearsal.
+        check_mode: whether the run was a prediction.
     """
     outcome = restored or next((found for name in _REPORTS for found in [_outcome(hosts, name)] if found), None)
     failures = _failures({host: hosts[host] for host in hosts if host in failed}, without_steps=bool(outcome))
     if outcome:
         failures.insert(0, (outcome["exit_code"], outcome["reason"]))
         if refusal and outcome["reason"] == "run_incomplete":
-            # Without the role's steps its report knows only that they are missing.
+            # Without the steps of the role, the report only shows that they are missing.
             failures.insert(0, refusal)
     elif failed and not failures:
         failures = [refusal or _of_reason("unexpected")]
@@ -70,7 +72,7 @@ def _outcome(hosts: t.Mapping[str, Registered], name: str) -> t.Mapping[str, t.A
 
 
 def _failures(hosts: t.Mapping[str, Registered], without_steps: bool) -> list[tuple[int, str]]:
-    """Exit code and reason of every result that has failed, in the order in which they ended.
+    """Exit code and reason of every failed result, in the order in which the tasks ended.
 
     Args:
         without_steps: whether the outcome of a backup or a restore has judged its steps already.
@@ -94,7 +96,7 @@ def _of_reason(name: str) -> tuple[int, str]:
 
 
 def _of_backup(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    """A rehearsal has written no archive, whatever it names."""
+    """A prediction names archives, but has not written them."""
     archives = [
         {"node": host, "archive": node["archive"], "sha256": node["archive_sha256"], "verdict": node["verdict"]}
         for host, node in outcome["nodes"].items()
@@ -109,7 +111,7 @@ def _of_backup(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.
 
 
 def _of_restore(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    """Which files each node has now, and how long the controller was down."""
+    """The files that each node has now, and the downtime of the controller."""
     nodes = outcome["nodes"]
     controllers = [node for node in nodes.values() if "controller" in node["roles"]]
     return {
@@ -120,7 +122,7 @@ def _of_restore(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t
 
 
 def _identity(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, str]:
-    """A rehearsal has made nothing that its id could name. In a workflow it would take the place of the backup's."""
+    """A prediction has not made a backup, so its ID is useless. In a workflow it would replace the ID of the backup."""
     return {} if check_mode or not outcome["run_id"] else {"run_id": outcome["run_id"]}
 
 
@@ -142,5 +144,5 @@ def _of_verification(hosts: t.Mapping[str, Registered]) -> dict[str, t.Any]:
                     "verdict": backup["verdict"],
                 }
             )
-    # The next job of a workflow gets the id of the backup only if there is one.
+    # The next job of a workflow receives the ID only if there is a backup.
     return {"archives": archives, **({"run_id": runs.pop()} if len(runs) == 1 else {})}

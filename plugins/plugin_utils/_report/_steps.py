@@ -1,11 +1,10 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of a run, a row each: where its result is registered, what the log says of it, what
-proves that it was done.
+"""The steps of a run, one row each: the variable of its result, its text in the log, and what proves that it was done.
 
-A step is one task of a role. Its result is what Ansible registered for the task: the module's result, with failed or
-unreachable where they apply. A task that was skipped is no step of the run.
+A step is one task of a role. Its result is the registered result of the task: that of the module, with failed or
+unreachable if they apply. A skipped task does not count as a step of the run.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Words = t.Iterable[tuple[str, str]]
 """Level and text."""
 
 _NAMED = 3
-"""So many files that are left out are named in a warning; the log and the manifest name all."""
+"""The number of left-out files that a warning names. The log and the manifest name all of them."""
 
 
 def describe_downtime(down: t.Mapping[str, float], dumps: bool = True) -> str:
@@ -36,7 +35,7 @@ def describe_downtime(down: t.Mapping[str, float], dumps: bool = True) -> str:
 
     Args:
         down: seconds: total, stop, dump, start, rest.
-        dumps: whether the dump is made on this node. Another waits for it in the rest.
+        dumps: whether this node makes the dump. Other nodes wait for the dump, which is part of their rest.
     """
     parts = {"stop": "stop", "dump": "dump", "start": "start", "rest": "rest"}
     if not dumps:
@@ -45,17 +44,18 @@ def describe_downtime(down: t.Mapping[str, float], dumps: bool = True) -> str:
 
 
 def read_events(result: StepResult) -> list[t.Mapping[str, t.Any]]:
-    """What was noted on the node or on its way: mappings with at, level and text."""
+    """The events on the node or of the connection: mappings with at, level and text."""
     events = result.get("events") or (result.get("detail") or {}).get("events") or []
     return [event for event in events if isinstance(event, t.Mapping)]
 
 
 def takes_archive(plan: Plan, node: t.Mapping[str, t.Any]) -> bool:
-    """Is there something to archive on a node of the plan?"""
+    """Will an archive be written on this node of the plan?"""
     return bool(node["dumps"] or plan["exports_configuration"])
 
 
-# --- what the log says of a step that went well; what its result lacks (a prediction has little) is left out ----------
+# --- the log text of a successful step; fields that its result does not have (as in a prediction) are left out
+# ----------
 
 
 def _nothing(result: StepResult) -> Words:
@@ -155,7 +155,7 @@ def _resume(result: StepResult) -> Words:
     if result.get("gone"):
         yield "INFO", f"deleted meanwhile: {_names(result['gone'])}"
     if result.get("left"):
-        # It says why, and is what the plan has said of them.
+        # The result has the reason, which is the message of the plan about the schedules.
         yield from (("WARNING", one_line(words)) for words in result.get("did") or ())
 
 
@@ -257,7 +257,7 @@ def _configuration(result: StepResult) -> Words:
 
 
 def _left_out(entry: t.Mapping[str, t.Any]) -> str:
-    """A critical file that is not required and not in the backup, or files of a folder."""
+    """A warning about an optional critical file, or files of a folder, that are not in the backup."""
     why = [one_line(left["why"]) for left in entry["left_out"]]
     more = f" and {len(why) - _NAMED} more" if len(why) > _NAMED else ""
     return f"NOT in this backup ({entry['id']}): {'; '.join(why[:_NAMED])}{more}"
@@ -310,7 +310,7 @@ def _set(result: StepResult) -> Words:
         yield "INFO", f"written: {path}"
 
 
-# --- what a good run must show of a step, and this one does not; empty when it shows it -------------------------------
+# --- what a step must show in a good run and does not show in this one; empty if it does ------------------------------
 
 
 def _lacks_nothing(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
@@ -331,7 +331,7 @@ def _moves(plan: Plan, node: t.Mapping[str, t.Any]) -> bool:
 def _lacks_stop(plan: Plan, node: t.Mapping[str, t.Any], steps: HostResults) -> str:
     stop = steps.get("stop", {})
     if steps.get("lock", {}).get("adopted"):
-        # The dead run had stopped it, and its lease went on.
+        # The interrupted run had stopped the service, and this run has taken over its lease.
         return ""
     stopped = is_ok(stop) and (stop.get("service") or {}).get("state") == "Stopped"
     return "no proof that the service was stopped" if _moves(plan, node) and not node["dumps"] and not stopped else ""
@@ -383,15 +383,14 @@ class Step:
     """One row.
 
     Attributes:
-        name: what log, outcome.json and summary call it.
+        name: its name in the log, outcome.json and the summary.
         variable: the variable in which its role registers the result.
-        describe: level and text of what the log says when it went well. A WARNING is in outcome.json and in the
-            summary, too.
-        lacks: what a good run must show of it on a node and does not; "" when nothing lacks.
-        of_the_run: one node reports it for all; it belongs into the log of each.
-        goes_on: its failure is reported and keeps, or may keep, nothing from going on.
-        has_detail: the detail of its failure has what its result would have, so the warnings are read from it.
-        is_after: it comes when the backup is made and verified, so its failure is none of the backup set.
+        describe: level and text for the log after a success. A WARNING is also in outcome.json and in the summary.
+        lacks: what it must show on a node in a good run and does not show; "" if nothing is missing.
+        of_the_run: one node reports it for all nodes, and it is in the log of each.
+        goes_on: after its failure the run continues, or may continue.
+        has_detail: the detail of its failure has the fields of its result, so the warnings are read from it.
+        is_after: it runs after the backup was made and verified, so its failure does not affect the backup set.
     """
 
     name: str
@@ -414,7 +413,7 @@ STEPS: dict[str, Step] = {
         Step("mongodb", "alteryx_preflight_mongodb", _mongodb),
         Step("lock", "alteryx_preflight_lock", _lock, has_detail=True),
         Step("dump_recovery", "alteryx_preflight_dumps", _lock, has_detail=True),
-        # Only where the operator wants copies.
+        # Only if the operator has configured copies.
         Step("probe", "alteryx_distribution_probed", _probe),
         Step("trial", "alteryx_configuration_trial"),
         Step("pause", "alteryx_window_pause", _pause),
@@ -436,15 +435,15 @@ STEPS: dict[str, Step] = {
         Step("configuration", "alteryx_configuration_export", _configuration, _lacks_configuration),
         Step("archive", "alteryx_archive_written", _archive, _lacks_archive),
         Step("verify", "alteryx_archive_verified", _verify, _lacks_verify),
-        # Only where the operator wants copies.
+        # Only if the operator has configured copies.
         Step("copy", "alteryx_distribution_copied", _copy, _lacks_copy, has_detail=True, is_after=True),
-        # Only where the operator has set a policy.
+        # Only if the operator has set a policy.
         Step("catalogue", "alteryx_retention_found", is_after=True),
         Step("prune_plan", "alteryx_retention_plan", _retention, of_the_run=True, is_after=True),
         Step("prune_check", "alteryx_retention_checked", is_after=True),
         Step("prune_begin", "alteryx_retention_begun", is_after=True),
         Step("prune", "alteryx_retention_pruned", _prune, is_after=True),
-        # Of a run that failed after its dump.
+        # In a run that failed after its dump.
         Step("archive_late", "alteryx_archive_written_late", _archive),
         Step("verify_late", "alteryx_archive_verified_late", _verify),
         Step("set", "alteryx_report_set", _set),
@@ -454,7 +453,7 @@ STEPS: dict[str, Step] = {
 
 
 def describe_step(name: str, result: StepResult) -> list[tuple[str, str]]:
-    """Level and text of what the log says of a step. Of one that failed these are warnings only."""
+    """Levels and texts for the log about a step. For a failed step, only warnings."""
     step = STEPS[name]
     if is_ok(result):
         return list(step.describe(result))
@@ -463,12 +462,12 @@ def describe_step(name: str, result: StepResult) -> list[tuple[str, str]]:
 
 
 def list_warnings(results: Results) -> list[tuple[str, str]]:
-    """Every warning of the nodes once: (node, text), in the order of the sequence."""
+    """Every warning of the nodes, once each: (node, text), in the order of the sequence."""
     found = [
         (host, one_line(words))
         for host, steps in results.items()
         for step, result in ((step, steps[step]) for step in STEPS if step in steps)
-        # What one node reports for all is registered on all.
+        # A result that one node reports for all is registered on all.
         if (result.get("node") or host) == host
         for level, words in [
             *((event.get("level"), event.get("text")) for event in read_events(result)),
@@ -486,5 +485,5 @@ def read_results(variables: t.Mapping[str, t.Any]) -> HostResults:
         variables: of that host.
     """
     found = {step.name: variables[step.variable] for step in STEPS.values() if step.variable in variables}
-    # A skipped task did not happen.
+    # A skipped task did not run.
     return {name: result for name, result in found.items() if not result.get("skipped")}

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which backup set is restored: the newest good one, or the one that the operator names."""
+"""Chooses the backup set to restore: the newest good one, or the one that the operator names."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .._retention import _sets
 from .._retention._sets import BackupSet, Catalogues, Entry
 
 LATEST = "latest"
-"""What an operator writes for the newest good set."""
+"""The operator's word for the newest good set."""
 
 SCOPES: dict[str, tuple[str, ...]] = {
     "full": ("full",),
     "database": ("full", "database"),
     "configuration": ("full", "config"),
 }
-"""What can be restored -> the modes of backups that hold it."""
+"""The scopes of a restore -> the modes of backups that contain them."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is restored.
+    """The choice.
 
     Attributes:
         set: the backup set.
-        backups: host -> its backup, of those that are restored.
-        passed_over: newer sets that hold the scope and are not taken, and why, a sentence each; newest first.
-        warnings: what is known against a set that the operator has named, and does not prevent its restore.
+        backups: host -> its backup, for the hosts to restore.
+        passed_over: newer sets with the scope that are not used, and why, a sentence each; newest first.
+        warnings: problems of a set that the operator has named, if they do not prevent its restore.
     """
 
     set: BackupSet
@@ -43,8 +43,8 @@ class Choice:
 
 
 def list_others(catalogues: Catalogues, fleet: str) -> list[Entry]:
-    """The backups in the folders of these nodes that are in no set of the fleet: of other fleets, and those that
-    nothing ascribes to one."""
+    """The backups in the folders of these nodes that are not in a set of the fleet: those of other fleets, and those
+    without a known fleet."""
     return [
         entry
         for host, result in catalogues.items()
@@ -63,15 +63,15 @@ def choose(
 ) -> Choice:
     """Chooses the set that is restored.
 
-    An archive that is not complete or was found bad is never chosen. Of a set that the operator names, an archive may
-    be unverified, because the extraction reads all of it before anything is touched.
+    An archive that is not complete or was found bad is never chosen. If the operator names a set, its archives may be
+    unverified, because the extraction reads all of an archive before the server is changed.
 
     Args:
         sets: of the fleet, see _sets.read_sets.
         wanted: LATEST, the id of a run, or the name of a backup.
         scope: one of SCOPES.
-        nodes: that are restored.
-        now: what was started later is never the latest.
+        nodes: the nodes to restore.
+        now: a set that was started later is never the latest.
         others: see list_others.
 
     Raises:
@@ -132,13 +132,13 @@ def _choose_named(
 
 
 def _named(sets: t.Sequence[BackupSet], wanted: str) -> list[BackupSet]:
-    # The id of a run stands for one set. Windows does not tell names of files by case.
+    # A run ID belongs to one set. Names of files in Windows are not case-sensitive.
     by_run = [one for one in sets if one.run_id == wanted]
     return by_run or [one for one in sets if one.name.casefold() == wanted.casefold()]
 
 
 def _unknown(sets: t.Sequence[BackupSet], wanted: str, others: t.Sequence[Entry]) -> StepFailed:
-    """Why no set has this name."""
+    """Explains why no set has this name."""
     for entry in others:
         if wanted != entry["run_id"] and wanted.casefold() != str(entry["id"]).casefold():
             continue
@@ -151,14 +151,14 @@ def _unknown(sets: t.Sequence[BackupSet], wanted: str, others: t.Sequence[Entry]
 
 
 def _incomplete(entry: Entry) -> list[str]:
-    """Why an archive is not complete; empty when it is."""
+    """Why an archive is not complete; empty if it is complete."""
     if entry["pruning"]:
         return ["its deletion has begun"]
     return [] if entry["complete"] else [str(why) for why in entry["why"]] or ["it is not complete"]
 
 
 def _backups(one: BackupSet, scope: str, nodes: t.Sequence[str]) -> dict[str, Entry]:
-    """What is extracted: of a database alone only where it was dumped."""
+    """The backups to extract. For the scope database, only that of the node with the dump."""
     return {
         host: entry
         for host, entry in sorted(one.backups.items())
@@ -167,7 +167,7 @@ def _backups(one: BackupSet, scope: str, nodes: t.Sequence[str]) -> dict[str, En
 
 
 def _missing(one: BackupSet, scope: str, nodes: t.Sequence[str]) -> list[str]:
-    """What the set does not have of what is restored."""
+    """The parts of the scope that the set does not have."""
     found = []
     if scope != "configuration" and not any(one.backups[host]["dumped"] for host in nodes if host in one.backups):
         found.append("no archive of a node that is restored holds the database")

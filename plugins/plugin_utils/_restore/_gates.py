@@ -1,9 +1,9 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands against a restore, as far as it is known before anything is touched.
+"""The reasons to refuse a restore, as far as they are known before the server is changed.
 
-A server that is broken is the normal case: what nobody can read of it now refuses nothing.
+A restore is usually needed for a broken server, so facts that cannot be read are not a reason to refuse.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .._fleet._node_facts import NodeFacts
 from ._space import Need, find_shortages
 
 EMBEDDED = "embedded"
-"""The kind of database that this version restores."""
+"""The kind of database that this version can restore."""
 
 _KINDS = {"mongodb": "a self-managed MongoDB", "sqlserver": "an SQL Server", EMBEDDED: "the embedded MongoDB"}
 
 
 @dataclass(frozen=True)
 class SavedNode:
-    """What a backup says of the node that it was made of; "" for what it does not say."""
+    """The facts about its node that a backup contains; "" for those that it does not contain."""
 
     computer: str = ""
     alteryx_version: str = ""
@@ -36,7 +36,7 @@ class SavedNode:
 
 @dataclass(frozen=True)
 class NodeNow:
-    """What is known of the node now; "" for what is not.
+    """The facts about the node now; "" for unknown ones.
 
     Attributes:
         data_folder: of the embedded MongoDB.
@@ -50,13 +50,13 @@ class NodeNow:
 
 @dataclass(frozen=True)
 class Options:
-    """What the operator says, and the figures of the plan.
+    """The operator's options, and the figures of the plan.
 
     Attributes:
-        restores_database: does the scope hold the database?
-        force_version: another version of Alteryx Server does not refuse.
-        reserve: bytes that stay free on each volume.
-        needs: host -> what goes to its volumes.
+        restores_database: does the scope include the database?
+        force_version: another version of Alteryx Server is not a reason to refuse.
+        reserve: bytes that must stay free on each volume.
+        needs: host -> the space needed on its volumes.
     """
 
     restores_database: bool = True
@@ -66,7 +66,7 @@ class Options:
 
 
 def read_saved(backup: t.Mapping[str, t.Any]) -> SavedNode:
-    """What a backup says of its node.
+    """Reads the facts that a backup contains about its node.
 
     Args:
         backup: an entry of a catalogue, or the result of backup_extract.
@@ -82,13 +82,13 @@ def read_saved(backup: t.Mapping[str, t.Any]) -> SavedNode:
 
 
 def read_now(facts: NodeFacts) -> NodeNow:
-    """What is known of a node."""
+    """Reads the facts about a node."""
     kind = ""
     if facts.readable_settings is not None and "controller" in facts.roles:
         try:
             kind = _persistence.resolve_kind(facts.readable_settings, "")[0]
         except StepFailed:
-            # Settings that contradict each other say nothing.
+            # Settings that contradict each other are not used.
             kind = ""
     return NodeNow(
         computer=facts.system.computer,
@@ -104,8 +104,8 @@ def find_refusals(
     """Everything that refuses a restore: reason and message, node by node.
 
     Args:
-        saved: host -> what its backup says; of the nodes that are restored.
-        now: host -> what is known of it.
+        saved: host -> facts in its backup, for the nodes to restore.
+        now: host -> present facts.
         options: of the plan.
     """
     found: list[tuple[str, str]] = []
@@ -122,7 +122,7 @@ def find_refusals(
 
 
 def find_warnings(saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow], options: Options) -> list[str]:
-    """What an operator should know of a restore that is not refused, node by node; arguments as of find_refusals."""
+    """Warnings for the operator about a restore that is not refused, node by node; arguments as of find_refusals."""
     found = []
     for host, before in saved.items():
         after = now.get(host, NodeNow())
@@ -143,7 +143,7 @@ def needs_sibling(folder: str) -> bool:
 
 
 def _find_other_host(before: SavedNode, after: NodeNow) -> StepFailed | None:
-    # Windows does not tell names of computers by case.
+    # Names of computers are not case-sensitive.
     if not before.computer or not after.computer or before.computer.casefold() == after.computer.casefold():
         return None
     return StepFailed(

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the restore job of a node is told (restore_job.ps1), and what its result means."""
+"""The spec of the restore job of a node (restore_job.ps1), and the meaning of its result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def build_restore_spec(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The specification of a job that restores a backup.
 
     Args:
-        arguments: of database_restore or config_import. Those of config_import have no limits of a database.
+        arguments: of database_restore or config_import. Those of config_import have no limits for a database.
 
     Raises:
         StepFailed: the backup was not extracted on this node, or the data folder is not known.
@@ -38,8 +38,8 @@ def build_restore_spec(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def build_rollback_spec(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The specification of a job that puts back what a restore has moved away. Nothing is deleted: what the restore has
-    brought is moved away in turn."""
+    """The specification of a job that puts back the old files of a restore. Nothing is deleted: the files of the
+    restore are renamed in turn."""
     spec = _build_spec(arguments, "roll_back")
     spec["of"] = arguments["node"]["rolls_back"]["run_id"]
     for entry in arguments["node"]["rolls_back"]["entries"]:
@@ -47,7 +47,7 @@ def build_rollback_spec(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             {
                 "path": entry["path"],
                 "away": f"{entry['path']}.rolled_back_{arguments['run_id']}",
-                # What was absent before the restore is absent again.
+                # A path that did not exist before the restore does not exist afterwards.
                 "new": entry["away"] if entry["existed"] else "",
                 "source": "",
                 "permissions": "",
@@ -74,8 +74,8 @@ def _build_spec(arguments: t.Mapping[str, t.Any], verb: str) -> dict[str, t.Any]
 
 
 def _list_files(extracted: t.Mapping[str, t.Any], run_id: str) -> list[dict[str, str]]:
-    """Where each critical file of the backup belongs. An item that was absent at the time of the backup stays as it
-    is: nothing of it is in the backup."""
+    """The target of each critical file of the backup. An item that was absent at the time of the backup stays as it is,
+    because the backup does not contain it."""
     folder = extracted["configuration_folder"]
     files = []
     for item in extracted["configuration"] or ():
@@ -113,10 +113,10 @@ def _build_database(arguments: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def find_data_folder(node: t.Mapping[str, t.Any], extracted: t.Mapping[str, t.Any]) -> str:
-    """The data folder of the embedded MongoDB: of the settings now, else of the backup, else of the operator.
+    """The data folder of the embedded MongoDB: from the present settings, else from the backup, else from the operator.
 
     Raises:
-        StepFailed: nobody knows it.
+        StepFailed: it is not known.
     """
     folder = node["data_folder"] or (extracted.get("database") or {}).get("data_folder") or node["data_folder_wanted"]
     if not folder:
@@ -128,7 +128,7 @@ def find_data_folder(node: t.Mapping[str, t.Any], extracted: t.Mapping[str, t.An
 
 
 def read_result(report: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What the result of a job, also of one that failed, says to an operator."""
+    """The text about the result of a job for the operator, also if the job failed."""
     marks = report.get("marks") or {}
     kept = [entry["away"] for entry in spec["files"]]
     if spec["database"] is not None:
@@ -163,5 +163,5 @@ def _read_downtime(marks: t.Mapping[str, float]) -> dict[str, float]:
         "start": between("start_requested", "running"),
     }
     total = between("stop_requested", "running")
-    # Of a restore that was undone: what it had done, and the undo.
+    # For a restore that was undone: the part that it had done, and the undo.
     return {"total": total, **parts, "rest": round(max(0.0, total - sum(parts.values())), 3)}

@@ -38,10 +38,10 @@ STEPS: tuple[str, ...] = (
 """Steps of the role in their order; each is registered in the variable of its name, with the prefix."""
 
 _PARTS = ("stop", "files", "database", "start", "rest")
-"""Of the downtime of a node."""
+"""The parts of the downtime of a node."""
 
 _GOES_ON = ("health", "cleared")
-"""Steps after whose failure the play goes on by itself."""
+"""Steps after whose failure the play continues."""
 
 _OF_FLEET = ("plan",)
 """Steps that are done once for all nodes, and registered on each."""
@@ -55,7 +55,7 @@ Results = t.Mapping[str, t.Mapping[str, Result]]
 
 
 def read_steps(registered: t.Mapping[str, t.Any]) -> dict[str, Result]:
-    """The results of the steps of a host, from its variables. A step that was skipped is none."""
+    """The results of the steps of a host, from its variables. A skipped step is left out."""
     found = {}
     for step in STEPS:
         result = registered.get(f"{PREFIX}{step}")
@@ -65,7 +65,7 @@ def read_steps(registered: t.Mapping[str, t.Any]) -> dict[str, Result]:
 
 
 def ended_by_a_step(results: Results) -> bool:
-    """Has a step failed in a way that ends its host? Else only the report itself can let the play fail."""
+    """Has a step failed in a way that ends its host? If not, only the report itself can make the play fail."""
     return any(
         not is_ok(result) and not (step in _GOES_ON or (step == "job" and "service" in steps))
         for steps in results.values()
@@ -78,9 +78,9 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
 
     Args:
         results: of every host of the play.
-        check_mode: whether only the plan was wanted.
+        check_mode: whether only the plan was requested.
         now: UTC text.
-        clock: monotonic seconds; the plan holds those of the beginning.
+        clock: monotonic seconds; the plan has those of the beginning.
         tool: name and version of this collection.
     """
     plan: t.Mapping[str, t.Any] = next(
@@ -97,7 +97,7 @@ def compose(results: Results, check_mode: bool, now: str, clock: float, tool: st
     if not plan and not failures:
         failures = [describe_failure("", "report", "run_incomplete", "the run ended before it had a plan")]
     end = describe_end(failures)
-    # What was refused has no plan, but was asked for.
+    # A refused restore has no plan, but it has a request.
     asked = next((_asked_of(steps["plan"]) for steps in results.values() if "plan" in steps), {})
     verb = plan.get("verb") or asked.get("verb") or "restore"
     run_id = plan.get("run_id", "")
@@ -128,7 +128,7 @@ def _asked_of(plan: Result) -> t.Mapping[str, t.Any]:
 
 
 def _stamp(now: str) -> str:
-    """UTC text as it stands in names."""
+    """UTC text in the form for names."""
     return _names.stamp(datetime.fromisoformat(now))
 
 
@@ -179,7 +179,8 @@ def _describe_node(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]
 
 
 def _read_downtime(job: Result, steps: t.Mapping[str, Result]) -> dict[str, float]:
-    """Seconds of a node. One beside the controller is stopped by a step of its own, and waits for the others."""
+    """The downtime of a node in seconds. A worker or UI node is stopped by a separate step, and waits for the other
+    nodes."""
     down: dict[str, float] = {**(job.get("downtime") or dict.fromkeys(("total", *_PARTS), 0.0))}
     stopped = [seen["at"] for seen in steps.get("stop", {}).get("states") or () if seen["state"] != "Running"]
     states = [*(job.get("states") or ()), *(steps.get("service", {}).get("states") or ())]
@@ -212,7 +213,8 @@ def _judge_server(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result])
 def _list_lacks(
     plan: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]
 ) -> t.Iterator[str]:
-    """What a good run must show of a node and this one does not. Nothing is good because nothing failed."""
+    """The results that a good run must show for a node and that are missing in this run. The absence of failures is not
+    enough."""
     if plan["verb"] == "accept":
         if not is_ok(steps.get("accepted")):
             yield "no proof that the kept files were deleted"
@@ -262,7 +264,7 @@ def summarize(
     directory: str,
     name_command: t.Callable[[str], str] = "ansible-playbook {}.yml".format,
 ) -> str:
-    """What the operator reads at the end.
+    """The text for the operator at the end.
 
     Args:
         outcome: see compose.
@@ -332,7 +334,7 @@ def _describe_next(outcome: t.Mapping[str, t.Any], name_command: t.Callable[[str
 
 
 def describe_interruption(plan: t.Mapping[str, t.Any], held: bool) -> str:
-    """What goes on without a run that was interrupted, and what to do.
+    """What continues on the nodes after an interruption, and what to do.
 
     Args:
         plan: of the restore.

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What database_restore and config_import have in common: the job that exchanges files on a node."""
+"""The common part of database_restore and config_import: the job that exchanges files on a node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = dict[str, t.Any]
 
 
 class NodeWork(t.Protocol):
-    """What an action plugin offers (_ansible/_action.py)."""
+    """The methods of an action plugin (_ansible/_action.py) that are needed here."""
 
     @property
     def check_mode(self) -> bool:
@@ -27,7 +27,7 @@ class NodeWork(t.Protocol):
         """Runs a job on the node to its end."""
 
     def note_warning(self, host: str, text: str) -> None:
-        """Tells the operator."""
+        """Prints a line for the operator."""
 
 
 def perform(action: NodeWork, arguments: Result, variables: Result) -> Result:
@@ -45,13 +45,13 @@ def perform(action: NodeWork, arguments: Result, variables: Result) -> Result:
         return {"changed": False, **_job.read_result({}, spec)}
     if action.check_mode:
         return {"changed": True, **_job.read_result({}, spec)}
-    # The job itself ends at its limits; the control node waits for what it does then.
+    # The job itself ends at its limits. The control node also waits for the undo and the start after that.
     limit = arguments["max_downtime"] + arguments["start_timeout"] + 600
     try:
         report = action.run_job(job_id, spec, limit, own, variables)
     except StepFailed as failure:
-        # A job that has ended says whether it has committed. Of one that is lost nothing is known, not even that it has
-        # undone nothing.
+        # A job that has ended reports whether it has committed. For a lost job, it is not known what it has done or
+        # undone.
         if "committed" not in failure.detail:
             raise
         detail = {**failure.detail, **_job.read_result(failure.detail, spec)}

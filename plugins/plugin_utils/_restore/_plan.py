@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a restore: which backup goes to which node, in which order, and what refuses it."""
+"""The plan of a restore: which backup is restored on which node, in which order, and the reasons to refuse it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .._retention._sets import BackupSet
 
 @dataclass(frozen=True)
 class Asked:
-    """What the operator has asked for.
+    """The request of the operator.
 
     Attributes:
         verb: restore, roll_back or accept.
         scope: full, database or configuration.
-        confirm: name of the fleet, "" when only the plan is wanted.
+        confirm: name of the fleet, "" if only the plan is requested.
         without: nodes that are left out.
     """
 
@@ -39,7 +39,7 @@ Records = t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]
 
 
 def check_confirmation(asked: Asked, fleet: str) -> None:
-    """Refuses to go on unless the operator has named the fleet.
+    """Refuses to continue unless the operator has named the fleet.
 
     Raises:
         StepFailed: restore_unconfirmed.
@@ -71,7 +71,7 @@ def check_pending(records: Records) -> None:
 
 
 def check_hold(facts: Facts) -> None:
-    """Refuses a restore where a person wants the service to stay as it is.
+    """Refuses a restore if a person has put the file HOLD on the node, so that the service stays as it is.
 
     Raises:
         StepFailed: hold_present.
@@ -146,7 +146,7 @@ def find_accepted(records: Records, restore_id: str) -> list[str]:
 
 
 def order_tiers(roles: t.Mapping[str, t.Sequence[str]]) -> list[list[str]]:
-    """Hosts by tier in the order of stopping; the controller comes last. A host of which nothing is known counts as a
+    """Hosts by tier in the order of stopping; the controller comes last. A host without known roles counts as a
     worker."""
     tier = {
         host: next((role for role in ("controller", *STOP_ORDER) if role in found), "worker")
@@ -166,7 +166,7 @@ def plan_node(
         facts: of node_info.
         roles: of the backup, or of the node.
         backup: its entry in the catalogue; empty for a rollback.
-        asked: what is wanted.
+        asked: the request.
     """
     alteryx, service = facts["alteryx"], facts["service"]
     return {

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is there room on the drives of a node for what is going to be written there?"""
+"""Checks whether the drives of a node have enough space for the files that will be written there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .._core.text import size
 
 @dataclass(frozen=True)
 class Need:
-    """What something needs on a volume of a node.
+    """The space that a part of a restore needs on a volume of a node.
 
     Attributes:
         volume: where it is mounted, as C:\\.
-        free: bytes that are free there; negative where Windows does not tell.
-        what: that is going to be written, in words.
-        bytes: how many.
+        free: free bytes of the volume; negative if Windows does not report it.
+        what: the part, in words.
+        bytes: the space that it needs.
     """
 
     volume: str
@@ -29,15 +29,15 @@ class Need:
 
 
 def find_shortages(needs: t.Iterable[Need], reserve: int) -> list[str]:
-    """A sentence for each volume that has too little room for the sum of what goes there.
+    """A sentence for each volume that has too little space for the sum of its parts.
 
     Args:
         needs: of one node.
-        reserve: bytes that stay free on each volume.
+        reserve: bytes that must stay free on each volume.
     """
     volumes: dict[str, list[Need]] = {}
     for need in needs:
-        # Windows does not tell names by case.
+        # Names of volumes are not case-sensitive.
         volumes.setdefault(need.volume.casefold(), []).append(need)
     return [text for there in volumes.values() if (text := _shortage(there, reserve))]
 

@@ -13,7 +13,7 @@ _COLUMNS = ("", "BACKUP SET", "MODE", "STARTED (UTC)", "SIZE", "RULE")
 
 
 def describe_plan(plan: t.Mapping[str, t.Any], would: bool = False) -> str:
-    """The table of all sets below one sentence.
+    """A sentence, and below it the table of all sets.
 
     Args:
         plan: see _orders.write_plan.
@@ -56,5 +56,5 @@ def summarize(plan: t.Mapping[str, t.Any], would: bool = False) -> str:
 
 
 def _printable(text: str) -> str:
-    # A reason comes from a file that anybody may have put there; a terminal obeys control characters.
+    # A reason comes from a file that any account may have written, so control characters for a terminal are removed.
     return "".join(letter if letter.isprintable() else "?" for letter in one_line(text))

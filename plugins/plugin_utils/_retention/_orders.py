@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a deletion as data: what becomes of each set and why, and exactly which files each node deletes."""
+"""The plan of a deletion as data: the decision about each set and its reason, and exactly which files each node
+deletes."""
 
 from __future__ import annotations
 
@@ -16,15 +17,15 @@ Plan = dict[str, t.Any]
 def write_plan(
     decisions: t.Sequence[Decision], catalogues: Catalogues, fleet: str, run_id: str = "", refused: str = ""
 ) -> Plan:
-    """The plan of a fleet, JSON-able: fleet, run_id, refused, deletes (is anything?), sets, and nodes (host -> backups
-    that it deletes).
+    """The plan of a fleet, JSON-able: fleet, run_id, refused, deletes (is any set deleted?), sets, and nodes (host ->
+    backups that it deletes).
 
     Args:
         decisions: one for each set.
-        catalogues: of every node; they know the files that are not of one node alone.
+        catalogues: of every node; they list the files that do not belong to a single node.
         fleet: name of the fleet.
         run_id: of the run that prunes, "" outside of a run.
-        refused: why nothing is deleted whatever the decisions are.
+        refused: why nothing is deleted in spite of the decisions.
     """
     doomed = [] if refused else [decision for decision in decisions if decision.deletes]
     return {
@@ -93,5 +94,5 @@ def read_held(checked: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, str]:
 
 
 def list_orders(plan: Plan, host: str, held: t.Collection[str]) -> list[dict[str, t.Any]]:
-    """What a node deletes: a set that is in use on one node stays on all of them."""
+    """The sets that a node deletes. A set that is in use on one node stays on all nodes."""
     return [order for order in plan["nodes"].get(host, []) if order["name"] not in held]

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pins: which backups a person means, and until when they are kept."""
+"""Pins: the backups that an operator chooses, and until when they are kept."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def read_end(text: str, now: datetime) -> str:
 
 
 def find_backups(catalogues: Catalogues, fleet: str, wanted: str) -> dict[str, Entry]:
-    """Host -> its backup of the run that is meant. Raises StepFailed when there is none, or a node is not known.
+    """Host -> its backup of the chosen run. Raises StepFailed if there is none, or if a node is not known.
 
     Args:
         catalogues: host -> result of backup_info.
-        fleet: backups of others are not touched.
+        fleet: backups of other fleets are not changed.
         wanted: name of a backup or id of its run.
     """
     if not wanted:

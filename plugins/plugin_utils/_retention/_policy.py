@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator has decided about the life of backups. A mode without a policy is never pruned."""
+"""The operator's policy about the age of backups. A mode without a policy is never pruned."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ VARIABLE = "alteryx_retention_policy"
 SHARE_VARIABLE = "alteryx_retention_max_share"
 
 DAYS: dict[str, int] = {"full": 30, "database": 7, "config": 14}
-"""Mode -> for so many days every backup set is kept, where the policy of the mode does not say it."""
+"""Mode -> the number of days for which every backup set is kept, if the policy of the mode does not set it."""
 
 VERIFIED = 2
-"""So many of the newest good sets are kept whatever their age, where the policy of the mode does not say it."""
+"""The number of the newest good sets that are kept at any age, if the policy of the mode does not set it."""
 
 _LEAST = {"days": 1, "verified": 1, "daily": 0, "weekly": 0, "monthly": 0}
 """Key of the policy of a mode -> its smallest value."""
@@ -31,10 +31,10 @@ class ModePolicy:
     """How long the sets of one mode are kept.
 
     Attributes:
-        days: each set that is not older than so many days.
-        verified: so many of the newest good sets, of any age.
-        daily, weekly, monthly: the newest good set of each of so many of the newest days, weeks and months that have
-            one.
+        days: keep each set up to this age in days.
+        verified: keep this number of the newest good sets at any age.
+        daily, weekly, monthly: keep the newest good set of each day, week or month, for this number of the newest days,
+            weeks and months that have one.
     """
 
     days: int
@@ -46,21 +46,21 @@ class ModePolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """The policies by mode, and how many percent of the sets of a mode one run may delete."""
+    """The policies by mode, and the percentage of the sets of a mode that one run may delete."""
 
     modes: t.Mapping[str, ModePolicy]
     share: int = 50
 
     def __bool__(self) -> bool:
-        """Is anything ever deleted?"""
+        """Does this policy allow any deletion?"""
         return bool(self.modes)
 
 
 def read_policy(given: t.Any, share: t.Any = 50) -> Policy:
-    """The policy that an operator has written.
+    """Reads the policy that an operator wrote.
 
     Args:
-        given: mode -> keys of ModePolicy; {} when nothing is to be deleted.
+        given: mode -> keys of ModePolicy; {} if nothing must be deleted.
         share: percent.
 
     Raises:
@@ -102,7 +102,7 @@ def _key_problems(mode: str, keys: t.Mapping[t.Any, t.Any]) -> t.Iterator[str]:
 
 
 def _is_number(value: t.Any) -> bool:
-    """Ansible makes texts of what comes from -e NAME=VALUE."""
+    """Values from -e NAME=VALUE are texts."""
     if isinstance(value, str):
         return value.strip().removeprefix("-").isdecimal()
     return isinstance(value, int) and not isinstance(value, bool)

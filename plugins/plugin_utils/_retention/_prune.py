@@ -1,10 +1,10 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which backup sets are deleted, and which rule keeps each of the others.
+"""Decides which backup sets are deleted, and which rule keeps each of the others.
 
 A pure function of sets, policy and time. A set is deleted only when no rule keeps it, so every rule can only make a
-plan safer. Only good sets that are not dated in the future count.
+plan safer. Only good sets whose date is not in the future count.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PERIODS: dict[str, t.Callable[[datetime], tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a set, and the rule that says so."""
+    """The decision about a set, and its rule."""
 
     of: BackupSet
     deletes: bool
@@ -37,8 +37,8 @@ def decide(sets: t.Sequence[BackupSet], policy: Policy, now: datetime) -> list[D
     """A decision for each set, in the order of the sets.
 
     Args:
-        sets: all of one fleet, whatever their mode.
-        policy: what the operator has decided.
+        sets: all sets of one fleet, of every mode.
+        policy: of the operator.
         now: the time of the control node, with a zone.
     """
     decisions: dict[str, Decision] = {}
@@ -56,7 +56,8 @@ def _decide_mode(sets: t.Sequence[BackupSet], policy: ModePolicy | None, now: da
     found = []
     for one in sets:
         rule = _always_keeps(one, policy, now) or kept.get(one.run_id, "")
-        # What begins with the pin ends with it: a part of a set is of no use, but a person has said to keep it.
+        # A pin also prevents the end of a deletion that has begun. An incomplete set is useless, but a person has
+        # decided to keep it.
         if one.pruning and not one.pin and _is_broken(one):
             found.append(Decision(one, True, "its deletion has begun"))
         elif rule or policy is None:
@@ -67,7 +68,7 @@ def _decide_mode(sets: t.Sequence[BackupSet], policy: ModePolicy | None, now: da
 
 
 def _is_broken(one: BackupSet) -> bool:
-    """Has its deletion come so far that it is not complete any more?"""
+    """Has its deletion begun, so that the set is no longer complete?"""
     return any(entry["pruning"] and not entry["complete"] for entry in one.backups.values())
 
 
@@ -80,7 +81,7 @@ def _newest_first(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
 
 
 def _always_keeps(one: BackupSet, policy: ModePolicy | None, now: datetime) -> str:
-    """The rule that keeps a set whatever else there is, "" for none."""
+    """The rule that keeps a set in any case, "" for none."""
     if one.pin:
         return one.pin
     if policy is None:
@@ -96,7 +97,7 @@ def _keep_good(good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -
     """Run id -> the first rule that keeps a good set.
 
     Args:
-        good: newest first, none dated in the future.
+        good: newest first, none with a date in the future.
         policy: of their mode.
         now: the time.
     """
@@ -121,8 +122,8 @@ def _keep_good(good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -
 
 
 def _decide_by_age(one: BackupSet, good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -> Decision:
-    """A good set that no rule keeps, or one that does not count. The latter goes by its age alone, and only when good
-    ones have replaced it."""
+    """Decides about a good set that no rule keeps, and about a set that is not good. A set that is not good is deleted
+    by its age alone, and only if newer good sets have replaced it."""
     days = counted(policy.days, "day")
     if one.is_good:
         return Decision(one, True, f"older than {days}, and no rule keeps it")
@@ -136,7 +137,8 @@ def _decide_by_age(one: BackupSet, good: t.Sequence[BackupSet], policy: ModePoli
 
 
 def _within_share(decided: t.Sequence[Decision], share: int) -> list[Decision]:
-    """The same with so many percent of the sets deleted at most, the oldest first. What has begun is finished."""
+    """Limits the deletions to a percentage of the sets, the oldest first. A deletion that has begun is always
+    completed."""
     room = len(decided) * share // 100
     new = [
         decision for decision in decided if decision.deletes and not (decision.of.pruning and _is_broken(decision.of))

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backup sets: what the catalogues of all nodes say of one run, put together. A set is kept or deleted whole."""
+"""Backup sets: the entries of one run in the catalogues of all nodes. A set is kept or deleted as a whole."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class BackupSet:
         run_id: identity of the run.
         name: of its files, without an ending.
         mode: full, database or config.
-        started: when the run began; None when nothing says it.
-        why: why it is not known to be good, one sentence each; empty when every node's archive was verified good and
-            the run said so. Only such a set counts.
-        pin: who pinned it, why and until when, as a sentence; "" when it is not pinned now.
-        pruning: has its deletion begun? Then it can never be whole again.
+        started: when the run began; None if that is not recorded.
+        why: why it is not known to be good, one sentence each; empty if every node's archive was verified as good and
+            the run ended well. Only such a set counts.
+        pin: who pinned it, why and until when, as a sentence; "" if it is not pinned now.
+        pruning: has its deletion begun? Then it can never be complete again.
         backups: host -> its backup.
         bytes: of all files.
     """
@@ -45,34 +45,34 @@ class BackupSet:
 
     @property
     def is_good(self) -> bool:
-        """Does it count?"""
+        """Is the set good?"""
         return not self.why
 
     @property
     def moment(self) -> datetime:
-        """When it was started. Without a date it counts as one of the far future, which is kept."""
+        """When it was started. A set without a date counts as one of the far future, which is kept."""
         return self.started or datetime.max.replace(tzinfo=UTC)
 
     @property
     def order(self) -> tuple[datetime, str]:
-        """Sets are sorted by it: by time, those of one moment by name."""
+        """The key for sorting: by time, and then by name."""
         return self.moment, self.name
 
     def age(self, now: datetime) -> timedelta:
-        """How long ago it was started."""
+        """The age of the set."""
         return now - self.moment
 
 
 def read_sets(catalogues: Catalogues, fleet: str, now: datetime, judged: str = "") -> list[BackupSet]:
     """The sets of a fleet on its nodes, newest first.
 
-    What no manifest ascribes to this fleet is left out: it is never planned and never deleted.
+    A backup without a manifest that names this fleet is left out, so it is never planned and never deleted.
 
     Args:
         catalogues: of every node of the fleet.
         fleet: its name.
         now: pins that have ended by then do not count.
-        judged: id of the run that asks and that has judged itself; it has no .set.json yet.
+        judged: ID of the current run if it has judged itself, because it has no .set.json yet.
     """
     members: dict[str, dict[str, Entry]] = {}
     for host, result in catalogues.items():
@@ -88,7 +88,7 @@ def read_sets(catalogues: Catalogues, fleet: str, now: datetime, judged: str = "
 
 def is_of_node(entry: Entry, host: str) -> bool:
     """Is a backup in the folder of this node? Other nodes may use the same share."""
-    # Windows does not tell names by case.
+    # Names of folders in Windows are not case-sensitive.
     return ntpath.basename(str(entry["folder"])).casefold() == host.casefold()
 
 
@@ -107,7 +107,7 @@ def _read_set(
         run_id=run_id,
         name=first["id"],
         mode=first["mode"],
-        # The later one keeps it longer.
+        # The pin with the later date applies.
         started=max(dates, default=None),
         why=tuple(why),
         pin=pins[0] if pins else "",
@@ -127,18 +127,18 @@ def _problems(entry: Entry) -> t.Iterator[str]:
 
 
 def _run_problems(run: Entry | None, backups: t.Collection[str], hosts: t.Collection[str]) -> t.Iterator[str]:
-    """What the run itself says: a set of which a node's archive is missing is not whole."""
+    """The problems that the run recorded. A set in which the archive of a node is missing is not complete."""
     if run is None:
         yield "there is no .set.json of its run"
         return
     if run["verdict"] != "OK":
         yield f"its run ended {run['verdict'] or 'without a verdict'}"
-    # A node that is not in the fleet any more has taken its backups with it.
+    # The backups of a node that was removed from the fleet are not available.
     yield from (f"the archive of {node} is missing" for node in run["nodes"] if node in hosts and node not in backups)
 
 
 def describe_pin(pin: Entry | None, now: datetime) -> str:
-    """A pin that holds, as a sentence; "" for none and for one that has ended. One that cannot be read holds."""
+    """A pin that applies, as a sentence; "" for none and for one that has ended. A pin that cannot be read applies."""
     if pin is None:
         return ""
     if pin["error"]:
@@ -152,7 +152,7 @@ def describe_pin(pin: Entry | None, now: datetime) -> str:
 
 
 def read_time(text: str) -> datetime | None:
-    """UTC text as a moment, None for what is no time with a zone."""
+    """UTC text as a moment; None if the text is not a time with a zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

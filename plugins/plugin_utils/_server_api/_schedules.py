@@ -1,12 +1,11 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pausing schedules through the Server's V3 API, so that nothing new begins while a fleet is drained, and never
-losing which were enabled.
+"""Pausing schedules through the Server's V3 API, so that no new workflow begins while a fleet is drained.
 
-What is enabled is recorded before anything is disabled; only what the record names is enabled again; what could not be
-stays in the record for the next run. The API has no way to pause everything at once (facts: V3 API); its paths and
-fields are settings, because they could not be tried on a real Server.
+The enabled schedules are recorded before any of them is disabled. Only schedules in the record are enabled again. Those
+that could not be enabled stay in the record for the next run. The API cannot pause all schedules at once. Its paths and
+fields are settings, because they could not be tested on a real Server.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from .._core.reasons import StepFailed
 SCHEMA = 1
 
 ROUNDS = 3
-"""So often a schedule is tried that the API answers about and does not enable."""
+"""The number of attempts for a schedule that the API does not enable although it answers."""
 
 _SILENT = 2
-"""So many schedules in a row without an answer, and the API is taken for gone."""
+"""After this number of schedules in a row without an answer, the API counts as lost."""
 
 _NAMED = 20
 
 Wait = t.Callable[[str], bool]
-"""Waits a while because of what the text says; False when the time is over."""
+"""Waits a while for the reason in the text; False if the time is over."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """method, url, headers, body: one HTTP request; headers and body may hold secrets."""
+    """method, url, headers, body: one HTTP request; headers and body may contain secrets."""
 
     method: str
     url: str
@@ -54,12 +53,12 @@ class Response:
 T = t.TypeVar("T")
 
 Http = t.Callable[[Request], Response]
-"""Sends a request; every status is an answer. Raises OSError when there was none."""
+"""Sends a request. Every status counts as an answer. Raises OSError if there was no answer."""
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the API is and what its fields are called; base is the address up to and with /webapi."""
+    """The address of the API and the names of its fields; base is the address up to and including /webapi."""
 
     base: str
     token: str = "/oauth2/token"  # noqa: S105 - a path
@@ -75,7 +74,7 @@ class Endpoints:
 
 
 def check_base(base: str) -> None:
-    """Refuses an address that cannot be one; it is shown and recorded, so it may hold no login.
+    """Refuses an invalid address. The address is shown and recorded, so it must not contain a login.
 
     Raises:
         StepFailed: invalid_variable.
@@ -107,15 +106,15 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run has paused or was about to: written before the first schedule is touched, removed
-    when none is left in it."""
+    """The schedules that a run has paused or was about to pause. The record is written before the first schedule is
+    changed, and removed when it is empty."""
 
     run_id: str
     base: str
     schedules: tuple[Schedule, ...]
 
     def text(self) -> str:
-        """The record as JSON; holds no secret."""
+        """The record as JSON, without secrets."""
         content = {
             "schema": SCHEMA,
             "run_id": self.run_id,
@@ -129,7 +128,7 @@ def read_record(text: str) -> Record:
     """Reads a record.
 
     Raises:
-        StepFailed: schedules_record_bad. What is in it is not known then, and must not be overwritten.
+        StepFailed: schedules_record_bad. Its content is then not known, and the record must not be overwritten.
     """
     try:
         content = json.loads(text)
@@ -142,7 +141,7 @@ def read_record(text: str) -> Record:
 
 
 def check_server(record: Record, base: str) -> None:
-    """The schedules of one Server are none of another.
+    """Checks that the record belongs to this Server.
 
     Raises:
         StepFailed: schedules_record_bad.
@@ -155,7 +154,7 @@ def check_server(record: Record, base: str) -> None:
 
 
 def list_names(schedules: t.Iterable[Schedule]) -> str:
-    """Names for people; of very many the first."""
+    """Names for people; only the first if there are very many."""
     names = [" ".join((each.name or each.id).split()) for each in schedules]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
@@ -167,7 +166,7 @@ def count_schedules(schedules: t.Sized) -> str:
 
 
 def describe_left_paused(record: Record, knows_api: bool) -> str:
-    """What is said of the record of a dead run. knows_api: are the API's credentials given?"""
+    """The text about the record of an interrupted run. knows_api: are the credentials of the API set?"""
     then = (
         "this run enables them again"
         if knows_api
@@ -180,10 +179,11 @@ def describe_left_paused(record: Record, knows_api: bool) -> str:
 
 
 def record_of(run_id: str, base: str, listed: t.Sequence[Schedule], left: Record | None) -> Record:
-    """What a run must record before it pauses: everything enabled now, and what a dead run has left disabled.
+    """The record that a run must write before it pauses: all schedules that are enabled now, and those that an
+    interrupted run has left disabled.
 
     Raises:
-        StepFailed: schedules_record_bad when the record left is of another Server.
+        StepFailed: schedules_record_bad if the existing record belongs to another Server.
     """
     if left:
         check_server(left, base)
@@ -195,7 +195,8 @@ def record_of(run_id: str, base: str, listed: t.Sequence[Schedule], left: Record
 
 
 class Api:
-    """The few calls that are needed. Messages name method, path and status, never a body: answers may hold tokens."""
+    """The calls of the API that are needed. Messages name method, path and status, but never a body, because answers
+    may contain tokens."""
 
     def __init__(self, http: Http, endpoints: Endpoints, client_id: str, client_secret: str) -> None:
         self._http = http
@@ -204,8 +205,7 @@ class Api:
         self._token = ""
 
     def log_in(self) -> None:
-        """Fetches a token, whatever there was: that of before a restart may be none any more.
-        Raises as listing does."""
+        """Fetches a new token, because an old one may be invalid after a restart. Raises as listing does."""
         self._token = self._fetch_token()
 
     def listing(self) -> tuple[Schedule, ...]:
@@ -214,7 +214,7 @@ class Api:
         try:
             entries = json.loads(answer.body)
             if not isinstance(entries, list):
-                # Pages, or a message: half a list would leave schedules running.
+                # The answer has pages or is a message. An incomplete list would leave schedules running.
                 raise TypeError("no list")
             return tuple(self._schedule(entry) for entry in entries)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -224,7 +224,7 @@ class Api:
             ) from None
 
     def enable(self, identity: str, enabled: bool) -> bool:
-        """Switches one schedule. False when it is gone."""
+        """Enables or disables one schedule. False if it does not exist any more."""
         return (
             self._call(
                 "PATCH", self._endpoints.item, identity, {self._endpoints.enabled_field: enabled}, allow=(404,)
@@ -246,7 +246,7 @@ class Api:
         had_token = bool(self._token)
         answer = self._call_authorised(method, path, identity, content)
         if answer.status == 401 and had_token:
-            # A token lives shorter than a backup.
+            # A token expires sooner than a backup ends.
             self._token = ""
             answer = self._call_authorised(method, path, identity, content)
         if 200 <= answer.status < 300 or answer.status in allow:
@@ -282,7 +282,7 @@ class Api:
             token = json.loads(answer.body)["access_token"]
         except (ValueError, KeyError, TypeError):
             token = ""
-        # What could not stand in a header would be told by the library that refuses it.
+        # A value that is invalid in a header would be quoted in the exception of the library that refuses it.
         if not isinstance(token, str) or not (token.isascii() and token.isprintable() and token):
             raise StepFailed("schedules_unclear", f"POST {self._endpoints.token} answered without an access token")
         return token
@@ -291,7 +291,7 @@ class Api:
         try:
             return self._http(request)
         except OSError as error:
-            # Its text may hold the address with what is in it; its kind says enough.
+            # The text of the exception may contain the address with its parameters, so only its type is used.
             raise StepFailed(
                 "schedules_unreachable", f"{request.method} {path}: no answer ({type(error).__name__})"
             ) from None
@@ -302,13 +302,13 @@ def _explain_refusal(what: str, status: int, denied: t.Collection[int]) -> StepF
     if status in denied:
         return StepFailed("schedules_denied", message)
     if status in (502, 503, 504):
-        # What stands in front of the API, or the API on its way up.
+        # The answer comes from a proxy in front of the API, or from the API while it starts.
         return StepFailed("schedules_unreachable", message)
     return StepFailed("schedules_unclear", message)
 
 
 def ask_patiently(call: t.Callable[[], T], wait: Wait) -> T:
-    """What a call of the API returns; called again while nobody answers and there is time.
+    """The result of a call of the API. The call is repeated while there is no answer and the time is not over.
 
     Raises:
         StepFailed: of the last call.
@@ -323,10 +323,10 @@ def ask_patiently(call: t.Callable[[], T], wait: Wait) -> T:
 
 @dataclass(frozen=True)
 class Result:
-    """done: schedules switched or found switched. gone: deleted meanwhile. left: could not be switched.
-    problem: why, the first.
+    """done: schedules that have the wanted state now.
 
-    silent: of none that is left came an answer.
+    gone: deleted meanwhile. left: could not be changed. problem: the first reason. silent: the API did not answer for
+    any of those left.
     """
 
     done: tuple[Schedule, ...]
@@ -348,15 +348,15 @@ def pause(
 
     Args:
         left: the record of a dead run, None when there is none.
-        save: keeps the record where the next run finds it; called, and returned, before the first schedule is touched.
-        wait: for an API that is not up yet.
+        save: stores the record where the next run finds it; called before the first schedule is changed.
+        wait: for an API that has not started yet.
 
     Returns:
         The record, for resume.
 
     Raises:
-        StepFailed: of Api; schedules_unclear too when schedules are still enabled. What is disabled by then stands
-            in the record: resume it.
+        StepFailed: of Api; schedules_unclear also if schedules are still enabled. The record contains the schedules
+            that are disabled by then, and resume enables them.
     """
     listed = ask_patiently(api.listing, wait)
     record = record_of(run_id, base, listed, left)
@@ -366,7 +366,7 @@ def pause(
     for each in record.schedules:
         if now[each.id]:
             api.enable(each.id, enabled=False)
-    # Proved, not believed: a wrong path is a 404 as well as a schedule that was deleted just now.
+    # The list is read again as a proof, because 404 means a wrong path as well as a deleted schedule.
     now = {each.id: each.enabled for each in api.listing()} if any(now.values()) else now
     if still := [each for each in record.schedules if now.get(each.id)]:
         raise StepFailed("schedules_unclear", f"still enabled after they were paused: {list_names(still)}")
@@ -374,12 +374,13 @@ def pause(
 
 
 def resume(api: Api, record: Record, save: t.Callable[[Record | None], None]) -> Result:
-    """Enables what the record names, and nothing else; goes on after a failure, because every schedule counts.
+    """Enables exactly the schedules in the record.
 
-    A schedule leaves the record only when the list shows that it is enabled, or is not there any more.
+    Continues after a failure, because every schedule counts. A schedule is removed from the record only when the list
+    shows that it is enabled or does not exist any more.
 
     Args:
-        save: keeps what is left of the record; None when nothing is.
+        save: stores the rest of the record; None if it is empty.
     """
     problems: list[tuple[str, StepFailed]] = []
     tried: list[Schedule] = []
@@ -413,8 +414,8 @@ def resume(api: Api, record: Record, save: t.Callable[[Record | None], None]) ->
 
 
 def resume_patiently(api: Api, record: Record, save: t.Callable[[Record | None], None], wait: Wait) -> Result:
-    """resume, as soon as the API answers; again while it does not, and ROUNDS times for what it
-    answers and does not enable."""
+    """Runs resume as soon as the API answers. Repeats it while there is no answer, and ROUNDS times for schedules that
+    the API does not enable although it answers."""
     done: list[Schedule] = []
     gone: list[Schedule] = []
     left = record
