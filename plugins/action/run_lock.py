@@ -102,8 +102,8 @@ def _fetch(log: Result, directory: str, host: str) -> Result:
 
 
 def _window_over(judged: str, variables: dict[str, t.Any]) -> bool:
-    """Has every node of the fleet answered, and is no run active on any of them? Raises StepFailed for the first one
-    with an active run."""
+    """Has every node of the fleet answered, and do all of them report that no run is active? Raises StepFailed for the
+    first one with an active run."""
     own = variables["inventory_hostname"]
     answers = {host: raw_variables(variables, host).get(judged) or {} for host in variables["ansible_play_hosts_all"]}
     for host, answer in answers.items():

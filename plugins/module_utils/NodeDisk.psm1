@@ -132,7 +132,7 @@ function Remove-NodeFolder {
 function Test-SpaceBelow {
     <#
     .SYNOPSIS
-    Has the volume of a folder less free space than Bytes? The answer is no if Windows does not report the free space.
+    Does the volume of a folder have less free space than Bytes? Returns false if Windows does not report the free space.
     Never throws.
     #>
     param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][long] $Bytes)

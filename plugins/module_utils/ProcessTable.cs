@@ -39,7 +39,7 @@ namespace AlteryxOps
         private const long FileTimeEpoch = 504911232000000000;
         private static readonly IntPtr InvalidHandle = new IntPtr(-1);
 
-        // Open for as long as this process lives: Windows ends the members when the last handle is closed.
+        // Stays open until this process ends: Windows ends the members when the last handle is closed.
         private static IntPtr _job = IntPtr.Zero;
 
         // Windows fills these fields. Ansible treats the compiler's warning that no code assigns them (CS0649) as an
