@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phrases that an operator or an engineer from another country stumbles over do not occur in what they read: README,
-docs, the documentation of modules and roles, messages and hints."""
+"""Phrases that an engineer from another country has to read twice do not occur in what operators and engineers read:
+README, docs, the documentation of modules and roles, messages and hints, comments, synopses and docstrings."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ _TEXTS = (
     "plugins/plugin_utils/_core/reasons.yml",
     "roles/*/meta/*.yml",
 )
+_COMMENTED = tuple(
+    f"{folder}/**/*.{suffix}"
+    for folder in ("plugins", "roles", "playbooks", "extensions")
+    for suffix in ("py", "ps1", "psm1", "cs", "yml")
+)
+# Lines of comment that follow each other are one text. A comment may also follow code on its line.
+_COMMENT = {
+    mark: re.compile(rf"^[ \t]*{mark}.*(?:\n[ \t]*{mark}.*)*|[ \t]{mark}.*", re.MULTILINE) for mark in ("#", "//")
+}
+_POWERSHELL_SYNOPSIS = re.compile(r"<#.*?#>", re.DOTALL)
 # A string in quotes. In a double-quoted one, a grave accent escapes the next character.
 _POWERSHELL_STRING = re.compile(r"'((?:[^'\n]|'')*)'|\"((?:[^\"`\n]|`.|\"\")*)\"")
 
@@ -61,8 +71,7 @@ def list_messages(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         tree = ast.parse(text)
-        alone = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
-        documentation = {id(value) for value in alone if isinstance(value, ast.Constant)}
+        documentation = {id(value) for value in _documentation(tree)}
         strings = [
             node.value
             for node in ast.walk(tree)
@@ -72,6 +81,26 @@ def list_messages(path: Path) -> Iterator[str]:
         code = re.sub(r"<#.*?#>|^\s*#[^\n]*", "", text, flags=re.DOTALL | re.MULTILINE)
         strings = [one or other for one, other in _POWERSHELL_STRING.findall(code)]
     yield from (string for string in strings if " " in string.strip())
+
+
+def list_comments(path: Path) -> Iterator[str]:
+    """The comments of a file of code, with its docstrings or synopses. All phrases of IDIOMS count in them. Only the
+    value None of Python is left out, because "is None" is code."""
+    text = path.read_text(encoding="utf-8")
+    mark = "//" if path.suffix == ".cs" else "#"
+    found = [comment[0] for comment in _COMMENT[mark].finditer(_POWERSHELL_SYNOPSIS.sub("", text))]
+    if path.suffix == ".py":
+        found += [value.value for value in _documentation(ast.parse(text)) if isinstance(value.value, str)]
+    else:
+        found += _POWERSHELL_SYNOPSIS.findall(text)
+    for comment in found:
+        yield re.sub(rf"^[ \t]*(?:{mark})+ ?", "", re.sub(r"\bNone\b", "x", comment), flags=re.MULTILINE)
+
+
+def _documentation(tree: ast.AST) -> list[ast.Constant]:
+    """The strings that stand alone in code, such as docstrings."""
+    alone = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    return [value for value in alone if isinstance(value, ast.Constant)]
 
 
 def _files(*patterns: str) -> list[Path]:
@@ -93,6 +122,16 @@ def test_messages_have_no_idioms() -> None:
         for path in _files("plugins/**/*.py", "plugins/**/*.ps1", "plugins/**/*.psm1")
         for message in list_messages(path)
         for idiom in find_idioms(message)
+    ]
+    assert found == []
+
+
+def test_comments_have_no_idioms() -> None:
+    found = [
+        f"{path.relative_to(sources.ROOT)}: {idiom}: {comment}"
+        for path in _files(*_COMMENTED)
+        for comment in list_comments(path)
+        for idiom in find_idioms(comment)
     ]
     assert found == []
 
@@ -124,3 +163,24 @@ def test_messages_are_found_in_code(tmp_path: Path) -> None:
     script = tmp_path / "x.ps1"
     script.write_text("# nobody\nthrow \"$x is no name\"\n$y = 'it lives here'\n", encoding="utf-8")
     assert [found for text in list_messages(script) for found in find_idioms(text)] == ["is no name", "lives"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.py", 'def f():\n    """Keeps nobody\n    waiting, returns None."""\n    a = 1  # it lives here\n'),
+        ("x.ps1", "function F {\n    <# .SYNOPSIS\n    Keeps nobody waiting. #>\n    # it\n    # lives here\n}\n"),
+        ("x.cs", "/// <summary>Keeps nobody waiting.</summary>\nint a;  // it lives here\n"),
+        ("x.yml", "# Keeps nobody waiting.\na: 1  # it\nb: # lives\n"),
+    ],
+)
+def test_comments_are_found_in_code(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    assert sorted(found for text in list_comments(path) for found in find_idioms(text)) == ["lives", "nobody"]
+
+
+def test_plain_comments_pass(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text('"""The result is None without a dump."""\na = "nobody"\n', encoding="utf-8")
+    assert [found for text in list_comments(path) for found in find_idioms(text)] == []
