@@ -132,8 +132,8 @@ function Remove-NodeFolder {
 function Test-SpaceBelow {
     <#
     .SYNOPSIS
-    Does the volume of a folder have less free space than Bytes? Returns false if Windows does not report the free space.
-    Never throws.
+    Does the volume of a folder have less free space than Bytes? Returns false if Windows does not report the free
+    space. Never throws.
     #>
     param([Parameter(Mandatory = $true)][string] $Path, [Parameter(Mandatory = $true)][long] $Bytes)
     try {
