@@ -205,18 +205,22 @@ def test_planted_wrong_names_are_found(text: str, problem: str | None) -> None:
     assert (found == []) if problem is None else (found and problem in found[0]), found
 
 
-# --- the table of requirements --------------------------------------------------------------------------------------
+# --- the list of requirements ---------------------------------------------------------------------------------------
+
+
+_REQUIREMENT = re.compile(r"^- .*(?:\n  .*)*", re.MULTILINE)
 
 
 def unproved(page: Page) -> list[str]:
-    """PAGE:LINE of each requirement whose row names what does not exist, or nothing."""
+    """PAGE:LINE of each requirement that names something that does not exist, or that nothing delivers."""
     found = []
-    for row in page.rows():
-        delivered, proved = row.cells["delivered by"], row.cells["proved by"]
-        names = re.findall(r"`([^`]+)`", f"{delivered} {proved}")
+    # The list before the first heading explains the others.
+    for entry in _REQUIREMENT.finditer(page.text, max(0, page.text.find("\n## "))):
+        place = f"{page.name}:{page.text.count(chr(10), 0, entry.start()) + 1}"
+        delivered = " ".join(entry[0].split()).partition("*Delivered by*: ")[2]
         if not delivered:
-            found.append(f"{page.name}:{row.line}: nothing delivers it, and it does not say 'not yet'")
-        found += [f"{page.name}:{row.line}: there is no {name}" for name in names if not _is_ours(name)]
+            found.append(f"{place}: nothing delivers it, and it does not say 'not yet'")
+        found += [f"{place}: there is no {name}" for name in re.findall(r"`([^`]+)`", delivered) if not _is_ours(name)]
     return found
 
 
@@ -228,17 +232,17 @@ def _is_ours(name: str) -> bool:
 
 def test_what_delivers_a_requirement_exists() -> None:
     page = Page(REQUIREMENTS)
-    assert len(page.rows()) > 40
+    assert len(_REQUIREMENT.findall(page.text)) > 40
     assert unproved(page) == []
 
 
 def test_planted_requirements_without_anything_behind_them_are_found() -> None:
-    head = "| REQ | requirement | delivered by | proved by |\n|---|---|---|---|\n"
     text = (
-        f"{head}| 1 | a | `backup_archive` | `test_docs.py` |\n| 2 | b | | |\n| 3 | c | `backup_away` | `test_x.py` |\n"
+        "# Requirements\n\n- **1**: a. *Delivered by*: `backup_archive`. *Proved by*:\n  `test_docs.py`\n- **2**: b\n"
+        "- **3**: c. *Delivered by*: `backup_away`. *Proved by*: `test_x.py`\n"
     )
     assert unproved(Page(REQUIREMENTS, text)) == [
-        "docs/requirements.md:4: nothing delivers it, and it does not say 'not yet'",
-        "docs/requirements.md:5: there is no backup_away",
-        "docs/requirements.md:5: there is no test_x.py",
+        "docs/requirements.md:5: nothing delivers it, and it does not say 'not yet'",
+        "docs/requirements.md:6: there is no backup_away",
+        "docs/requirements.md:6: there is no test_x.py",
     ]
