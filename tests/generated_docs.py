@@ -63,8 +63,9 @@ def _table() -> tuple[dict[int, Any], dict[str, Any]]:
 
 def _page() -> str:
     codes, reasons = _table()
-    lines = [_HEAD, "| code | meaning | |", "|---|---|---|"]
-    lines += [f"| {number} | {code.meaning} | {code.when} |" for number, code in codes.items()]
+    lines = [_HEAD]
+    for number, code in codes.items():
+        lines += _wrapped(f"**{number}**: {code.meaning}. {code.when}", "- ")
     for number, code in codes.items():
         rows = [reason for reason in reasons.values() if reason.exit_code == number]
         if rows:
