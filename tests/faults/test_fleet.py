@@ -210,7 +210,9 @@ def test_a_node_reboots_in_the_window_and_the_control_node_is_lost(fleet: Fleet,
     until(fleet.all_run, DUMP_SECONDS + HEARTBEAT_STALE + MINUTE + 2 * SPARE, "three services that run")
 
 
-def test_a_run_takes_over_the_window_of_a_dead_one_and_starts_nobody_into_it(fleet: Fleet, tmp_path: Path) -> None:
+def test_a_run_takes_over_the_window_of_a_dead_one_and_starts_no_service_during_it(
+    fleet: Fleet, tmp_path: Path
+) -> None:
     fleet.until_task("dumping to")
     fleet.run.kill_everything()
     locks = [state_file(lab, "run.json") for lab in fleet.lab.each()]

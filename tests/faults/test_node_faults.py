@@ -183,7 +183,7 @@ def test_a_job_without_a_heartbeat_ends_the_dump_before_it_starts_the_service(
     assert lab.node.service().state == "Running"
 
 
-def test_a_job_that_cannot_say_how_far_it_is_goes_on(lab: Lab, start: Start, watching: Watch) -> None:
+def test_a_job_continues_if_it_cannot_report_its_progress(lab: Lab, start: Start, watching: Watch) -> None:
     lab.node.behave(emongodump_delay_ms="30000")
     run = start("database_backup.yml")
     in_dump(lab, run)

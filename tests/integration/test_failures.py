@@ -130,7 +130,7 @@ def test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_b
 
 @pytest.mark.long
 @pytest.mark.reaches("service_restored_late")
-def test_a_service_that_starts_too_late_but_starts_is_no_7(lab: Lab, run_playbook: PlaybookRunner) -> None:
+def test_a_service_that_starts_late_is_not_7(lab: Lab, run_playbook: PlaybookRunner) -> None:
     lab.node.behave(start_delay_ms="5000")
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_start_timeout": 3})
     run.assert_failed(2, "service_restored_late", message="it was started again after that")

@@ -324,7 +324,7 @@ def test_a_controller_that_runs_and_does_not_answer(fleet: Lab, run_fleet: Playb
 
 
 @pytest.mark.long
-def test_a_node_that_refuses_a_removal_keeps_the_whole_fleet(fleet: Lab, run_fleet: PlaybookRunner) -> None:
+def test_a_refused_removal_on_one_node_prevents_it_on_the_whole_fleet(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     run_fleet("config_backup.yml").assert_ok()
     hold = node(fleet, WORKER).path(rf"{STATE_FOLDER}\HOLD")
     hold.touch()

@@ -208,7 +208,7 @@ def test_an_archive_folder_that_is_a_file_is_a_failure_of_storage(staged: Staged
     assert staged.folder.read_bytes() == b"a file"
 
 
-def test_a_disk_that_takes_no_more_is_a_failure_of_storage_and_leaves_nothing(staged: Staged) -> None:
+def test_a_full_disk_is_a_storage_failure_and_leaves_no_files(staged: Staged) -> None:
     staged.put("a.zip", random.Random(1).randbytes(6_000_000))
     end = staged.write(under=("env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4000000"))
     assert (end.result["state"], end.result["reason"]) == ("failed", "archive_failed"), end.result

@@ -78,7 +78,7 @@ def test_what_a_link_leads_to_is_neither_removed_nor_changed(engine: Engine, fol
     assert (target / "kept").exists()
 
 
-def test_a_file_that_is_held_is_named_and_keeps_nothing_else(engine: Engine, folder: Path) -> None:
+def test_a_locked_file_is_named_and_the_others_are_removed(engine: Engine, folder: Path) -> None:
     run = folder / "run"
     run.mkdir()
     for name in ("a", "held", "z"):

@@ -154,9 +154,7 @@ LATER = """
 
 
 @pytest.mark.long
-def test_a_lease_that_another_program_holds_for_good_says_nothing_while_the_heartbeat_is_fresh(
-    engine: Engine, state: Path
-) -> None:
+def test_a_locked_lease_does_not_trigger_the_guard_while_the_heartbeat_is_fresh(engine: Engine, state: Path) -> None:
     beat(engine, state)
     assert not acts(engine, before=HOLD.format(path=rf"{STATE}\lease.json", release=""))
 
@@ -303,7 +301,7 @@ def test_a_log_of_a_megabyte_becomes_the_older_one(engine: Engine, kept_down: Pa
 
 
 @pytest.mark.parametrize("name", ["guard.log", "guard.old.log"])
-def test_a_log_that_another_program_holds_keeps_nobody_from_acting(
+def test_the_service_is_started_while_another_program_locks_the_log(
     engine: Engine, state: Path, broken: str, name: str
 ) -> None:
     for log in ("guard.log", "guard.old.log"):
@@ -316,7 +314,7 @@ def test_a_log_that_another_program_holds_keeps_nobody_from_acting(
     assert written == {"guard.log": name != "guard.log", "guard.old.log": False}
 
 
-def test_a_full_drive_keeps_nobody_from_acting(engine: Engine, state: Path, broken: str) -> None:
+def test_the_service_is_started_on_a_full_drive(engine: Engine, state: Path, broken: str) -> None:
     (state / "guard.log").write_text("x" * 1024 * 1024, encoding="utf-8")
     (state / "lease.json").unlink()
     assert acts(engine, deadline=-1.0, service=broken, under=("env", "--ignore-signal=XFSZ", "prlimit", "--fsize=0"))

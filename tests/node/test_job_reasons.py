@@ -82,7 +82,7 @@ def test_a_job_whose_process_is_gone_has_died(engine: Engine, job: Path) -> None
 
 
 @pytest.mark.reaches("job_lost")
-def test_a_job_nobody_knows_is_lost(engine: Engine) -> None:
+def test_an_unknown_job_counts_as_lost(engine: Engine) -> None:
     assert refused(engine, "Get-NodeJobStatus -Id 'Never-1'")[0] == "job_lost"
 
 

@@ -29,7 +29,7 @@ def answer(engine: Engine) -> dict[str, Any]:
     return content
 
 
-def test_a_machine_that_has_nothing_is_no_error(answer: dict[str, Any]) -> None:
+def test_a_machine_without_any_of_the_items_is_not_an_error(answer: dict[str, Any]) -> None:
     states = {name: item["state"] for name, item in answer["nothing"].items()}
     # WMI of the lab's engine does not know groups, and the folder bin is not there at all.
     absent = ("odbc_drivers", "odbc_data_sources", "connectors", "tls_bindings", "alteryx_config", "places")
@@ -57,7 +57,7 @@ def test_of_a_data_source_no_value_is_told_that_may_hold_a_password(answer: dict
     }
 
 
-def test_a_driver_has_the_version_of_its_file_where_that_is_at_hand(answer: dict[str, Any]) -> None:
+def test_a_driver_has_the_version_of_its_file_if_the_file_is_local(answer: dict[str, Any]) -> None:
     versions = {driver["name"]: driver["version"] for driver in answer["something"]["odbc_drivers"]["value"]}
     assert versions["There"].count(".") == 3
     assert versions["Share"] == ""
@@ -83,7 +83,7 @@ def test_a_list_of_one_stays_a_list(answer: dict[str, Any]) -> None:
     ]
 
 
-def test_a_share_is_another_drive_that_nobody_asks(answer: dict[str, Any]) -> None:
+def test_a_share_counts_as_another_drive_and_is_not_accessed(answer: dict[str, Any]) -> None:
     places = {
         place["element"]: (place["other_drive"], place["exists"]) for place in answer["something"]["places"]["value"]
     }

@@ -301,7 +301,7 @@ def _greets_then(answer: mongo_double.Answer) -> mongo_double.Answer:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_an_answer_that_is_none_is_named_and_nothing_waits_for_more(broken: dict[str, Any], name: str) -> None:
+def test_an_invalid_answer_is_reported_without_waiting_for_more(broken: dict[str, Any], name: str) -> None:
     _unused, kind, words = BROKEN[name]
     found = broken[name]
     assert (found["kind"], words in found["message"]) == (kind, True), found

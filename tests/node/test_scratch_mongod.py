@@ -224,7 +224,7 @@ foreach ($entry in [AlteryxOps.ProcessTable]::ReadHeld()) {
 """
 
 
-def test_a_mongod_that_dies_in_use_is_a_failure_of_it(machine: Engine, data: Data) -> None:
+def test_a_mongod_that_ends_during_use_is_reported_as_its_failure(machine: Engine, data: Data) -> None:
     end = scratch(machine, KILL + COUNT)
     assert end["reason"] == "scratch_mongod_failed"
     assert "ended with code 1 while it was in use" in end["message"]

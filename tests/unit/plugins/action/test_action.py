@@ -164,7 +164,7 @@ def test_wrong_arguments_are_refused_before_the_node_is_called(wrong: dict[str, 
     assert result["message"].startswith("module maintenance_lease: ")
 
 
-def test_a_misspelled_variable_never_keeps_a_service_from_being_brought_back() -> None:
+def test_a_misspelled_variable_does_not_prevent_the_start_of_a_service() -> None:
     result = harness.run(
         maintenance_lease.ActionModule,
         {"state": "released", "run_id": "r"},

@@ -127,7 +127,7 @@ def test_a_letter_is_asked_for_and_replaced_by_its_share() -> None:
     assert node.specs[0]["destinations"][1]["path"] == r"\\nas2\ayx\Copies"
 
 
-def test_a_letter_that_stands_for_nothing_fails_before_the_job() -> None:
+def test_an_unknown_drive_letter_fails_before_the_job() -> None:
     node = Node({}, E={"exists": False, "share": ""})
     result = run(node, base_name="B")
     assert (result["reason"], result["exit_code"], node.specs) == ("destination_invalid", 3, [])

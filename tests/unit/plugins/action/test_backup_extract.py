@@ -77,7 +77,7 @@ def test_check_mode_predicts_that_there_is_no_room() -> None:
     assert TARGET in result["message"]
 
 
-def test_a_free_space_that_windows_does_not_tell_is_no_obstacle() -> None:
+def test_unknown_free_space_does_not_prevent_an_extraction() -> None:
     assert extract(Node(needed_bytes=GB, free_bytes=-1), check_mode=True)["changed"]
 
 

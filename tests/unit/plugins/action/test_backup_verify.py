@@ -164,5 +164,5 @@ def test_a_mistyped_name_blames_no_archive_and_gets_the_nearest(wanted: str, wor
     assert "The archives are not affected" in result["hint"]
 
 
-def test_a_name_where_there_is_no_backup_is_said_to_be_no_other() -> None:
+def test_an_unknown_name_is_reported_without_suggestions_if_there_are_no_backups() -> None:
     assert "there is no backup monday; the folder has no backups" in verify(backup="monday", found=answer())["message"]

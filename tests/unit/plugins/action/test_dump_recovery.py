@@ -74,7 +74,7 @@ class Node:
         return {"state": "succeeded"} if good else {"state": "failed", "reason": verdict, "msg": "no"}
 
 
-def test_a_good_dump_is_archived_under_the_identity_of_its_run_and_named_what_is_missing() -> None:
+def test_a_good_dump_is_archived_with_its_run_id_and_missing_parts_are_named() -> None:
     node = Node(record())
     result = harness.run(ActionModule, ARGUMENTS, node)
     assert [job for job, _spec in node.jobs] == ["verify_job", "archive_job", "verify_job"]
@@ -131,13 +131,13 @@ def test_a_dump_that_cannot_be_used_is_removed_and_said_so(text: str) -> None:
 @pytest.mark.parametrize(
     "reason", [reason for reason in REASONS.values() if reason.why_late], ids=lambda each: each.name
 )
-def test_every_reason_that_can_occur_after_the_stop_keeps_a_good_dump_or_says_that_it_is_none(reason: Reason) -> None:
+def test_every_late_reason_keeps_a_good_dump_or_has_bad_dump(reason: Reason) -> None:
     node = Node(record(reason.name))
     result = harness.run(ActionModule, ARGUMENTS, node)
     assert (bool(result["archives"]), bool(node.removed)) == (not reason.bad_dump, reason.bad_dump)
 
 
-def test_a_window_that_failed_after_a_good_dump_keeps_nobody_from_archiving_it() -> None:
+def test_a_good_dump_is_archived_after_its_window_has_failed() -> None:
     node = Node(record("service_not_restored"))
     assert harness.run(ActionModule, ARGUMENTS, node)["archives"]
 

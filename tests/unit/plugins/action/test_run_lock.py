@@ -164,7 +164,7 @@ def test_waiting_has_an_end_with_the_reason_of_what_is_still_missing(
     assert 5000 + timeout <= clock.now <= 5000 + timeout + 2
 
 
-def test_a_live_lock_of_another_run_is_8_and_names_it(clock: harness.Time) -> None:
+def test_a_fresh_lock_of_another_run_ends_with_8_and_names_that_run(clock: harness.Time) -> None:
     other = samples.lock()
     refusal = {
         "failed": True,

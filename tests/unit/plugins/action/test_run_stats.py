@@ -206,7 +206,7 @@ def test_a_failed_restore_tells_the_code_and_the_reason_of_its_report_and_what_t
     assert found["servers"][0] == {"node": "node1", "server": "old"}
 
 
-def test_a_restore_whose_server_nobody_can_judge_is_told_with_seven() -> None:
+def test_a_restore_with_an_unknown_state_ends_with_exit_code_7() -> None:
     bad = failure("restore_unproven")
     found = told(restore({"job": bad, "service": bad}), lost=["node1", "node2"])
     assert (found["code"], found["reason"]) == (7, "restore_unproven")

@@ -162,7 +162,7 @@ def test_no_redirect_is_followed_no_proxy_asked_and_no_netrc_read(
     assert run("paused", Node(), access)["changed"] is True
 
 
-def test_a_certificate_is_trusted_without_a_look_only_if_told_so_and_it_is_said(
+def test_a_certificate_that_is_not_checked_by_request_causes_a_warning(
     access: dict[str, t.Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("paused", Node(), {**access, "ca_file": "", "validate_certs": False})["changed"] is True
@@ -216,7 +216,7 @@ def test_without_credentials_the_record_is_kept_and_told(
     assert f"the run {samples.RUN_ID} has left 3 schedules paused" in " ".join("".join(capsys.readouterr()).split())
 
 
-def test_a_node_that_is_lost_keeps_nobody_from_enabling_what_this_run_has_paused(
+def test_a_run_enables_its_paused_schedules_although_the_node_is_lost(
     server: V3Api, access: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, clock: harness.Time
 ) -> None:
     monkeypatch.setattr(_action, "time", clock)

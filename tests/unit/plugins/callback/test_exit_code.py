@@ -149,7 +149,7 @@ def test_the_7_of_another_node_or_of_after_the_report_stays() -> None:
     assert ended(callback) == 7
 
 
-def test_a_7_that_the_report_itself_gives_stays() -> None:
+def test_exit_code_7_of_the_report_is_kept() -> None:
     callback = CallbackModule()
     callback.v2_runner_on_failed(task_result(exit_code=7, node="node1"))
     callback.v2_runner_on_ok(late("node1", code=7))

@@ -98,7 +98,7 @@ def test_failure_words_outrank_exit_code_and_files(line: str) -> None:
     assert "more" not in evidence.problems[0]
 
 
-def test_a_collection_named_like_a_failure_is_none() -> None:
+def test_a_collection_name_that_contains_failed_is_not_a_failure() -> None:
     collections = {**WHOLE, "AlteryxService/AS_Failed": 100, "AlteryxGallery/failedLogins": 100}
     assert de.judge(dump(collections), said(collections), 0).problems == ()
 
@@ -242,7 +242,7 @@ def test_a_name_that_came_in_a_code_page_is_that_of_the_file_that_is_like_it(nam
     assert evidence.reported[f"AlteryxService.{name}"] == 3
 
 
-def test_a_name_that_could_be_that_of_two_files_is_neither() -> None:
+def test_a_count_whose_name_matches_two_files_is_assigned_to_neither() -> None:
     collections = {**WHOLE, "AlteryxService/AS_ä": 300, "AlteryxService/AS_ö": 300}
     read = said(collections).encode("cp850").decode("utf-8", "replace")
     assert any("AS_\ufffd" in problem for problem in de.judge(dump(collections), read, 0, vendor=True).problems)

@@ -139,7 +139,7 @@ def test_a_switch_that_is_neither_true_nor_false_is_named_and_not_guessed(
     assert f"{section}/{element}" in problem
 
 
-def test_a_node_that_is_no_controller_may_say_what_it_wants_about_databases() -> None:
+def test_database_settings_of_a_worker_are_ignored() -> None:
     worker = rs.effective(
         {"Controller": {"ControllerEnabled": "False", "EmbeddedMongoDBEnabled": "yes", "MongoDBEnabled": ""}}, DEFAULTS
     )

@@ -97,7 +97,7 @@ def test_a_licence_is_read_on_the_node_and_only_where_the_operator_says(licence:
 
 
 @pytest.mark.parametrize("licence", ["", "KEY", r"HKCU\Software\Key", "HKLM\\"])
-def test_no_licence_value_or_one_that_is_none_is_no_error(licence: str) -> None:
+def test_a_missing_or_invalid_licence_value_is_not_an_error(licence: str) -> None:
     collected = wanted(licence=licence)
     assert collected["licence"] == {}
     assert collected["items"]["licence"]["state"] == "absent"

@@ -183,7 +183,7 @@ def test_sql_server_is_refused_or_left_to_the_operator_as_he_says() -> None:
     )
 
 
-def test_a_database_nobody_can_see_is_refused_until_somebody_says_what_it_is() -> None:
+def test_a_database_of_unknown_kind_is_refused_until_the_operator_declares_it() -> None:
     unknown = {"path": "x", "exists": True, "error": "", "sections": {"Controller": {"Other": "db"}}}
     assert refused_fleet("full", settings__overrides=unknown).reason.name == "database_unknown"
     assert (
@@ -262,7 +262,7 @@ def test_a_node_that_another_run_holds_is_8_in_every_mode_and_the_run_is_named(m
     "lock",
     [samples.lock(fresh=False, age=181.0), samples.lock(fresh=False, age=-1.0, run_id="", holder="unknown"), None],
 )
-def test_a_stale_lock_holds_nobody(lock: dict[str, t.Any] | None) -> None:
+def test_a_stale_lock_does_not_block_another_run(lock: dict[str, t.Any] | None) -> None:
     assert planned(lock=lock).warnings == []
 
 
@@ -347,7 +347,7 @@ def test_a_service_that_a_dead_run_has_left_down_will_be_started_first(state: st
     assert "left Stopped" not in warning
 
 
-def test_a_lease_that_left_nothing_down_is_no_matter() -> None:
+def test_a_lease_without_a_stopped_service_is_not_a_problem() -> None:
     assert planned(lease=LEFT).warnings == []
     (warning,) = planned(lease={**LEFT, "prior_state": "Stopped"}, service__state="Stopped").warnings
     assert "will be left Stopped" in warning
@@ -708,7 +708,7 @@ def test_schedules_that_a_dead_run_has_left_paused_are_named_and_enabled_by_any_
     )
 
 
-def test_a_record_nobody_can_read_stops_only_who_would_write_over_it() -> None:
+def test_an_unreadable_record_only_refuses_runs_that_would_overwrite_it() -> None:
     node = plan_node("node1", samples.facts(schedules_left="{"), samples.request())
     assert any("cannot be read" in text for text in node.warnings)
     assert node.resumes_schedules is False

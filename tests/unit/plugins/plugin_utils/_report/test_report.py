@@ -140,7 +140,7 @@ def test_only_a_good_verdict_is_good(verdict: str | None) -> None:
     assert outcome(steps)["verdict"] == "FAILED"
 
 
-def test_a_service_nobody_saw_again_is_7_even_if_every_step_was_content() -> None:
+def test_a_service_not_seen_running_is_7_although_no_step_failed() -> None:
     steps = samples.steps()
     del steps["restore"]
     steps["window"]["restored"] = False
@@ -700,7 +700,7 @@ def test_a_node_whose_lease_was_taken_over_had_been_stopped_before() -> None:
     assert composed(results)["exit_code"] == 0
 
 
-def test_a_stopped_node_nobody_saw_again_is_7() -> None:
+def test_a_stopped_node_not_seen_running_is_7() -> None:
     results = fleet()
     del results["worker1"]["restore"]
     made = composed(results)

@@ -87,7 +87,7 @@ def test_only_the_name_of_the_fleet_confirms(confirm: str) -> None:
         ("undone", ""),
     ],
 )
-def test_a_restore_that_nobody_has_decided_on_refuses_another(word: str, reason: str) -> None:
+def test_a_restore_without_a_decision_refuses_another_one(word: str, reason: str) -> None:
     records = {"ctl": [], "worker": [record(word=word)]}
     if reason:
         assert reason_of(lambda: _plan.check_pending(records)) == reason

@@ -52,7 +52,7 @@ def test_what_is_wrong_is_refused_by_name(given: t.Any, words: str) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 101, "half", None])
-def test_a_share_that_is_none_is_refused(share: t.Any) -> None:
+def test_an_invalid_maximum_share_of_deletions_is_refused(share: t.Any) -> None:
     with pytest.raises(StepFailed, match="alteryx_retention_max_share is"):
         read_policy({"full": {}}, share)
 

@@ -132,7 +132,7 @@ def test_a_set_of_the_future_is_kept_and_does_not_count() -> None:
     assert "future" in found[ahead[0].name].rule
 
 
-def test_a_pin_keeps_whatever_else_is_said() -> None:
+def test_a_pin_has_priority_over_all_other_rules() -> None:
     old = backup_set(24 * 500, pin="pinned by ops: before the upgrade")
     found = decided([*DAILY, old])
     assert not found[old.name].deletes

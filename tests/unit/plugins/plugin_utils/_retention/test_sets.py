@@ -114,7 +114,7 @@ def test_a_pin_ends_with_a_day() -> None:
 @pytest.mark.parametrize(
     ("text", "words"), [("2026-09-01", "2026-09-01 is in the past"), ("31.12.2026", "write YYYY-MM-DD")]
 )
-def test_a_day_that_is_none_or_over_is_refused(text: str, words: str) -> None:
+def test_an_invalid_or_past_day_is_refused(text: str, words: str) -> None:
     with pytest.raises(StepFailed, match=words):
         _pins.read_end(text, NOW)
 

@@ -241,9 +241,7 @@ def test_a_record_that_cannot_be_read_is_not_taken_for_an_empty_one(text: str) -
 )  # fmt: skip
 @pytest.mark.reaches("schedules_unreachable", when="schedules_unreachable")
 @pytest.mark.reaches("schedules_unclear", when="schedules_unclear")
-def test_an_answer_that_is_none_is_refused_by_its_kind_and_nothing_is_paused(
-    answer: Response | Exception, expected: str
-) -> None:
+def test_an_invalid_answer_is_refused_and_no_schedule_is_paused(answer: Response | Exception, expected: str) -> None:
     server = Server({"a": True})
     server.fail = lambda what: answer if what == "GET /v3/schedules" else None
     store = Store(server)
@@ -382,7 +380,7 @@ def test_an_api_that_goes_away_again_is_not_asked_for_each_of_very_many() -> Non
         "https://[",
     ],
 )
-def test_an_address_that_is_none_or_holds_a_login_is_refused(base: str) -> None:
+def test_an_invalid_address_or_one_with_a_login_is_refused(base: str) -> None:
     assert reason(lambda: _schedules.check_base(base)) == "invalid_variable"
     _schedules.check_base(BASE)
 
