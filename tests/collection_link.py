@@ -5,7 +5,7 @@
 ``collections/ansible_collections/NAMESPACE/NAME``.
 
 pytest-ansible makes a folder with one link per top-level entry at the same place, which is stale as soon as a new entry
-appears; it leaves an existing path alone. So whoever comes first, the one link is what stays.
+appears; it leaves an existing path alone. So in either order, the one link remains.
 """
 
 from __future__ import annotations

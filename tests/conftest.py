@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _install_collection_finder(collections: Path) -> None:
-    # Inside the function: unit tests of pure Python need no Ansible, so its absence is no error here.
+    # Inside the function: unit tests of pure Python need no Ansible, so it may be absent here.
     try:
         from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
     except ImportError:

@@ -6,7 +6,7 @@
 ``@pytest.mark.reaches("stop_timeout", exit_code=2, when="slow")`` claims one or more reasons and at most one exit code
 of ansible-playbook, of all parameters of a test or of those that have the word ``when`` in their id (ids are words with
 - between). The hook in conftest.py fails a test that has not seen what it claims; tests/checks/test_reasons.py fails
-when nobody claims a reason or a code.
+when no test claims a reason or a code.
 
 A reason counts as seen when our own code produced it while the test ran: raised by name in a file of the collection (a
 reason that merely passes through, because a test's double said it, does not count), or given by node code to a run of

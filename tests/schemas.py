@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 NAMES = ("manifest", "set", "verdict", "outcome", "catalogue", "node", "restore")
 
-# Where which kind of document lies beside an archive.
+# The names of the documents beside an archive, by kind.
 _PATTERNS = {"manifest": "*.manifest.json", "set": "*.set.json", "verdict": "*.verify_*.json"}
 
 

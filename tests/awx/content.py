@@ -169,7 +169,7 @@ def _is_alone(role: str) -> bool:
 
 
 def variable_problems(data: Data, project: Path = PROJECT) -> list[str]:
-    """Variables and questions that do not exist, have another value than they may have, or are read by nobody."""
+    """Variables and questions that do not exist, have a value that is not allowed, or are not used."""
     found: list[str] = []
     of_template = {template["name"]: template for template in data["controller_templates"]}
     for template in data["controller_templates"]:
@@ -357,7 +357,7 @@ def confirmation_problems(data: Data) -> list[str]:
 
 
 def _reached_without_approval(workflow: Mapping[str, Any], fleet: str) -> set[str]:
-    """The nodes to which a way leads on which nobody approves something with the name of the fleet in it."""
+    """The nodes that can be reached without an approval that has the name of the fleet in its name."""
     nodes = {node["identifier"]: node for node in workflow["workflow_nodes"]}
     led_to = {target for node in nodes.values() for target in _targets(node)}
     left = [name for name in nodes if name not in led_to]

@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def closed_port() -> int:
-    """A port of this machine on which nobody listens."""
+    """A port of this machine on which no program listens."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

@@ -96,7 +96,7 @@ def judge(engine: Engine, cases: list[Case], files: dict[str, Path]) -> list[Ans
 
 
 def field_at(content: bytes, offset: int) -> str:
-    """The field of a sound zip in which a byte lies, from zipfile's own reading of it."""
+    """The field of an intact zip that contains a byte, as zipfile reads the zip."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         directory = archive.start_dir
         for entry in archive.infolist():

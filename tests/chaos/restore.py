@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make chaos-restore`: kills restores of one Wine node. Each run is a line of a ledger; a campaign goes on where the
-ledger ends. Exit code 1 when a server was half, stayed down or left something."""
+"""`make chaos-restore`: kills restores of one Wine node. Each run is a line of a ledger; a campaign continues where the
+ledger ends. Exit code 1 if a server was partly restored, stayed stopped or left files."""
 
 from __future__ import annotations
 

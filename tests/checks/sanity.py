@@ -22,7 +22,7 @@ POWERSHELL_TESTS = ("pslint", "validate-modules")
 TIMEOUT = 1800
 """Seconds; the first run makes five virtual environments."""
 
-# Here ansible-test keeps the virtual environments of its tests; what is put beside them is for nobody else.
+# Here ansible-test keeps the virtual environments of its tests; other files in this folder are not used.
 _HOME = layout.CACHE / "ansible-test"
 _MODULES = Path(__file__).with_name("pslint")
 # What ansible-test says of a test that it leaves out, for instance because a program is missing.
@@ -73,7 +73,7 @@ def _install_modules() -> None:
     """Puts what pslint needs where a pwsh looks for the modules of its user: ansible-test passes no PSModulePath on."""
     folder = _HOME / ".local" / "share" / "powershell" / "Modules"
     folder.mkdir(parents=True, exist_ok=True)
-    # The first lies in NAME/VERSION/NAME.psd1.
+    # The first is NAME/VERSION/NAME.psd1.
     for module in (powershell.script_analyzer().parents[1], *_MODULES.iterdir()):
         link = folder / module.name
         link.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def code(suffixes: tuple[str, ...]) -> str:
 
 
 def named_in(name: str, *suffixes: str) -> bool:
-    """Does the code give this reason? It stands there as a text."""
+    """Does the code use this reason? Its name is a string in the code."""
     return f"'{name}'" in code(suffixes) or f'"{name}"' in code(suffixes)
 
 

@@ -27,7 +27,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     reference = pages / "reference"
     reference.mkdir(parents=True)
-    reference.chmod(0o700)  # antsibull-docs wants a folder that nobody else can write into
+    reference.chmod(0o700)  # antsibull-docs requires a folder that other accounts cannot write to
     source.lay_out(pages)
     ansible_docs.write_inventory(pages / "ansible.inv")
     options = ["--use-current", "--squash-hierarchy", "--fail-on-error", "--no-add-antsibull-docs-version"]

@@ -25,7 +25,7 @@ root_doc = "index"
 myst_heading_anchors = 4
 # Written by tests.docs_site below the folder of the sources.
 intersphinx_mapping = {"ansible": (ansible_docs.ADDRESS, "ansible.inv")}
-# A caption of a block, or an example that is cut, is no code that can be parsed.
+# A caption of a block, or a shortened example, cannot be parsed as code.
 highlight_language = "none"
 
 html_theme = "furo"

@@ -38,7 +38,7 @@ OTHER_COLLECTION = os.environ.get("ALTERYX_TEST_COLLECTION", "")
 
 
 class BackgroundRun:
-    """One run of ansible-playbook that goes on while the test looks at the node."""
+    """One run of ansible-playbook that continues while the test observes the node."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class BackgroundRun:
                 os.kill(self._process.pid, signal.SIGINT)
 
     def kill_parent(self) -> None:
-        """SIGKILL ansible-playbook alone; its workers have sessions of their own and live on until their task ends."""
+        """SIGKILL ansible-playbook alone; its workers have their own sessions and run until their task ends."""
         self._orphans = _descendants(self._process.pid)
         self._process.kill()
         self._process.wait()

@@ -90,7 +90,7 @@ def watching(lab: Lab) -> Iterator[watch.Watch]:
 
 
 def repair(lab: Lab) -> None:
-    """Bring a node back to what a test may expect, whatever an earlier one has left."""
+    """Reset a node to the state that a test expects, also after a failed test."""
     watch.signal_processes(lab.node, "job_host.ps1", signal.SIGKILL)
     watch.signal_processes(lab.node, watch.DUMP, signal.SIGKILL)
     lab.end_engines()

@@ -225,7 +225,7 @@ class Bench:
             self.restored.put_back(self.lab.node)
 
     def clean(self) -> None:
-        """Nobody who acts is left, and nothing outside of what a copy puts back."""
+        """No job or guard is left, and no file outside of the folders that a copy resets."""
         self.lab.node.behave()
         watch.signal_processes(self.lab.node, "job_host.ps1", signal.SIGKILL)
         for name in self.lab.tasks():

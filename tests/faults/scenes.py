@@ -40,15 +40,15 @@ def next_run_is_good(lab: Lab, start: Start, playbook: str = "database_backup.ym
 
 
 def wait_for_stale_lock(lab: Lab, stale: float = LOCK_STALE) -> None:
-    """Wait until nothing of the dead run lives on the node and its lock counts as stale. A call that was on its way at
-    the kill still counts as life."""
+    """Wait until no process of the dead run is running on the node and its lock counts as stale. A call that was active
+    at the time of the kill still refreshes the lock."""
     until(lambda: not host_processes(lab.node, "job_host.ps1"), 60, "the end of the job")
     lock = state_file(lab, "run.json")
     until(lambda: time.time() > lock.stat().st_mtime + stale + 1, stale + 60, "a stale lock")
 
 
 def guard_restores(lab: Lab, watching: Watch, dead_since: float) -> float:
-    """Wait until the guard has brought the service back; the seconds since the job was dead."""
+    """Wait until the guard has started the service. Return the seconds since the job ended."""
     until(lambda: watching.since(dead_since) is not None, DEAD_LIMIT + 20, f"Running; guard.log: {guard_log(lab)}")
     return watching.since(dead_since) or 0.0
 

@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet whose control node, jobs or nodes die: every service comes back, the controller first, and nothing starts
-into an open window."""
+"""A fleet whose control node, jobs or nodes die: every service is started again, the controller first, and no service
+starts during an open window."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_control_node_that_is_lost_after_the_first_stop_opens_no_window(fleet:
     fleet.run.kill_everything()
     fleet.assert_back(OPEN_WITHIN + SPARE, "control node lost after the first stop")
     assert {name for name, _unused in fleet.watch.order("Stopped")} <= {UI, WORKER}
-    # Whoever was not stopped has released its lease, too, when it could not be stopped any more.
+    # A node that was not stopped has also released its lease, when a stop was no longer possible.
     until(
         lambda: not any(lab.tasks() or state_file(lab, "lease.json").exists() for lab in fleet.lab.each()),
         DRAIN + OPEN_WITHIN + SPARE,
@@ -165,7 +165,7 @@ def test_a_control_node_that_is_lost_after_the_first_stop_opens_no_window(fleet:
 def test_the_control_node_is_lost(fleet: Fleet, point: str) -> None:
     fleet.until_task(point)
     fleet.run.kill_everything()
-    # Where the window opens, the dump goes on to its end; where it does not, the nodes that were stopped give it up.
+    # If the window opens, the dump continues to its end. If it does not open, the stopped nodes start their services.
     fleet.assert_back(OPEN_WITHIN + DUMP_SECONDS + 2 * SPARE, f"control node lost at {point}")
 
 

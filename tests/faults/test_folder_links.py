@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder of ours on the node has become a junction: nothing below it is read or removed, and
-the service comes back."""
+"""A folder of this collection on the node has become a junction: nothing below it is read or removed, and the service
+is started again."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_cancel_ends_the_whole_tree_and_brings_the_service_back_first(lab: Lab, 
     lab.node.behave()
     finished = run.finish()
     finished.assert_ok()
-    # The job has done it itself, as after any other failure; nobody has found the service Stopped.
+    # The job has started the service itself, as after any other failure, so no other step found it Stopped.
     assert "had left Stopped" not in finished.text
     assert f"released the lease of the run {dead}" in finished.text
     assert not guard_acted(lab), guard_log(lab)

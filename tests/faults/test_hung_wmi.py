@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WMI of the node hangs, or answers with an error, while the service is down: it stands in nobody's way."""
+"""WMI of the node hangs, or answers with an error, while the service is stopped: that does not prevent or delay the
+start of the service."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ LONG_DUMP = {"emongodump_delay_ms": "120000"}
 
 @contextlib.contextmanager
 def orphan(lab: Lab) -> Iterator[subprocess.Popen[bytes]]:
-    """A mongod of the installation that belongs to nobody: its port and folder are its own."""
+    """A mongod of the installation that no service uses. It has its own port and folder."""
     folder = lab.node.path("D:\\").joinpath("Orphan")
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:

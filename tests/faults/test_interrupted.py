@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody interrupts the run. It never ends green, says what goes on, and the service comes back."""
+"""The run is interrupted. It never ends as a success, prints what continues, and the service is started again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The control node dies. The service comes back by itself, and the next run needs no repair."""
+"""The control node dies. The service is started again without it, and the next run needs no repair."""
 
 from __future__ import annotations
 

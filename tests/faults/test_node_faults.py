@@ -1,8 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node or what lies on it fails: power, network, the lease's file, a process id used again;
-and clocks that jump."""
+"""The node or a part of it fails: power, network, the file of the lease, a reused process id, and clocks that jump."""
 
 from __future__ import annotations
 
@@ -147,7 +146,7 @@ def test_with_a_damaged_lease_and_everybody_dead_the_guard_knows_what_to_do(
 def test_a_damaged_lease_does_not_make_the_next_run_forget_that_the_service_was_running(
     lab: Lab, start: Start, damage: str
 ) -> None:
-    lab.minute(3600)  # the next run shall be there before the guard
+    lab.minute(3600)  # the next run must start before the guard acts
     lab.node.behave(emongodump_delay_ms="120000")
     run = start("database_backup.yml", extra_vars={"alteryx_preflight_lock_stale": 2})
     in_dump(lab, run)
@@ -257,7 +256,7 @@ def test_the_wall_clock_of_the_control_node_jumps_during_the_dump(
 
 
 def test_a_run_after_a_failed_restart_inherits_that_the_service_was_running(lab: Lab, start: Start) -> None:
-    lab.minute(3600)  # the guard shall not be first
+    lab.minute(3600)  # the guard must not act first
     lab.node.behave(start="fail")
     failed = start("database_backup.yml", extra_vars={"alteryx_window_start_timeout": 3}).finish()
     failed.assert_failed(7, "service_not_restored")

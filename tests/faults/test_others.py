@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody else acts on the node during a run: a person with HOLD, a program that starts the service, another run."""
+"""Another actor changes the node during a run: a person with HOLD, a program that starts the service, another run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_service_that_somebody_starts_during_the_dump_fails_the_dump_and_is_no
     starter.join()
     finished.assert_failed(5, "service_started_during_dump", message="AlteryxService")
     assert finished.node()["archive"] == ""
-    # It came once and stayed: nobody ended it.
+    # The process was started once and was not ended.
     after_dump = [state for _unused, state in watching.states]
     assert after_dump[-1] == "Running"
     assert after_dump.count("Running") == 2, watching.history()
@@ -79,5 +79,5 @@ def test_of_two_runs_in_the_same_second_one_wins_and_the_other_names_it(lab: Lab
 def _start_service(lab: Lab) -> None:
     with contextlib.suppress(
         RuntimeError, subprocess.TimeoutExpired
-    ):  # that it fails at first, because the dump has the database, is no matter
+    ):  # it may fail at first, because the dump uses the database
         lab.start_service()

@@ -1,8 +1,9 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A restore is killed anywhere: afterwards the old or the new server runs, whole, and recover.yml or the report says
-which. Nobody was served by a half one. `make chaos-restore` has all boundaries and victims (restore_kills.py)."""
+"""A restore is killed at any moment. Afterwards the complete old server or the complete new server runs, and
+recover.yml or the report says which. No client was served by a partly restored server. `make chaos-restore` has all
+boundaries and victims (restore_kills.py)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_a_scheduler_that_does_not_answer_keeps_the_lease(lab: Lab, start: Start
     # The lease stays with its guard: a guard without a lease acts.
     assert state_file(lab, "lease.json").exists()
     assert lab.tasks() == [r"\AlteryxOps\Guard"]
-    # So a person who stops the service now is not overruled by a guard that nobody knows of any more.
+    # So a person can stop the service now, without a forgotten guard that starts it again.
     wine_node.run(lab.node.folder, wine_node.LABCTL, "stop", SERVICE, "30")
     lab.node.behave()
     recovered = start("recover.yml", extra_vars={"alteryx_preflight_lock_stale": 2}).finish()

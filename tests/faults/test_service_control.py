@@ -117,7 +117,7 @@ def forget_start_attempts(lab: Lab) -> None:
 
 
 def most_within(moments: list[datetime.datetime], seconds: float) -> int:
-    """How many of these moments lie at most in a span of that length."""
+    """The largest number of these moments in a span of that length."""
     return max(
         (sum(0 <= (other - first).total_seconds() <= seconds for other in moments) for first in moments), default=0
     )

@@ -85,8 +85,8 @@ def guard_log(lab: Lab) -> str:
 
 
 def guard_acted(lab: Lab) -> bool:
-    """Whether the guard has started the service or tried to. That it went once its work was not
-    needed any more is no act."""
+    """Whether the guard has started the service or tried to. The removal of the guard after the end of its work does
+    not count."""
     return "Running again" in guard_log(lab) or "next try" in guard_log(lab)
 
 

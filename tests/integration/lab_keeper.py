@@ -4,8 +4,8 @@
 """Keeps a lab from outliving its tests: ``python -m tests.integration.lab_keeper`` takes the lab down once
 its standard input ends.
 
-A pipe to it is open as long as pytest lives. However pytest ends, a kill or its own time-out
-included, the pipe ends with it.
+A pipe to it is open as long as pytest is running. However pytest ends, a kill or its own time-out included, the pipe
+ends with it.
 """
 
 from __future__ import annotations

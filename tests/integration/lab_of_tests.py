@@ -159,7 +159,7 @@ class Lab:
         return [self.node.path(STATE_FOLDER) / name for name in PASSING]
 
     def recover(self) -> None:
-        """Bring the node back to what a test may expect, so that one failure stays one."""
+        """Reset the node to the state that a test expects, so that one failure does not cause others."""
         self.node.behave()
         self.minute(60)
         for name in self.tasks():
@@ -174,7 +174,7 @@ class Lab:
         if self.node.service().state == "Stopped":
             with contextlib.suppress(RuntimeError):
                 self.start_service()
-        time.sleep(0.5)  # a start that is none shows soon
+        time.sleep(0.5)  # a start that failed becomes visible soon
         if self.node.service().state != "Running" and self.kind != "windows":
             self.node.reboot()
 

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies on a node, seen from outside: for "nothing was touched", and for what may lie nowhere."""
+"""The files of a node, seen from outside: for tests that nothing was changed, or that a text is in no file."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def difference(before: dict[str, tuple[int, int] | None], after: dict[str, tuple
 
 
 def files(node: Node, since: float) -> Iterator[Path]:
-    """Every file of the node: its drives, its registry, what the lab keeps of it. Without programs that nobody has
-    touched since then (Unix time), and what the nodes of a lab share and nobody writes (hard links)."""
+    """Every file of the node: its drives, its registry, and the files of the lab about it. Without programs that were
+    not changed since that time (Unix time), and without files that the nodes of a lab share and do not change (hard
+    links)."""
     for root, _unused, names in os.walk(node.folder):
         for path in (Path(root, name) for name in names):
             status = path.lstat()

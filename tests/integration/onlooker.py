@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody who looks on while a run goes: at the command line of every process of the machine, and at files that
-live only for a moment."""
+"""An observer of a run: reads the command line of every process of the machine, and files that exist only for a
+moment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 _SECONDS = 0.03
-_LARGEST = 1 << 20  # a dump is looked at once it lies in the archive
+_LARGEST = 1 << 20  # a dump is read when it is in the archive
 
 
 class Onlooker:

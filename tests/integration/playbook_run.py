@@ -131,9 +131,9 @@ class PlaybookRunner:
 
 
 def _run(command: list[str], timeout: float) -> tuple[int, str, str]:
-    # Its own settings decide, not those of pytest-ansible or of whoever runs the tests.
+    # Its own settings apply, not those of pytest-ansible or of the user who runs the tests.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    # Whoever kills pytest ends its run too: the kernel tells ansible-playbook, which ends its workers.
+    # If pytest is killed, its run ends too: the kernel signals ansible-playbook, which ends its workers.
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "TERM", "--", *command],
         cwd=PLAYBOOKS,

@@ -202,7 +202,7 @@ def break_server(node: Node, *, disabled: bool = True) -> None:
 
 
 def stop_service(node: Node) -> None:
-    """Stop it as a person at the node would; one that is stopped is no error."""
+    """Stop the service as a person at the node would. A stopped service is not an error."""
     _service(node, "stop", "60")
 
 
@@ -270,7 +270,8 @@ _PLACES = (PERSISTENCE, alteryx_install.PROGRAM_DATA, SERVER, STATE_FOLDER)
 
 @dataclass
 class ServedStates:
-    """Judges the server beside the test each time its service was seen to run: nobody may be served by a half one.
+    """Judges the server beside the test each time its service was seen to run: no client may be served by a partly
+    restored server.
 
     Use as a context manager, around what restores.
     """

@@ -126,7 +126,7 @@ UNREADABLE = {
 
 @pytest.fixture
 def unreadable(settings_file: Path, request: pytest.FixtureRequest) -> Iterator[None]:
-    """A settings file nobody can read."""
+    """A settings file that cannot be read."""
     settings_file.write_bytes(request.param)
     yield
     settings_file.unlink()

@@ -98,7 +98,7 @@ def test_a_required_file_that_stays_held_fails_by_name(
     assert run.rc == 4, run.output
     assert '"reason": "file_locked"' in run.text
     assert "RuntimeSettings.xml is held by another program" in run.text
-    # What it left is swept by whoever comes next, as below.
+    # The next run removes what it left, as below.
 
 
 @pytest.mark.long

@@ -106,7 +106,7 @@ def watched(
     transcript.mkdir()
     lab.node.behave(**scene.behaviour)
     began = time.time()
-    # On a real Windows nobody plays the API.
+    # On a real Windows there is no double of the API.
     api = lab.inventory_content()["alteryx"]["children"]["alteryx_lab"]["vars"].get("alteryx_window_schedules_api", {})
     environment = {
         "ANSIBLE_VERBOSITY": "5",
@@ -179,7 +179,7 @@ def test_the_secrets_are_worth_looking_for(watched: Watched, lab: Lab) -> None:
 
 
 def test_the_search_looks_everywhere(watched: Watched, lab: Lab) -> None:
-    # The identity of the run is no secret: it must be found wherever a secret would be.
+    # The run ID is not a secret. It must be found in every place where a secret would be found.
     wanted = {"run": watched.run.outcome["run_id"]}
 
     def found_in(name: str, places: Mapping[str, bytes]) -> bool:

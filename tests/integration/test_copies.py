@@ -220,7 +220,7 @@ def test_a_full_destination(lab: Lab, shares: Shares, run_playbook: PlaybookRunn
 @wine_only
 @pytest.mark.reaches("destination_denied")
 def test_a_destination_that_denies(shares: Shares, run_playbook: PlaybookRunner) -> None:
-    # Nobody can make a folder there, root neither.
+    # No account can create a folder there, not even root.
     shares.share(NAS1).rmdir()
     shares.share(NAS1).symlink_to("/sys/kernel", target_is_directory=True)
     run = run_playbook("config_backup.yml", extra_vars=variables(*BOTH))

@@ -66,7 +66,8 @@ class Dump:
         return Verb(process.wait(180), printed.read_text(encoding="utf-8"))
 
     def begin(self, target: str, source: str = rf"{HOME}\dump", more: str = "") -> tuple[subprocess.Popen[bytes], Path]:
-        """Start emongorestore; what it prints goes to a file, which a mongod.exe that lives on may hold open."""
+        """Start emongorestore; what it prints goes to a file, which a mongod.exe that continues to run may keep
+        open."""
         return start(self.node, f"emongorestore={source},{target}{more}")
 
     def documents(self, target: str) -> int:

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What breaks during a run: the service comes back, the cause is named, no archive has a final name."""
+"""Failures during a run: the service is started again, the cause is named, and no archive has a final name."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_b
     assert lab.node.service().state == "Stopped"
     # The outage has paid for the dump.
     assert (run.node()["dump"], run.node()["verdict"]) == ("archived", "good")
-    # The lease is kept, so that the guard goes on trying.
+    # The lease is kept, so that the guard tries again.
     assert lab.node.path(LEASE).exists()
     lab.node.behave()
     assert lab.tasks() == [GUARD]
@@ -233,7 +233,7 @@ def test_tasks_of_the_operator_that_fail_after_the_window_cost_no_backup(
 def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(
     lab: Lab, run_playbook: PlaybookRunner
 ) -> None:
-    # Alteryx ends its own workflows with the service; this one lives on.
+    # Alteryx ends its own workflows with the service; this one continues to run.
     run = run_playbook("database_backup.yml", extra_vars={"alteryx_window_force": True})
     assert "going on although workflows run: AlteryxEngineCmd.exe" in run.text
     run.assert_failed(2, "processes_left", message="AlteryxEngineCmd.exe")
@@ -380,7 +380,7 @@ def test_the_guard_restores_the_service_at_the_deadline(lab: Lab, run_tasks: Run
         {SERVICE_MODULE: {"state": "stopped", "run_id": run_id, "timeout": 20}},
     )
     run.assert_ended_well()
-    # Nobody releases the lease: Ansible is gone.
+    # The lease is not released, because Ansible has ended.
     assert lab.node.service().state == "Stopped"
     lab.minute(2)
     after = lab.wait_for("Running", 120)
@@ -412,7 +412,8 @@ def _wait_until_guard_is_gone(lab: Lab) -> list[str]:
 
 
 def _left(lab: Lab) -> list[str]:
-    """What a failed run may not leave. Its staging folder stays for whoever looks for the cause, until the next run."""
+    """Files that a failed run must not leave. Its staging folder stays until the next run, so that the cause can be
+    examined."""
     staging = str(lab.node.path(STAGING))
     return [path for path in lab.leftovers() if not path.startswith(staging)]
 

@@ -101,7 +101,7 @@ def test_a_full_backup_of_a_fleet_stops_and_starts_in_order_and_archives_every_n
         backup = Backup.of(lab, match.group(1), "Full")
         backup.assert_complete(secrets=lab.node.name == CONTROLLER)
         assert any(name.startswith("database/") for name in backup.names()) == (lab.node.name == CONTROLLER)
-        # The report's own count, beside what was seen: sampling and WinRM lie between.
+        # The count of the report differs from the observed one by the time of sampling and WinRM.
         assert abs(run.outcome["nodes"][lab.node.name]["downtime"]["total"] - watch.downtime(lab.node.name)) < 3, (
             watch.table()
         )
@@ -219,7 +219,7 @@ def test_a_worker_that_does_not_stop(fleet: Lab, run_fleet: PlaybookRunner) -> N
     assert [failure["reason"] for failure in run.outcome["failures"]] == ["stop_timeout", "service_not_restored"]
     assert watch.order("Stopped", "Running") == [(UI, "Stopped"), (UI, "Running")], watch.table()
     assert states(fleet) == {**ALL_RUNNING, WORKER: "StopPending"}
-    # Its guard is left there, to bring it back once it has come to rest.
+    # Its guard stays, to start the service when it has stopped.
     node(fleet, WORKER).behave()
 
 
@@ -268,8 +268,8 @@ def test_a_worker_lost_after_its_stop(fleet: Lab, run_fleet: PlaybookRunner) -> 
         while not done.wait(0.02):
             with contextlib.suppress(RuntimeError, OSError, ValueError):
                 if node(fleet, WORKER).service().state == "Stopped":
-                    # Beyond the end of the run's attempt to bring it back; a Wine node needs
-                    # some seconds for each step.
+                    # After the end of the run's attempt to start the service. A Wine node needs some seconds for each
+                    # step.
                     control.ask(fleet.control_port, "cut", node=WORKER, seconds=120)
                     return
 
@@ -291,7 +291,7 @@ def test_a_worker_lost_after_its_stop(fleet: Lab, run_fleet: PlaybookRunner) -> 
     # Where the answer to its stop was lost as well, the window has not opened and the controller has not been
     # touched; it runs either way.
     assert {**states(fleet), WORKER: "?"} == {**ALL_RUNNING, WORKER: "?"}
-    # Nobody can reach it, so it does it itself.
+    # No other node can reach it, so it starts its service itself.
     (worker,) = [lab for lab in fleet.each() if lab.node.name == WORKER]
     assert worker.wait_for("Running", 240).state == "Running"
     wait_for_answer(node(fleet, WORKER))
@@ -338,7 +338,7 @@ def test_a_refused_removal_on_one_node_prevents_it_on_the_whole_fleet(fleet: Lab
         [],
     ]
 
-    # One node alone is no fleet.
+    # A single node is not a fleet.
     run_fleet("remove_from_nodes.yml", limit=UI).assert_ended_well()
     assert [each.path(STATE_FOLDER).exists() for each in fleet.nodes] == [True, True, False]
     hold.unlink()

@@ -1,8 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The list of what lies in a destination: files of every kind, good and bad, written here; only looked
-at by the collection."""
+"""The list of the backups in a destination. The test writes files of every kind, good and bad, and the collection only
+reads them."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def commands(block: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who follows the page, in a home of their own."""
+    """A user who follows the page, with a separate home folder."""
 
     home: Path
 

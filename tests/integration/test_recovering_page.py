@@ -27,7 +27,7 @@ from tests.documents import Page, Place
 PAGE = Page(sources.ROOT / "docs" / "recovering.md")
 CODE = sources.ROOT / "plugins"
 NAME = "ServerBackup_Full_20260901_020000"
-# What is used in a block of shell or PowerShell and is no part of the language.
+# Programs and commands in a block of shell or PowerShell that are not part of the language.
 PROGRAM = re.compile(
     r"(?<![\w\\.$-])(ansible-playbook|sha256sum|unzip|bsondump|mongosh|[A-Z][a-z]+-[A-Z][A-Za-z]+)(?![\w-])"
 )

@@ -170,7 +170,7 @@ _LEASE = {"run_id": DEAD, "service": "AlteryxService", "prior_state": "Running",
 
 
 def obstacle(name: str, path: str, text: str, reason: str, said: str, *, long: bool = True) -> Any:
-    """A file that stands against a removal."""
+    """A file that prevents a removal."""
     return pytest.param(path, text, reason, said, id=name, marks=[pytest.mark.long] if long else [])
 
 

@@ -294,7 +294,7 @@ def test_a_restore_that_hangs_is_ended_and_undone(server: Server, behaviour: str
 
 
 def assert_undone(server: Server, damaged: scene.GoldenState, variables: Mapping[str, Any]) -> None:
-    """A restore ends with 5; the old server runs, and nobody was served by another one."""
+    """A restore ends with 5; the old server runs, and no client was served by another one."""
     with scene.ServedStates(server.lab, damaged, server.golden) as served:
         run = server.restore(**variables)
     assert run.rc == 5, run.output[-4000:]
@@ -316,7 +316,7 @@ def test_a_whole_restore_that_looks_like_a_failure_is_taken_or_undone_as_a_whole
         run = server.restore()
     verdict = scene.judge_server(server.lab.node, damaged, server.golden)
     assert (run.rc, verdict) in {(0, "new"), (5, "old")}, run.output[-4000:]
-    # The exit code is no evidence: with good words and counts the restore is good.
+    # The exit code does not count: with good output and counts the restore is good.
     assert run.rc == 0 or behaviour != "exit2", run.output[-4000:]
     served.assert_never_half()
     assert server.lab.node.service().state == "Running"
@@ -358,7 +358,7 @@ def test_a_restore_that_cannot_be_undone_leaves_the_service_down_and_says_so(ser
             return bool(kept) and bool(watch.host_processes(node, scene.RESTORE))
 
         watch.until(is_away, 240, "the old data folder to be moved away")
-        # Somebody has moved it elsewhere: nobody but a person can know that this is the old one.
+        # The folder was moved to another place, so only a person can know that it is the old one.
         kept[0].rename(kept[0].with_name("somewhere_else"))
         run = running.result()
     assert_refused(run, 7, "restore_unproven", "recover.yml")

@@ -151,7 +151,7 @@ def test_what_is_in_use_stays_whole_and_what_is_stuck_is_finished_later(
     assert f"{sixty} is in use and stays on every node" in run.text
     assert {file.name for file in root.rglob(f"*{sixty}*")} == before
     assert f"1 of 1 backups could not be deleted: {forty}: " in run.text
-    # From its first deletion on it is complete for nobody, and the next run knows what to finish.
+    # From its first deletion on, the backup counts as incomplete, and the next run knows what to finish.
     left = {file.name.partition(".")[2] for file in root.rglob(f"{forty}*")}
     assert {"manifest.json", "prune.json"} <= left
     assert "sha256" not in left

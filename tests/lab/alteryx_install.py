@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies on a Wine node as an Alteryx Server: programs, settings, keys, registry, service, database. Names from the
+"""The parts of an Alteryx Server on a Wine node: programs, settings, keys, registry, service, database. Names from the
 facts, all content invented."""
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ REGISTRY: dict[str, dict[str, wine_registry.Value]] = {
         "PWD": DATA_SOURCE_PASSWORD,
         "Password": DATA_SOURCE_PASSWORD,
     },
-    # Somebody has put a whole connection string where a name belongs.
+    # A complete connection string in place of a name.
     r"Software\ODBC\ODBC.INI\Lakehouse": {
         "Host": f"lake.example.test;PWD={DATA_SOURCE_PASSWORD}",
         "Description": f"password {DATA_SOURCE_PASSWORD}",
@@ -249,7 +249,7 @@ def make_seed(folder: Path, start: Callable[..., subprocess.Popen[bytes]], targe
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on just now."""
+    """A loopback port on which no program listens at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

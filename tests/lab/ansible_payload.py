@@ -49,7 +49,7 @@ def read_module_call(stdin: bytes) -> ModuleCall:
     """The module that a payload runs.
 
     Raises:
-        NotAnsible: it is no payload, or one of anything but a module alone.
+        NotAnsible: it is not a payload, or not one of a single module.
     """
     parts = stdin.split(_SEPARATOR, 2)
     if len(parts) < 2:

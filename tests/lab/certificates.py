@@ -72,7 +72,7 @@ def write_operator(
     Args:
         folder: where the two files go.
         name: their name without ending, also the certificate's common name.
-        valid_from: begin of validity in days from now; negative lies in the past.
+        valid_from: begin of validity in days from now; negative is in the past.
         valid_days: length of validity in days from ``valid_from``: (-30, 29) has expired, (-1, 6) soon will.
         algorithm: ``rsa``, or ``ec`` for one that ``Protect-CmsMessage`` must refuse.
         document_encryption: whether it has the document-encryption usage.
@@ -109,7 +109,8 @@ def write_client(folder: Path, name: str) -> KeyPair:
 
 
 def _write_endpoint(files: LabCertificates) -> None:
-    """An authority and one certificate of it. The authority's key is never stored: nobody can sign more with it."""
+    """An authority and one certificate of it. The authority's key is never stored, so that it cannot sign further
+    certificates."""
     # EC: a handshake costs a tenth of RSA's, and 100 nodes share two cores.
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = _name("alteryx_ops lab authority")

@@ -64,5 +64,5 @@ class _Handler(socketserver.StreamRequestHandler):
             if verb is None:
                 return {"ok": False, "error": f"unknown verb; there are: {', '.join(self.verbs)}"}
             return {"ok": True, **(verb(request) or {})}
-        except Exception as error:  # the caller must hear of it, and the daemon live on
+        except Exception as error:  # the caller must receive the error, and the daemon must keep running
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}

@@ -181,7 +181,7 @@ class Daemon:
 
 
 def free_ports() -> Iterator[int]:
-    """Loopback ports nobody listens on, each given once."""
+    """Loopback ports on which no program listens. Each is returned once."""
     for port in random.sample(_PORTS, len(_PORTS)):
         with socket.socket() as probe:
             try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The demonstration: a lab from nothing, one real full backup of it, what was seen from outside meanwhile, and where
-everything it wrote lies."""
+its files are."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from . import cache, layout
 
 # Names the folder of the archives; nothing else is taken then.
 ARCHIVES_VARIABLE = "ALTERYX_LAB_PWSH_ARCHIVES"
-# Names another Windows pwsh.exe for the nodes; the static checks go on with the archives.
+# Names another Windows pwsh.exe for the nodes; the static checks still use the archives.
 PROGRAM_VARIABLE = "ALTERYX_LAB_PWSH"
 UNPACK = "unpack"
 SUMS = "SHA256SUMS"
@@ -78,7 +78,7 @@ def archives() -> Path:
 
 
 def built_folder() -> Path:
-    """Where the archives lie, or will lie, that are built from the sources as they are now."""
+    """The present or future place of the archives that are built from the present sources."""
     sources = sorted(file for file in layout.PWSH_SOURCES.rglob("*") if file.is_file())
     return layout.CACHE / f"engine-{cache.digest(*sources)}"
 

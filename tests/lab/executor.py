@@ -73,7 +73,7 @@ class Taken:
 class CommandOutput:
     """Output of one command between the thread that produces it and the requests that fetch it."""
 
-    # A command whose output nobody fetches stands still, as on Windows, instead of filling the lab's memory.
+    # A command whose output is not fetched is paused, as on Windows, instead of filling the lab's memory.
     LIMIT = 1 << 20
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class CommandOutput:
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Nobody will read any more: drop what there is and what will come, and wake whoever waits."""
+        """No client will read any more: drop the output so far and all later output, and wake the waiting threads."""
         with self._changed:
             self._abandoned = True
             self._chunks.clear()

@@ -53,8 +53,8 @@ class FleetWatch:
             thread.join(60)
 
     def order(self, *states: str) -> list[tuple[str, str]]:
-        """Node and state of every change to one of these states, in the order seen; what was there at the
-        beginning is no change."""
+        """Node and state of every change to one of these states, in the order seen; the state at the beginning does not
+        count as a change."""
         return [(change.node, change.state) for change in self._moves() if change.state in states]
 
     def downtime(self, node: str) -> float:

@@ -46,7 +46,7 @@ class HostedNode(Protocol):
         """Power off, power on."""
 
     def cut(self, seconds: float) -> None:
-        """Let the network fail for a while; what runs on the node goes on."""
+        """Let the network fail for a while; processes on the node continue."""
 
     def set_minute(self, seconds: float) -> None:
         """Let the minute of its task triggers last that long."""

@@ -63,7 +63,7 @@ def content(nodes: Sequence[Node], certificates: LabCertificates, api: Access | 
         "alteryx_preflight_folder_trust": "warn",
     }
     if len(nodes) > 1 and nodes[0].kind == "wine":
-        # All nodes share the loopback address, and nobody resolves the names of the lab.
+        # All nodes share the loopback address, and the names of the lab cannot be resolved.
         variables["alteryx_window_controller_address"] = nodes[0].host
     if api:
         variables["alteryx_window_schedules_api"] = {**asdict(api), "ca_file": str(certificates.authority)}
@@ -71,5 +71,5 @@ def content(nodes: Sequence[Node], certificates: LabCertificates, api: Access | 
 
 
 def remove(file: Path = FILE) -> None:
-    """Take the inventory away: no playbook shall look for nodes that are gone."""
+    """Remove the inventory, so that no playbook tries to reach nodes that do not exist any more."""
     file.unlink(missing_ok=True)

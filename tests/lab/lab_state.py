@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of a running lab on disk, and whether its daemon lives."""
+"""The state of a running lab on disk, and whether its daemon is running."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LabState:
     """What lab.json holds."""
 
     pid: int
-    started: str  # the kernel's start time of that process: a number alone may be somebody else's by now
+    started: str  # the kernel's start time of that process: the process id alone may belong to another process by now
     kind: Kind
     count: int
     control_port: int

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# An own folder lets a second lab (a developer's experiment, a parallel CI job) live beside the first.
+# An own folder lets a second lab (a developer's experiment, a parallel CI job) run beside the first.
 LAB = Path(os.environ.get("ALTERYX_LAB_DIR") or ROOT / ".lab").absolute()
 
 CACHE = LAB / "cache"
@@ -20,7 +20,7 @@ STATE_FILE = LAB / "lab.json"
 NODES = LAB / "nodes"
 RUNS = LAB / "runs"
 
-# The packed lab PowerShell is no part of the repository; it lies beside it, or is built from these sources (engine.py).
+# The packed lab PowerShell is not part of the repository. It is beside it, or is built from these sources (engine.py).
 PWSH_BESIDE = ROOT.parent / "shared" / "pwsh"
 PWSH_SOURCES = Path(__file__).resolve().parent / "pwsh"
 PWSH_BUILD_LOG = LAB / "engine.log"
@@ -59,10 +59,10 @@ def winrm_log(folder: Path) -> Path:
 
 
 def transcript(folder: Path) -> Path:
-    """Folder of a node for what goes over its WinRM connections in clear text; whoever wants it makes the folder."""
+    """Folder of a node for what goes over its WinRM connections in clear text; the user of the folder creates it."""
     return folder / "transcript"
 
 
 def behaviour_file(folder: Path) -> Path:
-    r"""C:\AlteryxLab\behaviour.ini of a node: what its doubles shall do wrong."""
+    r"""C:\AlteryxLab\behaviour.ini of a node: the faults that its doubles simulate."""
     return drive(folder, "c") / "AlteryxLab" / "behaviour.ini"

@@ -104,7 +104,7 @@ def _down(say: Say) -> None:
 
 
 def _recorded_daemon() -> tuple[int, str] | None:
-    """Process id and start time of the daemon, if it lives."""
+    """Process id and start time of the daemon, if it is running."""
     try:
         number, _unused, started = PID_FILE.read_text(encoding="ascii").strip().partition(" ")
     except FileNotFoundError:

@@ -33,8 +33,8 @@ _SECONDS = 60
 
 @dataclass(frozen=True)
 class Mongo:
-    """A running one: the ports of its members, the name of its replica set ("" if it is none) a user for
-    dumps and the password."""
+    """A running one: the ports of its members, the name of its replica set ("" without a replica set), a user for dumps
+    and the password."""
 
     ports: tuple[int, ...]
     replica_set: str

@@ -66,7 +66,7 @@ FULL_DRIVE = "full_drive.so"
 FULL_DRIVE_SOURCE = "full_drive.c"
 CSHARP_FLAGS = ("-langversion:5", "-target:library", "-optimize", "-warnaserror")
 
-_DRAFT = "{draft}"  # the folder a command writes to; where that lies is no part of the digest
+_DRAFT = "{draft}"  # the folder to which a command writes; its place is not part of the digest
 
 
 def programs() -> Path:

@@ -123,7 +123,7 @@ class Node:
         wine_node.list_folders(self.folder, wine_node.FULL_FOLDERS)
 
     def hang(self, *folders: str) -> None:
-        """Let nobody on a Wine node get an answer who lists one of these folders or one below (Windows paths)."""
+        """Make every process of a Wine node hang that lists one of these folders or one below it (Windows paths)."""
         wine_node.list_folders(self.folder, wine_node.HUNG_FOLDERS, *(self.path(folder) for folder in folders))
 
     def answer_again(self) -> None:
@@ -131,10 +131,11 @@ class Node:
         wine_node.list_folders(self.folder, wine_node.HUNG_FOLDERS)
 
     def hold(self, path: str, seconds: float) -> subprocess.Popen[bytes]:
-        """Keep a file of a Wine node open (Windows path), so that nobody on the node can open it; in the background.
+        """Keep a file of a Wine node open (Windows path), so that no other process of the node can open it; in the
+        background.
 
-        It is tried for that many seconds until nobody else has the file open; then the process says ``held`` on its
-        standard output and keeps the file for as long again. Kill the process to give it free.
+        For that many seconds, this waits until no other process has the file open; then the process says ``held`` on
+        its standard output and keeps the file for as long again. Kill the process to release the file.
         """
         return subprocess.Popen(
             wine_node.wine_command(self.folder, wine_node.LABCTL, "hold", path, str(seconds)),

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PowerShell processes of a node that are started before they are asked for.
+"""PowerShell processes of a node that are started before they are needed.
 
 Ansible starts the same command line for each module and then sends the module on standard input. So the process of the
 next module can be started while the control node is still busy with this one: it waits for its input, as it would if

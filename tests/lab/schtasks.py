@@ -101,8 +101,7 @@ def answer(scheduler: TaskScheduler, behaviour: Callable[[], Mapping[str, str]],
 
 
 def _reach_service(behaviour: Callable[[], Mapping[str, str]]) -> None:
-    """schtasks.exe asks the service by RPC. A call that hung is not done: what its caller gave up
-    shall not come later."""
+    """schtasks.exe asks the service by RPC. A call that hung is not executed later, because its caller has given up."""
     if behaviour().get("schtasks") not in ("hang", "rpc_error"):
         return
     limit = time.monotonic() + _HANG_SECONDS
@@ -178,7 +177,7 @@ def _delete(scheduler: TaskScheduler, options: dict[str, str], call: Call, behav
     except TaskNotFound:
         code = None if scheduler.has_folder_of(name) else 0x80070003
         return _error(call, f'The specified task name "{name}" does not exist in the system.', code)
-    if "f" not in options:  # it would ask, and nobody answers
+    if "f" not in options:  # it would prompt, and there is no input
         return Answer(1, f'WARNING: Are you sure you want to remove the task "{name}" (Y/N)? ', "")
     scheduler.delete(name)
     return Answer(0, f'SUCCESS: The scheduled task "{name}" was successfully deleted.\r\n')

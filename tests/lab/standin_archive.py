@@ -72,7 +72,7 @@ def backup_archive(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
 
 @double
 def backup_verify(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
-    """Compare an archive and what lies beside it with the .sha256 file; the verdict lies beside it too."""
+    """Compare an archive and the files beside it with the .sha256 file. The verdict is also beside the archive."""
     begun = time.monotonic()
     folder, name = job.node.path(spec["folder"]), spec["base_name"]
     sidecar, archive, manifest = (folder / f"{name}.{ending}" for ending in ("sha256", "zip", "manifest.json"))

@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-in node's doubles of backup_set and backup_info: what lies beside archives, and what it says of them."""
+"""The stand-in node's doubles of backup_set and backup_info: the files beside archives, and what they say about the
+archives."""
 
 from __future__ import annotations
 

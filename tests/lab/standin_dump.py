@@ -32,7 +32,7 @@ _DENIED = (
 
 @dataclass(frozen=True)
 class Collection:
-    """One collection as it lies in a dump."""
+    """The files of one collection in a dump."""
 
     database: str
     name: str

@@ -91,7 +91,7 @@ def _shown(name: str, value: str) -> str:
 
 
 def _folder(node: Node, path: str) -> dict[str, Any]:
-    """What is true of a folder somebody wants to write to."""
+    """The facts about a folder for writing."""
     absolute = re.match(r"[A-Za-z]:\\", path) is not None
     fact = {
         "path": path,

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies on a stand-in node as an Alteryx Server: the files of a Wine node, without programs."""
+"""The parts of an Alteryx Server on a stand-in node: the files of a Wine node, without programs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _done: dict[tuple[str, str], dict[str, Any]] = {}
 """Name of a node and id of a job -> what a poll answers."""
 
 _waiting: dict[tuple[str, str], dict[str, Any]] = {}
-"""The same -> spec of a job that waits to be asked to go on."""
+"""The same -> spec of a job that waits for a request to continue."""
 
 _READY = {
     "status": {"state": "running", "phase": "ready", "done_bytes": 0, "total_bytes": 0, "message": ""},

@@ -19,7 +19,8 @@ from .standin_files import utc_text, write_text
 from .standin_install import BIN
 
 _PENDING = {"Running": "StartPending", "Stopped": "StopPending"}
-# Shorter than on any real node, so that nobody takes it for one; long enough that a pending state can be seen.
+# Shorter than on any real node, so that it is not mistaken for a real time; long enough that a pending state can be
+# seen.
 _TRANSITION_SECONDS = 0.1
 
 _process_ids = itertools.count(os.getpid() * 4, 4)

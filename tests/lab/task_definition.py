@@ -115,7 +115,7 @@ class TaskDefinition:
         return _boolean(self.settings[name])
 
     def file(self) -> bytes:
-        """The definition as it lies in system32\\Tasks and as /Query /XML prints it."""
+        """The definition, as in system32\\Tasks and as /Query /XML prints it."""
         return b"\xff\xfe" + self.text().encode("utf-16-le")
 
     def text(self) -> str:

@@ -209,7 +209,7 @@ class TaskScheduler:
             self._end_instances(task)
 
     def delete(self, name: str) -> None:
-        """Remove a task; instances that run go on, as on Windows."""
+        """Remove a task; running instances continue, as on Windows."""
         task = self._task(name)
         with self._changed:
             self._tasks.pop(task.name.casefold(), None)
@@ -228,7 +228,7 @@ class TaskScheduler:
             return sorted(task.name for key, task in self._tasks.items() if key.startswith(wanted))
 
     def has_folder_of(self, name: str) -> bool:
-        """Whether the folder that a task of this name would lie in is there, with or without tasks."""
+        """Whether the folder of a task of this name exists, with or without tasks."""
         folder = task_path(name).rpartition("\\")[0]
         return not folder or self._file(folder).is_dir()
 
@@ -326,7 +326,7 @@ class TaskScheduler:
         elif trigger.kind in ("TimeTrigger", "CalendarTrigger"):
             return trigger_times.next_moment(trigger, after, scale=self._minute_seconds / 60.0, zone=self.zone)
         else:
-            return None  # nobody logs on to a node of the lab
+            return None  # no user logs on to a node of the lab
         moment = None if first is None else trigger_times.repeated(trigger, first, after, self._minute_seconds / 60.0)
         return moment if moment is not None and trigger_times.is_before_end(trigger, moment, self.zone) else None
 
@@ -428,8 +428,8 @@ class TaskScheduler:
         return self._path(STORE + name)
 
     def _load(self) -> None:
-        """The tasks on the node's disk. A file nobody registered, or that has become unreadable, is left alone,
-        as Windows leaves it."""
+        """The tasks on the node's disk. A file without a registered task, or one that has become unreadable, is left
+        alone, as on Windows."""
         store = self._path(STORE)
         histories = self._state()
         self._tasks.clear()

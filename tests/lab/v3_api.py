@@ -48,8 +48,8 @@ class V3Api:
     Args:
         port: loopback port.
         context: TLS settings.
-        is_up: does the service of the UI node run? Asked for every request.
-        behaviour: what it shall do wrong; the keys are in README.md.
+        is_up: does the service of the UI node run? Called for every request.
+        behaviour: the faults that it simulates; the keys are in README.md.
     """
 
     def __init__(
@@ -147,11 +147,11 @@ class _Server(ThreadingHTTPServer):
         self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext
     ) -> None:
         super().__init__(address, handler)
-        # The handshake is the handler's: nobody else waits for a client that does not finish its own.
+        # The thread of the handler does the handshake, so that other clients do not wait for one that does not finish.
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone, or does not trust the certificate, is no error of the lab."""
+        """A client that has gone, or does not trust the certificate, is not an error of the lab."""
 
 
 class _Handler(BaseHTTPRequestHandler):

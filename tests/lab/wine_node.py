@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Windows machine out of Wine: made from nothing, switched on and off, and programs run in it.
 
-What lies in it as an Alteryx Server is alteryx_install.py's business."""
+alteryx_install.py makes the Alteryx Server in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ STUCK_FOLDERS = "stuck-folders.txt"
 HUNG_FOLDERS = "hung-folders.txt"
 REGISTERED = "node.json"  # written last by create: its presence means a complete node
 
-# Made by every new prefix, written by nobody afterwards: nodes share them by hard links, which makes 700 MB into 30.
+# Created in every new prefix and never changed afterwards, so nodes share them by hard links, which reduces 700 MB to
+# 30.
 SHARED_SUFFIXES = (".dll", ".nls", ".sys", ".drv", ".ocx", ".cpl", ".acm", ".tlb", ".ax")
 
 
@@ -95,7 +96,7 @@ def boot(folder: Path) -> None:
 
 
 def shutdown(folder: Path) -> None:
-    """Stop the service cleanly, then switch the node off; one that is off already is no error."""
+    """Stop the service cleanly, then switch the node off; a node that is already off is not an error."""
     if is_on(folder):
         try:
             run(folder, LABCTL, "stop", SERVICE, "30", timeout=60)
@@ -188,7 +189,7 @@ def _environment(prefix: Path) -> dict[str, str]:
         "WINEARCH": "win64",
         "WINEDEBUG": "-all",
         "WINELOADER": _program("wine"),
-        # No menu entries in the desktop of whoever runs the lab.
+        # No menu entries in the desktop of the user who runs the lab.
         "WINEDLLOVERRIDES": "winemenubuilder.exe=d",
         "LC_ALL": "C.UTF-8",  # file names are UTF-8 whatever the caller's locale
     }
@@ -207,7 +208,7 @@ def _program(name: str) -> str:
 
 
 def _meant_to_run(folder: Path) -> bool:
-    """Whether the service shall be Running after a boot: started automatically, and not told to fail by itself."""
+    """Whether the service must be Running after a boot: it starts automatically, and is not configured to fail."""
     behaviour = layout.behaviour_file(folder)
     if behaviour.exists() and {"start=hang", "start=fail"} & set(behaviour.read_text(encoding="ascii").splitlines()):
         return False
@@ -233,7 +234,7 @@ def new_prefix(folder: Path) -> None:
 
 
 def _label(drive: Path, label: str, serial: int) -> None:
-    # Both drives lie on one file system of the host; these two files are how Wine tells them apart nevertheless.
+    # Both drives are on one file system of the host. By these two files Wine distinguishes them nevertheless.
     (drive / ".windows-label").write_text(f"{label}\n", encoding="ascii")
     (drive / ".windows-serial").write_text(f"{serial:08x}\n", encoding="ascii")
 
@@ -255,8 +256,7 @@ def _copy_or_link(source: str, target: str) -> None:
 def put_powershell(folder: Path) -> None:
     """The lab PowerShell, in the place of Windows' own, behind a launcher that can be told to misbehave."""
     programs, home = native_build.programs(), folder / "c" / "pwsh-win-x64"
-    # Not a link to the cache: that lies outside every drive of the node, so that its own path could not
-    # be told in Windows' terms.
+    # Not a link to the cache, because the cache is outside every drive of the node and has no Windows path.
     shutil.copytree(engine.windows_pwsh(), home, copy_function=_link)
     windows = folder / "c" / "windows" / "system32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
     for shell in (windows, home / "pwsh.exe"):  # Ansible starts what runs asynchronously by the second name
@@ -312,15 +312,15 @@ def _template() -> Path:
             if device.name != "c:":  # no z:, no serial ports: a node sees nothing of the host
                 device.unlink()
         for entry in (draft / "drive_c" / "users").glob("*/*"):
-            if entry.is_symlink():  # Wine points Documents and the like at the home folder of whoever runs it
+            if entry.is_symlink():  # Wine points Documents and the like at the home folder of the user who runs it
                 entry.unlink()
                 entry.mkdir()
         wine_registry.merge(
             draft / "system.reg",
             {
                 r"Software\Wine\Drives": {"c:": "hd", "d:": "hd"},
-                # A crash shall end the program at once, as its exit code tells; Wine's debugger would
-                # print pages and take seconds.
+                # A crash must end the program at once, with its exit code; Wine's debugger would print pages and take
+                # seconds.
                 r"Software\Microsoft\Windows NT\CurrentVersion\AeDebug": {
                     "Auto": "1",
                     "Debugger": r"C:\windows\system32\cmd.exe /c rem",

@@ -211,7 +211,7 @@ class Endpoint:
                 if not self._answer(request, secure) or request.headers.get("connection", "").casefold() == "close":
                     break
         except (OSError, ssl.SSLError, ValueError, _Disconnected):
-            pass  # a client that breaks off is no fault of ours; what it did is in the log
+            pass  # a client that disconnects is not an error of the lab; its request is in the log
         finally:
             with self._lock:
                 self._connections.discard(connection)
@@ -250,7 +250,7 @@ class Endpoint:
         entry["status"], entry["out"], entry["seconds"] = status, len(body), round(time.time() - begun, 3)
         if taken is None:  # what was taken is kept by itself, and there is nothing else in such an answer
             self._keep("responses.xml", body)
-        self._log(entry)  # before the answer: whoever has that finds its request in the log
+        self._log(entry)  # before the answer, so that a client that has the answer finds its request in the log
         try:
             _respond(secure, status, body, headers)
         except OSError:
@@ -283,7 +283,7 @@ class Endpoint:
             return 500, messages.fault(fault, request.message_id if request else ""), None
         except (
             Exception
-        ) as error:  # the lab's own failure: say so to the client instead of hanging up, and to whoever reads the log
+        ) as error:  # the lab's own failure: report it to the client instead of hanging up, and in the log
             entry["error"] = f"{type(error).__name__}: {error}"
             return 500, messages.fault(WsmanFault(2150858752, f"lab endpoint failed: {error}")), None
 

@@ -131,7 +131,7 @@ class Shells:
         try:
             self._command(user, shell_id, command_id).output.put_back(taken)
         except WsmanFault:
-            pass  # ended meanwhile: nobody will ask again
+            pass  # ended meanwhile: the client will not ask again
 
     def signal(self, user: str, shell_id: str, command_id: str, code: str) -> None:
         """End a command. Ctrl+C ends it too: no console is behind these pipes that could pass it on."""
@@ -188,7 +188,8 @@ class Shells:
 
 
 def windows_command_line(wanted: CommandRequest) -> str | None:
-    """What the host runs for a request: ``cmd /c`` unless told otherwise; None when that is too long for cmd.exe.
+    """What the host runs for a request: ``cmd /c`` unless the client requests otherwise; None when that is too long for
+    cmd.exe.
 
     PowerShell is started without the cmd.exe in between, which changes nothing but saves a process;
     cmd's limit still holds.

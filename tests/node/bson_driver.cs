@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Reads each line as a document in hexadecimal and answers with what MongoClient.cs makes of it: written again, or why
-// it is none. After the word text comes a password in hexadecimal, which is prepared for SCRAM.
+// it is not a document. After the word text comes a password in hexadecimal, which is prepared for SCRAM.
 
 using System;
 using System.Collections.Generic;

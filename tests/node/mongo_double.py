@@ -104,4 +104,4 @@ def _parse(number: int, kind: int, body: bytes) -> Request:
 
 
 SILENCE = struct.pack("<i", 47_000_000)
-"""The begin of a long message that does not go on."""
+"""The beginning of a long message whose rest never comes."""

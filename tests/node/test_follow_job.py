@@ -49,7 +49,7 @@ def follow(
 
     Args:
         answers: of the controller, one after the other.
-        keeps: nobody stops the service.
+        keeps: the service is not stopped.
         lasts: seconds until the deadline of the lease.
         hold: a person wants the service to stay down.
     """

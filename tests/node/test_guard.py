@@ -354,7 +354,7 @@ def journal(folder: Path, **changes: object) -> None:
 def test_a_restore_that_cannot_be_judged_keeps_the_service_down_and_says_why(engine: Engine, state: Path) -> None:
     beat(engine, state)
     assert not acts(engine, controller=OF_RESTORE)
-    # Nobody knows what the restore has moved: its journal is gone.
+    # It is not known what the restore has renamed, because its journal is missing.
     assert acts(engine, controller=OF_RESTORE, deadline=-1.0, firings=4)
     assert RESTORE in (state / "STATUS.txt").read_text(encoding="utf-8")
     assert "not certain" in (state / "guard.log").read_text(encoding="utf-8")

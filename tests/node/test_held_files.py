@@ -19,7 +19,7 @@ pytestmark = pytest.mark.wine
 
 PWSH = r"C:\pwsh-win-x64\pwsh.exe"
 STATE = r"C:\ProgramData\AlteryxOps"
-# Hold-File opens a file that nobody may delete or rename meanwhile (Share: who else may have it), and lets go later.
+# Hold-File opens a file, so that no program can delete or rename it (Share: the access of others), and closes it later.
 HOLD = r"""
 function global:Hold-File {
     param([string] $Path, [string] $Share = 'None', [double] $Seconds = 4)

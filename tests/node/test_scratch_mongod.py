@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scratch mongod on a data folder: a real mongod.exe that lets nobody else in, and that leaves nothing behind."""
+"""A scratch mongod on a data folder: a real mongod.exe that accepts no other client, and that leaves no files."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_nobody_without_the_key_gets_in_from_the_first_moment_on(machine: Engine
 
 @contextmanager
 def strangers(seen: list[str]) -> Iterator[None]:
-    """Somebody who tries to get into a scratch server all the time, from before its port is open."""
+    """A client that tries to connect to a scratch server all the time, from before its port is open."""
     over = threading.Event()
 
     def knock() -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.wine
 
 
 def test_a_state_that_is_not_told_is_unknown_and_no_state_of_its_own(engine: Engine) -> None:
-    # A dump goes on while its service is Stopped or Unknown, so any other word would end a good one.
+    # A dump continues while its service is Stopped or Unknown, so any other state would end a good dump.
     assert engine.run("Get-ServiceStatus -Name 'NoSuchService'").strip() == "Unknown"
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start attempts that fail at the log-on of the service: two in 15 minutes, whoever makes them."""
+"""Start attempts that fail at the log-on of the service: two in 15 minutes, from all programs together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def marks(engine: Engine, *ages_and_states: tuple[float, str]) -> str:
         # answered only for a minute.
         (((10.0, "failed"), (5.0, "asked")), "wait"),
         (((10.0, "failed"), (70.0, "asked")), "go"),
-        # A clock that was set back leaves attempts in the future; they hold nobody up.
+        # A clock that was set back leaves attempts in the future; they do not delay a start.
         (((-100.0, "failed"), (-200.0, "failed")), "go"),
     ],
 )

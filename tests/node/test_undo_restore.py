@@ -210,7 +210,7 @@ def test_a_whole_server_starts_at_boot_again_if_it_did_before(
 
 
 def lose_old_database(restore: Restore) -> None:
-    """Somebody has deleted the old data folder."""
+    """The old data folder was deleted."""
     shutil.rmtree(restore.root / f"MongoDB.before_{RUN}")
 
 

@@ -69,7 +69,7 @@ def assert_bad(case: Staged, end: JobEnd, *said: str) -> None:
 
 
 def rebuild(case: Staged, change: Callable[[dict[str, bytes]], list[tuple[str, bytes]]]) -> None:
-    """The archive with other entries, by somebody else's tool; manifest beside and .sha256 file fit it."""
+    """The archive with other entries, made by another tool. The manifest beside it and the .sha256 file match it."""
     with zipfile.ZipFile(case.archive) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     changed = change(entries)

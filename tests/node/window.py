@@ -14,7 +14,7 @@ from tests.node.engine import CODE, Engine
 PWSH = r"C:\pwsh-win-x64\pwsh.exe"
 WINDOW_CODE = r"C:\code-window"
 RUN = "Full_20260901_020000_7f3a"
-# A tool that works for a minute and leaves word when it has not been ended before.
+# A tool that works for a minute, and writes a file if it is not ended before that.
 SLEEP = ["-NoProfile", "-Command", r"Start-Sleep -Seconds 60; [IO.File]::WriteAllText('D:\{name}\done.txt', '')"]
 
 

@@ -226,7 +226,7 @@ function Add-Mask {
     <# .SYNOPSIS
     A name to be replaced from now on. #>
     param([AllowEmptyString()][string] $Value, [Parameter(Mandatory = $true)][string] $Placeholder)
-    # Names of Windows itself identify nobody.
+    # Names of Windows itself do not identify a person or a company.
     $general = @('system', 'localhost', 'workgroup', 'nt authority', 'builtin', '127.0.0.1', '::1', 'localsystem')
     if ($Value.Length -lt 2 -or $general -contains $Value.ToLowerInvariant()) { return }
     foreach ($mask in $script:Masks) { if ($mask.value -eq $Value) { return } }
@@ -349,8 +349,8 @@ function Start-Transcription {
 function Write-Subject {
     <#
     .SYNOPSIS
-    Records one subject: runs Action, which returns a dictionary, and writes the file Name.json. What goes wrong is
-    written there, and the script goes on.
+    Records one subject: runs Action, which returns a dictionary, and writes the file Name.json. A failure is written to
+    that file, and the script continues.
     #>
     param([Parameter(Mandatory = $true)][string] $Name, [Parameter(Mandatory = $true)][scriptblock] $Action)
     $watch = [Diagnostics.Stopwatch]::StartNew()

@@ -15,7 +15,7 @@ from tests.lab import engine, host, lab_state, layout, lifecycle
 from tests.lab.lab_state import LabState
 from tests.lab.node import Kind
 
-# Answers as the SDK does; "publishes" a program, unless a file says that it shall fail. The rest of build.sh is real.
+# Answers as the SDK does; "publishes" a program, unless a file tells it to fail. The rest of build.sh is real.
 DOTNET = """#!/bin/sh
 if [ "$1" = --list-sdks ]; then cat "$0.sdks"; exit; fi
 grep -q '"10.0.100"' global.json || exit 9
@@ -172,7 +172,7 @@ def test_a_build_that_failed_shows_its_end_and_is_not_tried_again_by_itself(
 def test_it_is_built_by_itself_only_where_none_is_at_hand(
     dotnet: Path, at_hand: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if at_hand == "named":  # even a wrong name is no wish for another
+    if at_hand == "named":  # even with a wrong name, no other one is used
         monkeypatch.setenv(engine.ARCHIVES_VARIABLE, str(tmp_path / "named"))
     elif at_hand == "beside":
         put(layout.PWSH_BESIDE)

@@ -75,7 +75,7 @@ def test_silence_while_the_hour_repeats() -> None:
         "2026-10-25T02:00:00Z",
         "2026-10-25T02:01:00Z",
     ]
-    # Whoever asks within it hears the same.
+    # All requests within that time have the same answer.
     assert moments(minutely, "2026-10-25T01:30:00Z", 1) == ["2026-10-25T02:00:00Z"]
     assert moments(trigger("2026-10-25T00:00:00", minutes=7), BACK, 1) == ["2026-10-25T02:02:00Z"]
 

@@ -324,7 +324,7 @@ def test_output_that_comes_while_the_line_is_cut_is_not_lost(lab: Lab) -> None:
     lab.endpoint.cut(0.3)
     poller.join(5)
     assert failed.is_set()
-    # The request that was waiting wakes up for nobody now: its output has to be there for the next one.
+    # The client of the waiting request is gone, so its output must be kept for the next request.
     lab.node.commands[0].output.append("stdout", b"kept")
     lab.node.commands[0].output.finish(0)
     time.sleep(0.5)

@@ -59,7 +59,7 @@ class HostVariables(dict[str, dict[str, t.Any]]):
 
 
 class Time:
-    """Stands for the module time: a clock that moves only when somebody waits."""
+    """Replaces the module time: a clock that moves only in sleep."""
 
     def __init__(self) -> None:
         self.now = 5000.0
@@ -69,7 +69,7 @@ class Time:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """As in time, but nobody waits."""
+        """As in time, but without waiting."""
         self.now += seconds
 
 

@@ -436,7 +436,8 @@ def test_the_sample_results_name_what_the_modules_document() -> None:
 def test_the_sample_steps_are_those_the_report_asks_for_in_their_order() -> None:
     given = list(samples.steps())
     assert [step for step in STEPS if step in given] == given
-    # A good run must show these; what a fleet, paused schedules or copies have to show is no part of the sample.
+    # A good run must show these; the sample does not include the results for a fleet, for paused schedules or for
+    # copies.
     proving = {step.name for step in STEPS.values() if step.lacks is not Step.lacks}
     assert proving - set(given) == {"stop", "resume", "copy"}
 

@@ -264,7 +264,7 @@ def test_a_value_that_is_refused_is_named_by_the_variable_it_comes_from(tmp_path
     result = asked(tmp_path, secrets="maybe", variables={"alteryx_configuration_secrets": "maybe"})
     assert (result["reason"], result["exit_code"]) == ("invalid_variable", 3)
     assert result["message"] == "value of alteryx_configuration_secrets must be one of: encrypt, skip, got: maybe"
-    # Whoever calls the module in tasks of their own knows the option.
+    # An operator who calls the module in their own tasks knows the option.
     assert asked(tmp_path, secrets="maybe")["message"].startswith("module backup_request: value of secrets must be")
 
 

@@ -84,7 +84,7 @@ def test_the_job_is_told_every_option_by_its_name() -> None:
     harness.run(ActionModule, {**ARGUMENTS, **given, "space_reserve": 500_000_000_000}, controller)
     assert controller.calls[0]["_operation"] == "start"
     assert controller.calls[0]["_job_id"] == f"{samples.RUN_ID}-window"
-    # A number that does not fit into 32 bits is no option of the module on the node.
+    # A number that does not fit into 32 bits is not passed as an option of the module on the node.
     assert "space_reserve" not in controller.calls[0]
     documented = {name: option.get("default") for name, option in argument_spec("database_window").items()}
     for name in ("dump", "mongodb_connections", "plan", "mongodb", "last_run", "armed"):

@@ -163,7 +163,7 @@ OTHER_RUN = "Full_20260901_030000_11aa"
 
 
 def ask_to_adopt(plan: dict[str, t.Any] | None = None, **changes: t.Any) -> dict[str, t.Any]:
-    """The arguments of a run that may go on with a dump that is an hour old."""
+    """The arguments of a run that may continue with a dump that is an hour old."""
     return {
         **ARGUMENTS,
         "run_id": OTHER_RUN,

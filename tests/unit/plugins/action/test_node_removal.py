@@ -82,7 +82,7 @@ def test_all_steps_of_a_run_of_ansible_playbook_have_the_same_identity_which_the
     runs = [remove(state=state) for state in ("inspected", "reserved", "removed")]
     identities = {result["run_id"] for result, _asked in runs} | {asked[0]["_run_id"] for _result, asked in runs}
     (identity,) = identities
-    # The node makes no path of it, but a name that is one is no trouble anywhere.
+    # The node does not use it as a path, but a name that is valid in paths is safe in every case.
     assert identity.startswith("Removal_")
     assert " " not in identity
 

@@ -125,7 +125,7 @@ def test_a_failure_after_a_good_report_counts() -> None:
 
 
 def late(*nodes: str, code: int = 2) -> SimpleNamespace:
-    """A report that has seen these nodes' services come back after their window had given up."""
+    """A report that has seen the services of these nodes start again after their window had failed."""
     failures = [{"node": node, "reason": "service_restored_late", "exit_code": 2} for node in nodes]
     return task_result(outcome={"verdict": "FAILED", "exit_code": code, "failures": failures})
 

@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pairs of settings files (overrides, defaults) as they lie on a node, byte for byte, and what they mean."""
+"""Pairs of settings files (overrides, defaults) as on a node, byte for byte, and what they mean."""
 
 from __future__ import annotations
 

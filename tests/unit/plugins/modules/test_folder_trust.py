@@ -37,7 +37,7 @@ TRUSTED = [
     "O:S-1-5-32-544G:S-1-5-18D:PAI(A;OICI;FA;;;S-1-5-18)(A;OICI;FA;;;S-1-5-32-544)",
     # The group plays no part on Windows, and may be absent.
     "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)",
-    # To be denied something gives nobody anything.
+    # An entry that denies access does not grant anything.
     "O:BAG:SYD:PAI(D;OICI;FA;;;WD)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)",
 ]
 

@@ -23,7 +23,7 @@ def test_the_parts_of_staging_are_below_the_folder_of_the_run(directory: str, fo
     staging = paths.Staging(directory, "run")
     assert staging.folder == folder
     assert staging.dump == rf"{folder}\files\database"
-    # The password is no part of the archive.
+    # The password is not in the archive.
     assert staging.mongodump_config.startswith(folder)
     assert not staging.mongodump_config.startswith(staging.files)
     # An archive has the names of the files with slashes.
@@ -45,7 +45,7 @@ def test_an_archive_is_in_the_folder_of_its_node() -> None:
         (r"D:\backups", r"D:\backups"),
         ("D:", "D:"),
         ("", ""),
-        # Judged where it is used: it is no absolute path.
+        # Not judged here, but where it is used: it is not an absolute path.
         ("a/b", "a/b"),
     ],
 )

@@ -1,8 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections to MongoDB: read exactly, written so that nobody misreads them, and no password
-anywhere but in the one file."""
+"""Connections to MongoDB: read exactly, written unambiguously, and without a password except in the one file."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_healthy_node_is_read_with_everything_that_decisions_need() -> None:
 def test_another_type_is_refused_wherever_it_is(place: str) -> None:
     answer = samples.facts()
     holder, key = at(answer, place)
-    # Nothing of the answer is a set, and a number is no text.
+    # No field of the answer is a set, and a number is not a text.
     holder[key] = {1}
     assert place.rpartition(".")[2].strip("0123456789") in refused(answer).replace("settings_files", "settings")
 

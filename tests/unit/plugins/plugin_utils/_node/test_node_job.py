@@ -22,7 +22,7 @@ SPEC = {"source": "D:\\x", "umlaut": "ü", "number": 3}
 
 @dataclass
 class SimulatedNode:
-    """A node with one job, and the clock of the world; nobody really waits."""
+    """A node with one job, and a simulated clock, so that the test does not wait."""
 
     seconds: float = 60.0  # how long the job runs
     result: dict[str, t.Any] = field(default_factory=lambda: {"state": "succeeded", "bytes": 7})

@@ -254,7 +254,7 @@ def test_a_node_that_another_run_holds_is_8_in_every_mode_and_the_run_is_named(m
     ):
         assert what in failure.message
     assert failure.detail == {"lock": lock}
-    # It is held by another program, so nobody knows.
+    # Another program locks it, so its content is not known.
     assert "stale" not in refused(mode=mode, lock=samples.lock(stale_at="", stale_in=0.0)).message
 
 
@@ -651,7 +651,7 @@ def test_a_standby_controller_takes_part_with_its_configuration_alone() -> None:
     assert (plan.controller, plan.stop_tiers) == ("controller1", (("controller1",),))
     standby = plan.nodes[1]
     assert (standby.standby, standby.dumps, bool(standby.files)) == (True, False, True)
-    # A service that a dead run has left down is no standby.
+    # A controller whose service an interrupted run has left stopped is not on standby.
     facts["controller2"]["lease"] = LEFT
     with pytest.raises(StepFailed) as failure:
         plan_fleet(facts, samples.request())

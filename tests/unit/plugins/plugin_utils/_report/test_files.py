@@ -16,7 +16,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report 
 
 @pytest.fixture(autouse=True)
 def generous() -> t.Iterator[None]:
-    """A umask that denies nobody anything."""
+    """A umask that does not remove any rights."""
     before = os.umask(0)
     yield
     os.umask(before)

@@ -156,7 +156,7 @@ ANY_STEP = st.sampled_from([(mode, step) for mode in MODES for step in STEPS[mod
 @given(ANY_STEP, st.sampled_from(sorted(REASONS)))
 def test_every_kind_of_failure_at_every_step_gives_its_code_and_hint(place: tuple[str, str], name: str) -> None:
     mode, step = place
-    # The service came back after the window had given up; see below.
+    # The service was started again after the window had failed; see below.
     assume((step, name) != ("window", "service_not_restored"))
     reason = REASONS[name]
     composed = outcome(
@@ -232,7 +232,7 @@ def test_a_service_the_window_gave_up_and_the_next_step_brought_back_is_2() -> N
     )
     assert [failure["exit_code"] for failure in composed["failures"]] == [2]
     assert composed["message"].startswith("AlteryxService is not Running again; ")
-    # Nobody is sent to start a service that runs.
+    # The hint does not tell the operator to start a service that is running.
     assert "Start the service" not in _report.summary(composed, "x")
     assert composed["nodes"]["node1"]["service_after"] == "Running"
     assert composed["downtime"] == samples.DOWNTIME
@@ -738,7 +738,7 @@ PAUSED = [{"id": "a", "name": "Daily sales"}, {"id": "b", "name": ""}]
 
 
 def with_schedules(resume: dict[str, t.Any] | None) -> Steps:
-    """A good run that has paused schedules, and how it ended for them; None: nobody tried."""
+    """A good run that has paused schedules, and their result; None: the run did not try to enable them."""
     steps = samples.steps()
     steps["pause"] = {"changed": True, "schedules": PAUSED}
     return {**steps, "resume": resume} if resume else steps

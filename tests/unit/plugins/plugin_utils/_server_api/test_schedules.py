@@ -30,7 +30,7 @@ ENDPOINTS = _schedules.Endpoints(BASE)
 
 
 class Death(BaseException):
-    """The run is gone: nothing of it goes on."""
+    """The run has ended, with all of its code."""
 
 
 class Server:
