@@ -375,7 +375,8 @@ namespace AlteryxOps
         }
     }
 
-    /// <summary>What a .gz holds: one member, as mongodump writes it, with its checksum and length.</summary>
+    /// <summary>Checks the content of a .gz: one member, as mongodump writes it, with its checksum and
+    /// length.</summary>
     internal sealed class GzipContent : ReadOnce
     {
         private readonly Stream content;

@@ -234,7 +234,7 @@ namespace AlteryxOps
         }
 
         /// <summary>Removes a folder with everything in it; an absent one is fine. Attributes do not protect a file,
-        /// links are removed and not followed. If something cannot be removed, the rest is removed all the same. Then
+        /// links are removed and not followed. If something cannot be removed, the rest is removed nevertheless. Then
         /// this throws and names the first obstacle.</summary>
         public static void Remove(string folder)
         {

@@ -23,7 +23,7 @@ function Get-FolderSize {
 function Get-DumpSize {
     <#
     .SYNOPSIS
-    What a dump folder holds, counted in one pass: a hashtable with bytes and collections (files with the ending .bson
+    Counts the content of a dump folder in one pass: a hashtable with bytes and collections (files with the ending .bson
     or .bson.gz).
     #>
     param([Parameter(Mandatory = $true)][string] $Path)
@@ -55,7 +55,8 @@ function Get-FolderFile {
 function Get-FreeByte {
     <#
     .SYNOPSIS
-    Bytes that are free on the volume of a folder, or of its nearest parent that exists; -1 where Windows does not tell.
+    Bytes that are free on the volume of a folder, or of its nearest parent that exists; -1 if Windows does not report
+    it.
     #>
     param([Parameter(Mandatory = $true)][string] $Path)
     [AlteryxOps.NodeDisk]::FreeBytes($Path)

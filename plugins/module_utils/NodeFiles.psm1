@@ -144,7 +144,7 @@ function Invoke-Patiently {
 function Remove-NodeFile {
     <#
     .SYNOPSIS
-    Removes a file; an absent one is fine. One that another program holds is tried again, at most for Seconds.
+    Removes a file; an absent one is fine. If another program locks the file, tries again, at most for Seconds.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
@@ -155,8 +155,8 @@ function Remove-NodeFile {
 function Move-NodeFile {
     <#
     .SYNOPSIS
-    Gives a file or folder another name on the same drive; never replaces anything. One that another program holds (a
-    virus scanner looks at every new file) is tried again, at most for Seconds. OnTick runs meanwhile.
+    Gives a file or folder another name on the same drive; never replaces anything. If another program locks it (a virus
+    scanner opens every new file), tries again, at most for Seconds. OnTick runs meanwhile.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]

@@ -181,7 +181,7 @@ function Get-NodeJobStatus {
     }
     $logPath = Join-Path -Path $folder -ChildPath 'job.log'
     if ([IO.File]::Exists($logPath)) {
-        # A log that another program holds is read at the next poll; all of it is in the result, too.
+        # A log that another program locks is read at the next poll. The result contains the whole log, too.
         try {
             $log = Read-NodeText -Path $logPath
             $answer.log = $log.Substring([Math]::Min($LogOffset, $log.Length))

@@ -53,7 +53,7 @@ function Get-SidecarFact {
     $fact = @{ error = ''; names = @(); archive_sha256 = ''; sha256 = '' }
     try {
         $text = Read-CatalogueText -Path $Path
-        # A deletion names the backup by the hash of this file, which holds those of the others.
+        # A deletion identifies the backup by the hash of this file, which contains the hashes of the others.
         $fact.sha256 = Get-TextSha256 -Text $text
         $lines = $text.Split([char[]]@("`n"), [StringSplitOptions]::RemoveEmptyEntries)
         $fact.names = @(foreach ($line in $lines) {

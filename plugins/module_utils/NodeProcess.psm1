@@ -136,7 +136,7 @@ function Read-NativeHead {
     $buffer = New-Object byte[] 65536
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $null = $process.Start()
-    # 0 when it has ended already: then its children are told by their parent alone.
+    # 0 if it has ended already. Then its children are found only by the id of their parent.
     $birth = [Math]::Max([long]0, (Get-ProcessBirth -ProcessId $process.Id))
     try {
         $process.StandardInput.Close()
@@ -190,7 +190,7 @@ function Invoke-NativeProcess {
     $timedOut = $false
     $stoppedBecause = ''
     $null = $process.Start()
-    # 0 when it has ended already: then its children are told by their parent alone.
+    # 0 if it has ended already. Then its children are found only by the id of their parent.
     $birth = [Math]::Max([long]0, (Get-ProcessBirth -ProcessId $process.Id))
     try {
         $process.StandardInput.Close()

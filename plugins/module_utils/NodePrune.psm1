@@ -6,9 +6,9 @@
 
 # Deletes backups of one node, exactly as a plan names them. In this order, an interruption at any moment does no harm:
 #
-#   1. NAME.prune.json    says whose the backup was, so that the next run knows what to finish
-#   2. NAME.sha256 goes   from here on the backup is not complete for anybody
-#   3. all other files go, the manifest after them, NAME.prune.json last
+#   1. NAME.prune.json    names the run of the backup, so that the next run knows what to complete
+#   2. NAME.sha256 is deleted. From here on the backup counts as incomplete.
+#   3. All other files are deleted, the manifest after them, and NAME.prune.json last.
 #
 # Steps 1 and 2 are done on every node of the fleet before step 3 begins on any.
 #

@@ -7,10 +7,11 @@
 #
 #   <state>\restore.json              a restore that has not ended. run_id, verb (restore or roll_back), of (the run
 #                                     that is rolled back), service, began, state (prepared: nothing was moved; begun),
-#                                     boot_start (start type of the service; an automatic one is manual until the
-#                                     server is whole, so that Windows does not start a half one at boot), entries
-#   <state>\restores\RUN.committed.json   the same file, renamed: the new server is complete, and only a person goes
-#                                         back
+#                                     boot_start (start type of the service; automatic is changed to manual until the
+#                                     server is complete, so that Windows does not start an incomplete one at boot),
+#                                     entries
+#   <state>\restores\RUN.committed.json   the same file, renamed: the new server is complete, and only an operator
+#                                         can roll the restore back
 #                   \RUN.undone.json      the same file, renamed: everything is as it was before
 #                   \RUN.accepted.json    the old files were deleted
 #

@@ -123,8 +123,8 @@ function Get-StaleStaging {
 function Get-StagingPath {
     <#
     .SYNOPSIS
-    The folder of a run below Root, or a part of it: files (what becomes the archive), dump (part of the files), secrets
-    (the encrypted file).
+    The folder of a run below Root, or a part of it: files (the content of the archive), dump (part of the files),
+    secrets (the encrypted file).
     #>
     param(
         [Parameter(Mandatory = $true)][string] $Root,

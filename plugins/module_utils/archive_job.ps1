@@ -58,7 +58,7 @@ function Publish-File {
 }
 
 function Get-Namespace {
-    # The namespace (database.collection) whose documents are in this file; '' if the file holds none.
+    # The namespace (database.collection) whose documents are in this file; '' if the file does not contain documents.
     param([string] $Path)
     if (-not $Path.StartsWith($Spec.dump_prefix, [StringComparison]::Ordinal)) { return '' }
     $match = [regex]::Match($Path.Substring($Spec.dump_prefix.Length), '^(?:([^/]+)/)?([^/]+)\.bson(\.gz)?$')

@@ -97,8 +97,8 @@ function Publish-JobStatus {
 }
 
 function Write-DumpProgress {
-    # Reports as progress how many bytes and collections the dump folder holds. It reads the folder, not the dump tool.
-    # Never throws: a dump continues if its progress is not known.
+    # Reports the bytes and collections in the dump folder as progress. It reads the folder, not the dump tool. Never
+    # throws: a dump continues if its progress is not known.
     param([Parameter(Mandatory = $true)][string] $Path, [long] $TotalBytes = 0)
     try {
         $size = Get-DumpSize -Path $Path
@@ -316,7 +316,7 @@ function Write-JobResult {
     $mode = [IO.FileMode]::OpenOrCreate
     $stream = New-Object System.IO.FileStream $jobResultPath, $mode, ([IO.FileAccess]::Write), $share
     try {
-        # The rest of the file holds spaces, which JSON allows after the value.
+        # The rest of the file contains spaces, which JSON allows after the value.
         $stream.Write($bytes, 0, $bytes.Length)
         $stream.Flush($true)
     }

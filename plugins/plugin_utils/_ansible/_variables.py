@@ -68,7 +68,7 @@ def strange(names: t.Iterable[str], known: KnownVariables, declared: t.Collectio
 
     Args:
         names: of variables.
-        known: the variables of our roles.
+        known: the variables of the roles of this collection.
         declared: names that the operator uses for something else.
     """
     prefixes = tuple(f"{role}_" for role in known.roles)

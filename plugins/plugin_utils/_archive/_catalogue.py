@@ -236,7 +236,7 @@ def chosen(
         all_backups: all of these instead of the newest of each mode.
     """
     if wanted:
-        # Windows does not tell names by case.
+        # Names of files in Windows are not case-sensitive.
         return [one for one in catalogue if wanted == one["run_id"] or wanted.casefold() == one["id"].casefold()]
     complete = [one for one in catalogue if one["complete"] and mode in ("", one["mode"])]
     newest: dict[str, t.Mapping[str, t.Any]] = {}

@@ -1,10 +1,10 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""README.txt beside the archives of a node: for a person who has nothing but this folder.
+"""README.txt beside the archives of a node: for a person who has only this folder.
 
-A node writes it if the file is absent, or if the file is ours and has a lower version. So each change of the text needs
-a higher version.
+A node writes the file if it is absent, or if this collection wrote it with a lower version. So each change of the text
+needs a higher version.
 """
 
 from __future__ import annotations
