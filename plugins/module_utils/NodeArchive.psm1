@@ -78,7 +78,7 @@ function Read-NodeArchive {
         # written.
         if ((Get-NodeFailure -ErrorRecord $_).reason -ne 'unexpected') { throw }
         # The archive cannot be read to its end, because of the disk, the share or the permissions. The backup counts as
-        # bad, and the problem says how far the archive was read.
+        # bad. The counts of what was read are still reported.
         $problems.Add("it cannot be read: $($_.Exception.GetBaseException().Message)")
     }
     foreach ($name in $said.Keys) {
