@@ -185,8 +185,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def _keep(self, result: t.Any) -> None:
         """Stores the result of a step, in case the run ends before its report."""
         task, host = (getattr(result, name, None) or getattr(result, f"_{name}", None) for name in ("task", "host"))
-        if task is not None and host is not None and task.register in _KEPT:
-            self._results.setdefault(host.get_name(), {})[task.register] = self._fields(result)
+        if task is None or host is None:
+            return
+        # Since ansible-core 2.21 a task may register several variables, and has a mapping of their names.
+        names = (task.register,) if isinstance(task.register, str) else task.register or ()
+        for name in _KEPT.intersection(names):
+            self._results.setdefault(host.get_name(), {})[name] = self._fields(result)
 
     def _request(self) -> t.Mapping[str, t.Any]:
         """The result of the first step of a backup; empty in other plays, and if that step has refused the run."""

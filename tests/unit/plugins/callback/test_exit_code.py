@@ -22,6 +22,13 @@ def task_result(**fields: t.Any) -> SimpleNamespace:
     return SimpleNamespace(result=fields, _result=fields)
 
 
+def of_host(host: str, action: str = f"{NAME}.backup_info", **fields: t.Any) -> SimpleNamespace:
+    """A result with its task and host."""
+    result = task_result(**fields)
+    result.task, result.host = SimpleNamespace(action=action, register=""), SimpleNamespace(get_name=lambda: host)
+    return result
+
+
 def reported(code: int) -> SimpleNamespace:
     return task_result(outcome={"verdict": "FAILED" if code else "OK", "exit_code": code})
 
@@ -54,6 +61,20 @@ def test_a_playbook_of_ours_of_which_no_task_ran_does_not_end_green(capsys: pyte
         assert ended(callback) == code
     # Others may do as they like.
     assert ended(CallbackModule()) is None
+
+
+@pytest.mark.parametrize("register", ["alteryx_preflight_request", {"alteryx_preflight_request": "x"}], ids=str)
+def test_a_backup_that_ends_without_its_report_does_not_end_green(
+    capsys: pytest.CaptureFixture[str], register: object
+) -> None:
+    callback = CallbackModule()
+    callback.v2_playbook_on_play_start(SimpleNamespace(get_path=lambda: f"{ROOT}/playbooks/full_backup.yml:5"))
+    result = of_host("node1", f"{NAME}.backup_request", request={"mode": "full"})
+    # ansible-core 2.21 has a mapping.
+    result.task.register = register
+    callback.v2_runner_on_ok(result)
+    assert ended(callback) == 1
+    assert "exit code 1 (run_incomplete): " in capsys.readouterr().err
 
 
 def test_a_good_report_ends_green() -> None:
