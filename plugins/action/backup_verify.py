@@ -79,7 +79,7 @@ class ActionModule(NodeAction):
         for name in names:
             failure = self._try_to_read_back({**arguments, "base_name": name}, variables)
             if failure is not None:
-                show_progress(host, f"{name} is not good: {failure.message}")
+                show_progress(host, f"{name} is not good [{failure.reason.name}]")
                 failures.append((name, failure))
             backups.append({"id": name, "verdict": failure.reason.name if failure else "good"})
             if failure is not None and failure.reason.name == "connection_lost":

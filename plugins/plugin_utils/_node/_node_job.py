@@ -146,10 +146,12 @@ def run(
             operator.warn(f"the node gave no answer for {clock() - last_answer:.0f} s; its job went on meanwhile")
         last_answer, pause, start_trouble, is_cut = clock(), 1.0, "", False
         offset = int(answer["log_offset"])
-        screen.show_log(answer["log"])
         status = answer["status"]
-        if status["state"] != "running":
-            return _finish(call, job_id, answer["result"], operator)
+        result: dict[str, t.Any] = json.loads(answer["result"]) if status["state"] != "running" else {}
+        # A job notes last what it fails with, and whoever gets its failure says it.
+        screen.show_log(answer["log"], but_for=f"ERROR {result.get('msg')}")
+        if result:
+            return _finish(call, job_id, result, operator)
         if until and status["phase"] == until:
             return {}
         screen.show_status(status, float(answer.get("phase_seconds", -1)))
@@ -172,10 +174,12 @@ class _Screen:
     since: float = 0.0
     said: float = 0.0
 
-    def show_log(self, text: str) -> None:
+    def show_log(self, text: str, but_for: str) -> None:
         for line in text.splitlines():
             found = _LOG_LINE.fullmatch(line)
-            self.operator.say(*((found[3], found[1]) if found else (line, "")))
+            words, at = (found[3], found[1]) if found else (line, "")
+            if words != but_for:
+                self.operator.say(words, at)
 
     def show_status(self, status: t.Mapping[str, t.Any], age: float) -> None:
         now = self.clock()
@@ -202,10 +206,9 @@ def _start(call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, oper
     return ""
 
 
-def _finish(call: Call, job_id: str, text: str, operator: Operator) -> dict[str, t.Any]:
+def _finish(call: Call, job_id: str, result: dict[str, t.Any], operator: Operator) -> dict[str, t.Any]:
     """The result of a job that has ended. The folder of the job on the node is deleted only after the result was
     received."""
-    result: dict[str, t.Any] = json.loads(text)
     try:
         call("discard", {"_job_id": job_id})
     except (ConnectionTrouble, JobFailed) as trouble:

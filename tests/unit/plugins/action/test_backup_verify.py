@@ -106,7 +106,7 @@ def test_a_bad_backup_hides_no_other_and_decides_the_reason(capsys: pytest.Captu
     out = capsys.readouterr().out
     for words in (
         f"3 of the backups will be read back: {CONFIG}, ",
-        f"{FULL} is not good: a.zip",
+        f"{FULL} is not good [archive_bad]",
         f"{DATABASE} is good",
     ):
         assert words in out

@@ -121,6 +121,19 @@ def test_a_job_gets_its_spec_and_code_and_gives_its_result() -> None:
     assert not node.slept
 
 
+def test_what_a_job_fails_with_is_left_to_whoever_gets_the_failure() -> None:
+    at = "2026-09-01T02:00:00.000Z"
+    node = SimulatedNode(
+        result={"state": "failed", "reason": "dump_failed", "msg": "exit code 1"},
+        log=((1.0, f"{at} ERROR leftover"), (60.0, f"{at} ERROR exit code 1")),
+    )
+    with pytest.raises(_node_job.JobFailed, match="exit code 1"):
+        node.run()
+    said = [line for _now, line in node.said]
+    assert "ERROR leftover" in said
+    assert "ERROR exit code 1" not in said
+
+
 CUT = st.tuples(st.floats(0, 3000), st.floats(0, 600)).map(lambda two: (two[0], two[0] + two[1]))
 
 
