@@ -16,6 +16,7 @@ description:
   - Watches the modules of alteryx_ops.server_backup and ends C(ansible-playbook) with the exit code of the run, as the
     table of exit codes says.
   - A play that matched no host ends with 3 instead of 0.
+  - A playbook without a report names at its end the nodes that failed, the reasons, and what to do next.
   - Runs without a failure of this collection keep Ansible's own exit code.
   - A backup that is interrupted before its report (Ctrl-C, SIGTERM) ends with 9. It prints, for each node, what
     continues there and until when, and what to do next. It also writes C(outcome.json).
@@ -59,6 +60,9 @@ _VARIABLES = frozenset(step.variable for step in _steps.STEPS.values())
 _PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 _REQUEST = _steps.STEPS["request"].variable
 _RESTORE = f"{_outcome.PREFIX}plan"
+_REPORTS = {f"{_collection.NAME}.{name}" for name in ("backup_report", "restore_report")}
+_NAMED = 8
+"""So many nodes are named for a reason at the end; the tasks that failed have named all of them."""
 _KEPT = {*_VARIABLES, _RESTORE, f"{_outcome.PREFIX}lease"}
 
 
@@ -75,6 +79,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._codes: list[tuple[str, int, str]] = []  # node, code and reason, in the order of the failures
         self._reported: int | None = None
         self._reason = ""  # of the report
+        self._has_summary = False
         self._results: dict[str, dict[str, t.Any]] = {}  # host -> registered variable -> result
         self._process = os.getpid()
         self._is_interrupted = False
@@ -121,8 +126,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if ignore_errors:
             return
         fields = self._fields(result)
+        self._has_summary = self._has_summary or getattr(self._part(result, "task"), "action", "") in _REPORTS
         if "argument_errors" in fields:
-            self._add_reason("invalid_variable")
+            self._add_reason("invalid_variable", self._host(result))
             self._name_the_nearest(" ".join(map(str, fields["argument_errors"])))
         else:
             self._codes.append(
@@ -135,7 +141,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
         """Records a node that cannot be reached. The report says whether the run changed it before."""
-        self._add_reason("unreachable")
+        self._add_reason("unreachable", self._host(result))
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """The report has judged the whole run, so its exit code is used."""
@@ -176,15 +182,29 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if code:
             sys.stdout.flush()
             reason = next((reason for each, reason in failures if each == code and reason), "")
+            if self._reported is None and not self._has_summary:
+                self._name_failures(reason)
             self._display.display(_describe_end(code, reason), stderr=True)
             raise SystemExit(code)
 
-    def _add_reason(self, name: str) -> None:
-        self._codes.append(("", REASONS[name].exit_code, name))
+    def _name_failures(self, reason: str) -> None:
+        """Where and why a playbook without a report has failed, below all that it printed, and what to do next."""
+        nodes: dict[str, list[str]] = {}
+        for node, _unused, name in self._codes:
+            if node and name and node not in nodes.setdefault(name, []):
+                nodes[name].append(node)
+        for name, hosts in nodes.items():
+            more = f" and {len(hosts) - _NAMED} more" if hosts[_NAMED:] else ""
+            self._display.display(f" failed   {', '.join(hosts[:_NAMED])}{more} [{name}]", stderr=True)
+        if reason in nodes:
+            self._display.display(f" next     {REASONS[reason].hint}", stderr=True)
+
+    def _add_reason(self, name: str, node: str = "") -> None:
+        self._codes.append((node, REASONS[name].exit_code, name))
 
     def _keep(self, result: t.Any) -> None:
         """Stores the result of a step, in case the run ends before its report."""
-        task, host = (getattr(result, name, None) or getattr(result, f"_{name}", None) for name in ("task", "host"))
+        task, host = self._part(result, "task"), self._part(result, "host")
         if task is None or host is None:
             return
         # Since ansible-core 2.21 a task may register several variables, and has a mapping of their names.
@@ -256,6 +276,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         known = _variables.read(Path(__file__).resolve().parent.parent.parent / "roles")
         for name, near in _variables.unknown(re.findall(r"\b\w+\b", text), known):
             self._display.error(f"no such variable: {name} (did you mean {near}?)")
+
+    def _host(self, result: t.Any) -> str:
+        host = self._part(result, "host")
+        return str(host.get_name()) if host is not None else ""
+
+    @staticmethod
+    def _part(result: t.Any, name: str) -> t.Any:
+        """Task or host of a result; ansible-core 2.20 renames them, as it does the fields."""
+        return getattr(result, name, None) or getattr(result, f"_{name}", None)
 
     @staticmethod
     def _fields(result: t.Any) -> t.Mapping[str, t.Any]:

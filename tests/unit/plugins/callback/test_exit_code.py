@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.alteryx_ops.server_backup.plugins.callback.exit_code import CallbackModule
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import NAME, ROOT
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES, REASONS
 
 
 def task_result(**fields: t.Any) -> SimpleNamespace:
@@ -109,6 +109,30 @@ def test_the_last_line_names_the_reason_of_the_exit_code(capsys: pytest.CaptureF
     callback.v2_runner_on_ok(task_result(outcome={"exit_code": 7, "reason": "service_not_restored"}))
     assert ended(callback) == 7
     assert "exit code 7 (service_not_restored): " in capsys.readouterr().err
+
+
+def test_a_playbook_without_a_report_names_at_its_end_nodes_reasons_and_the_next_action(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    callback = CallbackModule()
+    for number in range(10):
+        callback.v2_runner_on_failed(of_host("x", exit_code=3, reason="unreachable", node=f"node{number}"))
+    callback.v2_runner_on_failed(of_host("node1", argument_errors=["no"]))
+    assert ended(callback) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert said[-4:-1] == [
+        " failed   node0, node1, node2, node3, node4, node5, node6, node7 and 2 more [unreachable]",
+        " failed   node1 [invalid_variable]",
+        f" next     {REASONS['unreachable'].hint}",
+    ]
+
+
+@pytest.mark.parametrize("report", ["backup_report", "restore_report"])
+def test_what_the_summary_of_a_run_says_is_not_said_again(report: str, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_failed(of_host("node1", f"{NAME}.{report}", exit_code=1, reason="hook_failed", node="node1"))
+    assert ended(callback) == 1
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith(" ")] == []
 
 
 def test_a_failed_task_of_others_is_general() -> None:
