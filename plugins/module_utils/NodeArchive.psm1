@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFiles
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeShare
 
 # An archive and the files beside it, read back. ArchiveVerifier.cs reads the archive itself.
 
@@ -60,23 +61,37 @@ function Read-NodeArchive {
     .SYNOPSIS
     Reads an archive and compares it and the files beside it with the .sha256 file. Problems are added to Verifier (an
     ArchiveVerifier of the archive). Throws file_locked when another program locks the archive. Does not catch what
-    Progress and the sink of Verifier throw.
+    Progress and the sink of Verifier throw. Destination: the folder from which a copy is read. If it is lost, throws
+    destination_unreachable or destination_denied, because that is not a problem of the copy.
     #>
     param(
         [Parameter(Mandatory = $true)] $Verifier,
         [Parameter(Mandatory = $true)][string] $Folder,
-        [Parameter(Mandatory = $true)][string] $BaseName
+        [Parameter(Mandatory = $true)][string] $BaseName,
+        [string] $Destination = ''
     )
-    $problems = $Verifier.Problems
     $base = Join-Path -Path $Folder -ChildPath $BaseName
     try { (Open-SharedFile -Path "$base.zip" -Seconds 60).Dispose() }
     catch { if ((Get-NodeFailure -ErrorRecord $_).reason -eq 'file_locked') { throw } }
+    try { Read-ArchiveFile -Verifier $Verifier -Folder $Folder -BaseName $BaseName -Destination $Destination }
+    catch {
+        if ($Destination) { Assert-ShareRead -ErrorRecord $_ -Path $Destination }
+        throw
+    }
+    # All files are missing at a destination that is lost.
+    if ($Destination -and $Verifier.Problems.Total) { Assert-ShareFolder -Path $Destination }
+}
+
+function Read-ArchiveFile {
+    param($Verifier, [string] $Folder, [string] $BaseName, [string] $Destination)
+    $problems = $Verifier.Problems
     $said = Read-Sidecar -Folder $Folder -BaseName $BaseName -Problems $problems
     try { $Verifier.Run() }
     catch {
         # A failure that has a reason is not a problem of the archive: the job was cancelled, or its target cannot be
         # written.
         if ((Get-NodeFailure -ErrorRecord $_).reason -ne 'unexpected') { throw }
+        if ($Destination) { Assert-ShareRead -ErrorRecord $_ -Path $Destination }
         # The archive cannot be read to its end, because of the disk, the share or the permissions. The backup counts as
         # bad. The counts of what was read are still reported.
         $problems.Add("it cannot be read: $($_.Exception.GetBaseException().Message)")
@@ -89,7 +104,7 @@ function Read-NodeArchive {
             $problems.Add("$name does not match its SHA-256 in the .sha256 file")
         }
     }
-    $beside = "$base.manifest.json"
+    $beside = Join-Path -Path $Folder -ChildPath "$BaseName.manifest.json"
     if ([IO.File]::Exists($beside) -and $Verifier.ManifestSha256 -and
         (Get-FileSha256 -Path $beside) -cne $Verifier.ManifestSha256) {
         $problems.Add('the manifest beside the archive differs from the manifest in the archive')

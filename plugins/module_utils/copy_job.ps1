@@ -16,11 +16,7 @@ Import-NodeType -Name 'ShareAccount', 'FileCopier'
 # The archive job writes three lines, so a longer file is not its .sha256 file.
 $longestSidecar = 65536
 
-# Error numbers of Windows. Another attempt does not help for the first two lists, and a repeated log-in may lock the
-# account.
-$deniedCodes = 5, 19, 65, 86, 1219, 1240, 1272, 1326, 1327, 1328, 1329, 1330, 1331, 1385, 1396, 1907, 1909, 1937
-$fullCodes = 39, 112, 1295
-$awayCodes = 2, 3, 21, 51, 53, 54, 55, 59, 64, 67, 71, 121, 267, 1203, 1222, 1225, 1231, 1232, 1236, 1311, 1460
+# Errors of Windows for a name that is taken.
 $existsCodes = 80, 183
 
 $progress = @{ phase = ''; name = ''; watch = $null }
@@ -40,11 +36,10 @@ function Get-CopyFailure {
     for ($cause = $ErrorRecord.Exception; $null -ne $cause; $cause = $cause.InnerException) {
         if ($cause -isnot [AlteryxOps.CopyException]) { continue }
         if ($cause.IsSource) { return @{ reason = 'archive_bad'; message = $cause.Message; helps = $false } }
-        $reason, $helps = if ($deniedCodes -contains $cause.Code) { 'destination_denied', $false }
-        elseif ($fullCodes -contains $cause.Code) { 'destination_full', $false }
-        elseif ($existsCodes -contains $cause.Code) { 'copy_exists', $false }
-        elseif ($awayCodes -contains $cause.Code) { 'destination_unreachable', $true }
-        else { 'copy_failed', $true }
+        $reason = if ($existsCodes -contains $cause.Code) { 'copy_exists' } else { Get-ShareReason -Code $cause.Code }
+        if (-not $reason) { $reason = 'copy_failed' }
+        # A log-in that is tried again locks an account, and waiting makes no room.
+        $helps = 'destination_unreachable', 'copy_failed' -contains $reason
         return @{ reason = $reason; message = $cause.Message; helps = $helps }
     }
     $failure = Get-NodeFailure -ErrorRecord $ErrorRecord

@@ -268,13 +268,7 @@ function Enter-JobShare {
         throw (New-NodeFailure -Reason 'destination_denied' -Message (
                 "the account $($Place.user) cannot be used: $why (error $problem)"))
     }
-    try { $null = [IO.File]::GetAttributes($Place.path) }
-    catch {
-        $cause = $_.Exception.GetBaseException()
-        $isDenied = $cause -is [UnauthorizedAccessException]
-        $reason = if ($isDenied) { 'destination_denied' } else { 'destination_unreachable' }
-        throw (New-NodeFailure -Reason $reason -Message "$($Place.path) cannot be reached: $($cause.Message)")
-    }
+    Assert-ShareFolder -Path $Place.path
 }
 
 function Remove-JobLease {

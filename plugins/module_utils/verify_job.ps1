@@ -12,8 +12,12 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
 Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ShareAccount'
-# An archive on a share is read with the account of that share.
-if ($null -ne $Spec.place) { Enter-JobShare -Place $Spec.place }
+$destination = ''
+if ($null -ne $Spec.place) {
+    # A copy on a share is read with the account of the share.
+    Enter-JobShare -Place $Spec.place
+    $destination = $Spec.place.path
+}
 
 $base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name
 $problems = New-Object AlteryxOps.ProblemList
@@ -27,8 +31,8 @@ $verifier.Progress = {
     Assert-JobWanted
     Write-JobStatus -DoneBytes $Done -TotalBytes $Total
 }
-# If another program locks the archive, or the job is cancelled, there is no verdict.
-Read-NodeArchive -Verifier $verifier -Folder $Spec.folder -BaseName $Spec.base_name
+# If another program locks the archive, the destination is lost or the job is cancelled, there is no verdict.
+Read-NodeArchive -Verifier $verifier -Folder $Spec.folder -BaseName $Spec.base_name -Destination $destination
 
 $good = $problems.Total -eq 0
 # The run ID comes from the archive, where it may be any text. Only a valid one goes into the verdict.
