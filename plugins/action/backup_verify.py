@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import ntpath
 import typing as t
 from datetime import UTC, datetime
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._action import NodeAction, Result
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._chosen import choose_backups
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import fleet_of
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_places
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import enter_destination
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _archive_job
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _destinations
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names, paths
@@ -26,9 +24,9 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_verify.yml."""
-        self._place: Result | None = None
-        if arguments["destination"] not in ("", _destinations.EVERYWHERE):
-            self._find_place(arguments, variables)
+        if arguments["destination"] == _destinations.EVERYWHERE:
+            arguments["destination"] = ""
+        self._place = enter_destination(self, arguments, variables)
         if arguments["catalogue"]:
             return self._read_chosen(arguments, variables)
         if problem := _names.windows_name_problem(arguments["base_name"]):
@@ -36,15 +34,6 @@ class ActionModule(NodeAction):
         if self.check_mode:
             return {"changed": True}
         return {"changed": True, **self._read_back(arguments, variables)}
-
-    def _find_place(self, arguments: Result, variables: dict[str, t.Any]) -> None:
-        """From now on, the folder is the folder of the node at the destination."""
-        host = variables["inventory_hostname"]
-        destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
-        one = _destinations.choose_destination(destinations, arguments["destination"])
-        own = {"folder": arguments["folder"], "destinations": [], "credentials": {}}
-        (self._place,) = find_places(self, [one], arguments["credentials"], own, variables)
-        arguments["folder"] = ntpath.join(self._place["path"], fleet_of(host, variables), host)
 
     def _read_back(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         base_name = arguments["base_name"]
@@ -59,9 +48,7 @@ class ActionModule(NodeAction):
             self._place,
         )
         job_id = _archive_job.verify_job_id(base_name)
-        # The accounts are in the spec of the job, so the node does not need them here.
-        own = {**arguments, "destinations": [], "credentials": {}}
-        found = self.run_job(job_id, spec, arguments["timeout"], own, variables)
+        found = self.run_job(job_id, spec, arguments["timeout"], arguments, variables)
         show_progress(variables["inventory_hostname"], f"{base_name} is {found['verdict']}")
         return found
 

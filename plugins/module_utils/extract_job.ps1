@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Extracts an archive into a new folder. It is read once, as strictly as a verification reads it, and each entry is
-# written while it is read. If the archive has a problem, all extracted files are removed.
+# Extracts an archive, or the copy of one at a destination, into a new folder. It is read once, as strictly as a
+# verification reads it, and each entry is written while it is read. If the archive has a problem, all extracted files
+# are removed.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ArchiveExtractor'
+Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ArchiveExtractor', 'ShareAccount'
 
 $base = Join-Path -Path $Spec.folder -ChildPath $Spec.base_name
 $target = [string]$Spec.target
@@ -55,6 +56,12 @@ function Get-ManifestText {
     $found
 }
 
+$destination = ''
+if ($null -ne $Spec.place) {
+    # New credentials: for what is written on this node the thread is still SYSTEM.
+    Enter-JobShare -Place $Spec.place
+    $destination = $Spec.place.path
+}
 Assert-ArchiveComplete -Folder $Spec.folder -BaseName $Spec.base_name
 Assert-JobWanted
 Write-JobStatus -Phase 'extract'
@@ -69,7 +76,9 @@ try {
         Assert-JobWanted
         Write-JobStatus -DoneBytes $Done -TotalBytes $Total
     }
-    try { Read-NodeArchive -Verifier $verifier -Folder $Spec.folder -BaseName $Spec.base_name }
+    try {
+        Read-NodeArchive -Verifier $verifier -Folder $Spec.folder -BaseName $Spec.base_name -Destination $destination
+    }
     finally { $extractor.Dispose() }
     if ($problems.Total) {
         $detail = @{ problems = $problems.Texts; problems_total = $problems.Total }

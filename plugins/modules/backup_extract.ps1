@@ -22,6 +22,9 @@ $spec = @{
         base_name = @{ type = 'str'; default = '' }
         target = @{ type = 'str'; required = $true }
         free_reserve = @{ type = 'int'; default = 2000000000 }
+        destination = @{ type = 'str'; default = '' }
+        destinations = @{ type = 'list'; elements = 'dict'; default = @() }
+        credentials = @{ type = 'dict'; default = @{} }
         run_id = @{ type = 'str'; default = '' }
         timeout = @{ type = 'int'; default = 86400 }
         _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'look', 'remove') }

@@ -138,6 +138,7 @@ class Staged:
             "target": rf"C:\{self.name}.r\run",
             "free_reserve": 0,
             "accept_access": True,
+            "place": None,
             **changes,
         }
         return self.engine.run_job("extract_job", spec, environment=environment, timeout=timeout, under=under, name=job)

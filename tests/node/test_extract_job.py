@@ -11,7 +11,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pytest
 
 from tests.node import test_verify_job as damages
 from tests.node.archives import MANIFEST, Staged
-from tests.node.engine import Engine, JobEnd
+from tests.node.engine import JOBS, Engine, JobEnd, denying, watching
 from tests.node.process_use import ProcessUse
 from tests.node.test_big_archives import MOST_GROWTH
 from tests.node.test_cancelled_jobs import assert_cancelled, cancelling
@@ -28,6 +28,8 @@ from tests.node.test_cancelled_jobs import assert_cancelled, cancelling
 pytestmark = pytest.mark.wine
 
 GIGABYTE = 10**9
+NAS, COPIES = r"\\nas1\ayx", r"\\nas1\ayx\prod\node1"
+PASSWORD = "Pa55-of+the/share"
 MODIFIED = datetime(2021, 3, 4, 5, 6, 7, tzinfo=UTC).timestamp()
 
 
@@ -312,6 +314,112 @@ def test_an_extraction_that_is_cancelled_leaves_nothing(engine: Engine) -> None:
     assert seen == ["extract"]
     assert_cancelled(end, "extract")
     assert not case.extracted.exists()
+
+
+def at_destination(path: str = NAS, **account: str) -> dict[str, Any]:
+    """What the job is told of the copy of an archive at a destination."""
+    place = {"name": "nas", "path": path, "user": "", "domain": "", "password": "", **account}
+    return {"folder": COPIES, "place": place}
+
+
+@pytest.fixture
+def share(copy: Staged) -> Iterator[Path]:
+    """A share that has the archive, which is nowhere else; afterwards the share is gone."""
+    share = copy.engine.path(NAS)
+    shutil.rmtree(share, ignore_errors=True)
+    shutil.copytree(copy.folder, copy.engine.path(COPIES))
+    shutil.rmtree(copy.folder)
+    copy.folder.mkdir()
+    yield share
+    shutil.rmtree(share, ignore_errors=True)
+
+
+def test_a_copy_is_extracted_where_it_is_with_the_account_of_the_share(copy: Staged, good: Staged, share: Path) -> None:
+    notes = copy.engine.path(r"C:\AlteryxLab\log-ons.txt")
+    notes.unlink(missing_ok=True)
+    before = hashes(share)
+    account = {"user": "svc", "domain": "EXAMPLE", "password": PASSWORD}
+    end = copy.extract(**at_destination(**account), job=f"{copy.name}-share")
+    assert end.result["state"] == "succeeded", end.result
+    assert hashes(copy.extracted / "files") == hashes(good.files)
+    assert hashes(share) == before
+    assert notes.read_text(encoding="ascii") == f"9 3 EXAMPLE\\svc {len(PASSWORD)}\n"
+    left = [file for file in copy.engine.path(rf"{JOBS}\{copy.name}-share").iterdir() if file.is_file()]
+    assert [file for file in left if PASSWORD in file.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.usefixtures("share")
+@pytest.mark.reaches("archive_bad")
+def test_of_a_damaged_copy_nothing_stays(copy: Staged) -> None:
+    archive = copy.engine.path(COPIES) / copy.archive.name
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    assert_nothing_left(copy, copy.extract(**at_destination()), "archive_bad")
+
+
+@pytest.mark.usefixtures("share")
+@pytest.mark.reaches("destination_unreachable")
+def test_a_destination_that_is_away_is_told_before_anything_is_written(copy: Staged) -> None:
+    end = copy.extract(**at_destination(r"\\nas9\ayx"))
+    assert_nothing_left(copy, end, "destination_unreachable")
+    assert r"\\nas9\ayx cannot be reached" in end.result["msg"]
+
+
+@pytest.mark.reaches("destination_denied")
+def test_a_destination_that_denies_is_told_before_anything_is_written(copy: Staged, share: Path) -> None:
+    share.chmod(0)
+    try:
+        with denying(copy.engine):
+            end = copy.extract(**at_destination(rf"{NAS}\prod"))
+    finally:
+        share.chmod(0o755)
+    assert_nothing_left(copy, end, "destination_denied")
+
+
+@pytest.mark.reaches("destination_unreachable")
+def test_a_share_that_vanishes_half_way_is_no_damaged_copy_and_nothing_stays(engine: Engine) -> None:
+    case = Staged(engine)
+    case.put_sparse("a-big.zip", 2 * GIGABYTE)
+    assert case.write().result["state"] == "succeeded"
+    share, gone = engine.path(NAS), engine.path(NAS).with_name("gone")
+    shutil.rmtree(share, ignore_errors=True)
+    engine.path(COPIES).parent.mkdir(parents=True)
+    case.folder.rename(engine.path(COPIES))
+    mark = case.extracted / "files" / "a-big.zip"
+
+    def vanish() -> bool:
+        if not mark.stat().st_size:
+            return False
+        share.rename(gone)
+        return True
+
+    try:
+        with watching(vanish):
+            end = case.extract(**at_destination())
+        assert gone.exists()
+        assert (end.result["state"], end.result.get("reason")) == ("failed", "destination_unreachable"), end.result
+        assert not case.extracted.exists()
+    finally:
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def test_an_error_of_the_share_is_told_from_one_of_the_copy(engine: Engine) -> None:
+    script = r"""
+$null = [IO.Directory]::CreateDirectory('C:\answers')
+foreach ($code in 64, 1326, 2, 3, 23, 0) {
+    try { throw (New-Object System.IO.IOException 'x', $(if ($code) { 0x80070000 -bor $code } else { 1 })) }
+    catch {
+        $seen = $_
+        foreach ($path in 'C:\answers', 'C:\answers\gone') {
+            try { Assert-ShareRead -ErrorRecord $seen -Path $path; 'copy' }
+            catch { (Get-NodeFailure -ErrorRecord $_).reason }
+        }
+    }
+}
+"""
+    away, denied = "destination_unreachable", "destination_denied"
+    assert engine.run(script).split() == [away, away, denied, denied, *(["copy", away] * 4)]
 
 
 @pytest.mark.long

@@ -5,10 +5,37 @@
 
 from __future__ import annotations
 
+import ntpath
 import typing as t
 
 from .._copy import _destinations
 from ._action import NodeAction, Result
+from ._inventory import fleet_of
+
+
+def enter_destination(action: NodeAction, arguments: Result, variables: dict[str, t.Any]) -> Result | None:
+    """The destination that a module is to read at, as its job wants it, with the password; None for none.
+
+    From then on, the folder in the arguments is that of the node at the destination, and they have no accounts: the
+    node needs none but that in the spec of the job.
+
+    Args:
+        action: of the module, which has a job.
+        arguments: folder, destination, destinations and credentials of the module; changed.
+        variables: what the task sees.
+
+    Raises:
+        StepFailed: invalid_variable, destination_invalid.
+    """
+    given, accounts = arguments["destinations"], arguments["credentials"]
+    arguments.update(destinations=[], credentials={})
+    if not arguments["destination"]:
+        return None
+    host = variables["inventory_hostname"]
+    one = _destinations.choose_destination(_destinations.read_destinations(given, accounts), arguments["destination"])
+    (place,) = find_places(action, [one], accounts, arguments, variables)
+    arguments["folder"] = ntpath.join(place["path"], fleet_of(host, variables), host)
+    return place
 
 
 def find_places(

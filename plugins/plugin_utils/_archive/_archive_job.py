@@ -107,7 +107,14 @@ def verify_job_id(base_name: str) -> str:
 
 
 def build_extract_spec(
-    folder: str, base_name: str, target: str, free_reserve: int, run_id: str = "", *, accept_access: bool = False
+    folder: str,
+    base_name: str,
+    target: str,
+    free_reserve: int,
+    run_id: str = "",
+    *,
+    accept_access: bool = False,
+    place: Mapping | None = None,
 ) -> dict[str, t.Any]:
     """The spec of a job that extracts an archive.
 
@@ -117,6 +124,7 @@ def build_extract_spec(
         free_reserve: bytes that stay free on the drive of the target.
         run_id: of the run that extracts it, "" for none.
         accept_access: access lists of others on the target are accepted (alteryx_preflight_folder_trust).
+        place: as of build_verify_spec.
     """
     return {
         "run_id": run_id,
@@ -125,6 +133,7 @@ def build_extract_spec(
         "target": target,
         "free_reserve": free_reserve,
         "accept_access": accept_access,
+        "place": dict(place) if place else None,
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +42,10 @@ class Node:
         return {"status": status, "log": "", "log_offset": 0, "result": json.dumps(ended)}
 
 
-def extract(node: Node, check_mode: bool = False, trust: str = "", **changes: t.Any) -> dict[str, t.Any]:
-    variables = {"alteryx_preflight_folder_trust": trust} if trust else {}
+def extract(
+    node: Node, check_mode: bool = False, trust: str = "", fleet: dict[str, t.Any] | None = None, **changes: t.Any
+) -> dict[str, t.Any]:
+    variables = {**(fleet or {}), **({"alteryx_preflight_folder_trust": trust} if trust else {})}
     return harness.run(ActionModule, {**ARGUMENTS, **changes}, node, variables, check_mode)
 
 
@@ -58,6 +61,7 @@ def test_the_job_is_told_what_to_extract_and_where(trust: str, accepted: bool) -
         "target": TARGET,
         "free_reserve": 5_000_000_000,
         "accept_access": accepted,
+        "place": None,
     }
     assert [call["_operation"] for call in node.calls] == ["start", "poll", "discard"]
 
@@ -101,3 +105,46 @@ def test_slashes_are_read_as_backslashes() -> None:
     node = Node()
     extract(node, target=TARGET.replace("\\", "/"))
     assert json.loads(node.calls[0]["_spec"])["target"] == TARGET
+
+
+NAS = {
+    "destination": "nas",
+    "destinations": [{"name": "nas", "path": r"\\nas1\ayx", "credential": "svc"}],
+    "credentials": {"svc": {"user": r"EXAMPLE\svc", "password": "Pa55word"}},
+    "folder": "",
+}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> dict[str, t.Any]:
+    return harness.inventory(tmp_path, "all: {children: {alteryx: {children: {alteryx_prod: {hosts: {node1: {}}}}}}}")
+
+
+def test_a_copy_is_extracted_from_the_destination_with_its_account(fleet: dict[str, t.Any]) -> None:
+    node = Node()
+    result = extract(node, fleet=fleet, **NAS)
+    assert result["changed"]
+    spec = json.loads(node.calls[0]["_spec"])
+    assert (spec["folder"], spec["target"]) == (r"\\nas1\ayx\alteryx_prod\node1", TARGET)
+    assert {key: spec["place"][key] for key in ("path", "user", "domain", "password")} == {
+        "path": r"\\nas1\ayx",
+        "user": "svc",
+        "domain": "EXAMPLE",
+        "password": "Pa55word",
+    }
+    # Nowhere else does the password go.
+    assert "Pa55word" not in json.dumps([{**call, "_spec": ""} for call in node.calls]) + json.dumps(result)
+
+
+def test_check_mode_does_not_look_at_a_destination(fleet: dict[str, t.Any]) -> None:
+    node = Node()
+    result = extract(node, check_mode=True, fleet=fleet, **NAS)
+    assert (result["changed"], result["target"], node.calls) == (True, TARGET, [])
+
+
+@pytest.mark.reaches("invalid_variable")
+def test_an_unknown_destination_is_refused_with_those_that_there_are() -> None:
+    node = Node()
+    result = extract(node, **{**NAS, "destination": "tape"})
+    assert (result["reason"], node.calls) == ("invalid_variable", [])
+    assert "there is no destination tape; there is nas" in result["message"]
