@@ -16,12 +16,13 @@ function Get-ManifestFact {
         error = ''; schema = 0; tool = ''; run_id = ''; mode = ''; fleet = ''; node = ''; computer = ''; started = ''
         alteryx_version = ''; databases = @(); documents = [long]0; dumped = $false; downtime_seconds = 0.0
         file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''; roles = @(); database_kind = ''
-        data_folder = ''
+        data_folder = ''; status = ''
     }
     try {
         $manifest = Read-ManifestHead -Path $Path
         $fact.schema = [int](Get-Field -InputObject $manifest -Name 'schema')
-        foreach ($name in @('tool', 'run_id', 'mode', 'fleet', 'node', 'computer', 'started', 'alteryx_version')) {
+        $texts = 'tool', 'run_id', 'mode', 'fleet', 'node', 'computer', 'started', 'alteryx_version', 'status'
+        foreach ($name in $texts) {
             $fact[$name] = Get-FieldText -InputObject $manifest -Name $name
         }
         $fact.roles = @(foreach ($role in @(Get-Field -InputObject $manifest -Name 'roles')) { [string]$role })

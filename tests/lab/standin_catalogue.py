@@ -141,6 +141,7 @@ def _manifest(read: dict[str, Any]) -> dict[str, Any]:
     return {
         "error": "",
         **{key: read[key] for key in head},
+        "status": read.get("status", ""),
         "secrets": read["secrets"]["included"],
         "dumped": read["database"] is not None,
         "roles": read["roles"],

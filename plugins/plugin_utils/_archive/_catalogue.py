@@ -139,6 +139,8 @@ def _entry(
         "tool": told.get("tool", ""),
         "alteryx_version": told.get("alteryx_version", ""),
         "complete": not why,
+        # Its run did not take all that it was to take from this node.
+        "partial": told.get("status") == "partial",
         "why": why,
         "bytes": sizes.get(f"{base}.zip", sizes.get(f"{base}.zip.partial", 0)),
         "archive_sha256": (fact["sidecar"] or {}).get("archive_sha256", ""),

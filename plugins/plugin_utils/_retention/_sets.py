@@ -124,6 +124,8 @@ def _problems(entry: Entry) -> t.Iterator[str]:
         yield {"bad": "its verification found it bad"}.get(
             entry["verified"]["verdict"], f"its verdict is: {entry['verified']['verdict']}"
         )
+    if entry["partial"]:
+        yield "its run did not take all that it was to take"
 
 
 def _run_problems(run: Entry | None, backups: t.Collection[str], hosts: t.Collection[str]) -> t.Iterator[str]:

@@ -115,7 +115,7 @@ def test_a_complete_backup_says_everything_that_is_known_of_it() -> None:
         "sidecars": [
             f"{BASE}.{ending}" for ending in ("manifest.json", "secrets.pem", "sha256", "verify_20260901_020112.json")
         ],
-        "pin": None, "pruning": False, "sidecar_sha256": "51de" * 16,
+        "pin": None, "partial": False, "pruning": False, "sidecar_sha256": "51de" * 16,
         "files": [
             {"name": f"{BASE}.manifest.json", "bytes": 100},
             {"name": f"{BASE}.secrets.pem", "bytes": 100},

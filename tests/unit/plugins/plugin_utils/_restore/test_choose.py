@@ -34,6 +34,7 @@ def entry(host: str = "controller", **changes: t.Any) -> dict[str, t.Any]:
         "folder": rf"D:\AlteryxBackups\{host}",
         "complete": True,
         "why": [],
+        "partial": False,
         "pruning": False,
         "dumped": host == "controller",
         "verified": {"verdict": "good", "problem": ""},
