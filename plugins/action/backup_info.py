@@ -14,6 +14,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _catalogue
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _copies, _destinations
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _choose
 
 _SECONDS = 600
 """Time limit in seconds for the list of one destination."""
@@ -26,13 +27,13 @@ class ActionModule(NodeAction):
 
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/backup_info.yml."""
-        wanted = arguments.pop("destination")
+        destination = arguments.pop("destination")
         own = {**arguments, "destinations": [], "credentials": {}}
         destinations: tuple[_destinations.Destination, ...] = ()
-        if wanted:
+        if destination:
             destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
-        if wanted not in ("", _destinations.EVERYWHERE):
-            one = _destinations.choose_destination(destinations, wanted)
+        if destination not in ("", _destinations.EVERYWHERE):
+            one = _destinations.choose_destination(destinations, destination)
             (found,) = self._list([one], arguments, own, variables)
             if found["reason"]:
                 raise StepFailed(found["reason"], f"the destination {one.name}: {found['message']}")
@@ -44,6 +45,8 @@ class ActionModule(NodeAction):
         answer["clock_off"] = clock_off(facts["utc"], asked, answered)
         if destinations:
             self._add_copies(answer, destinations, arguments, own, variables)
+        elif arguments["wanted"] and not _choose.holds(answer["catalogue"], arguments["wanted"], arguments["scope"]):
+            answer["elsewhere"] = self._look_elsewhere(arguments, own, variables)
         return answer
 
     @staticmethod
@@ -57,6 +60,7 @@ class ActionModule(NodeAction):
             "table": _catalogue.table(catalogue),
             "foreign_files": foreign,
             "sets": _catalogue.sets(facts),
+            "elsewhere": [],
             # A job takes a while, so the clocks are compared by a short call.
             "clock_off": 0.0,
         }
@@ -73,14 +77,38 @@ class ActionModule(NodeAction):
         host = variables["inventory_hostname"]
         copies: dict[str, list[dict[str, t.Any]]] = {}
         for found in self._list(destinations, arguments, own, variables):
-            if found["reason"]:
-                self.note_warning(host, f"the destination {found['destination']}: {found['message']}")
+            self._warn_of(found, host)
             for entry in self._answer(found, found["folder"], arguments)["catalogue"]:
                 place = _catalogue.place_of(entry, found["destination"])
                 copies.setdefault(_catalogue.identity(entry), []).append(place)
         for entry in answer["catalogue"]:
             entry["copies"] = copies.get(_catalogue.identity(entry), [])
         answer["table"] = _catalogue.table(answer["catalogue"])
+
+    def _look_elsewhere(self, arguments: Result, own: Result, variables: dict[str, t.Any]) -> list[Result]:
+        """The catalogues of the destinations, of those that can be read. Whatever is wrong with one is a warning: it is
+        not the destinations that the operator has asked for."""
+        host = variables["inventory_hostname"]
+        try:
+            destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
+            places = self._list(destinations, arguments, own, variables) if destinations else []
+        except StepFailed as failure:
+            self.note_warning(host, f"no destination was looked at: {failure.message}")
+            return []
+        for found in places:
+            self._warn_of(found, host)
+        return [
+            {
+                "destination": found["destination"],
+                "catalogue": self._answer(found, found["folder"], arguments)["catalogue"],
+            }
+            for found in places
+        ]
+
+    def _warn_of(self, found: Result, host: str) -> None:
+        """Says that a destination could not be read, where that is so."""
+        if found["reason"]:
+            self.note_warning(host, f"the destination {found['destination']}: {found['message']}")
 
     def _list(
         self,

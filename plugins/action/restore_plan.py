@@ -21,6 +21,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
     refuse_invalid_values,
     refuse_unknown_variables,
 )
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _destinations
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import _names
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.failures import is_ok
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
@@ -44,6 +45,12 @@ class ActionModule(NodeAction):
     def perform(self, arguments: Result, variables: dict[str, t.Any]) -> Result:
         """See plugins/modules/restore_plan.yml."""
         asked = {key: arguments[key] for key in ("verb", "scope")}
+        if asked["verb"] == "restore" and arguments["destination"] == _destinations.EVERYWHERE:
+            raise StepFailed(
+                "invalid_variable",
+                f"alteryx_catalogue_destination is {_destinations.EVERYWHERE}; a restore reads at one destination",
+                {"asked": asked},
+            )
         hosts = list(variables["ansible_play_hosts_all"])
         try:
             asked["fleet"], members = find_fleet(hosts, variables)
@@ -143,10 +150,14 @@ class ActionModule(NodeAction):
         _plan.check_pending(records)
         hosts, now = list(facts), datetime.now(UTC)
         catalogues = self._read(of_hosts, hosts, arguments["catalogues"])
-        sets = _sets.read_sets(catalogues, plan["fleet"], now)
-        others = _choose.list_others(catalogues, plan["fleet"])
-        choice = _choose.choose(sets, arguments["backup"], asked.scope, hosts, now, others)
-        plan["backup"] = {"name": choice.set.name, "run_id": choice.set.run_id, "mode": choice.set.mode}
+        wanted, destination = arguments["backup"], arguments["destination"]
+        choice = _choose.choose_backup(catalogues, plan["fleet"], wanted, asked.scope, hosts, now, destination)
+        plan["backup"] = {
+            "name": choice.set.name,
+            "run_id": choice.set.run_id,
+            "mode": choice.set.mode,
+            "destination": destination,
+        }
         for host in hosts:
             entry = choice.backups.get(host, {})
             roles = list(entry.get("roles") or known[host].roles)

@@ -24,6 +24,8 @@ $spec = @{
         destination = @{ type = 'str'; default = '' }
         destinations = @{ type = 'list'; elements = 'dict'; default = @() }
         credentials = @{ type = 'dict'; default = @{} }
+        wanted = @{ type = 'str'; default = '' }
+        scope = @{ type = 'str'; choices = @('full', 'database', 'configuration'); default = 'full' }
         _operation = @{ type = 'str'; choices = @('resolve', 'start', 'poll', 'cancel', 'discard') }
     }
     supports_check_mode = $true

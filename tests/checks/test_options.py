@@ -24,8 +24,8 @@ MODULES = layout.ROOT / "plugins" / "modules"
 ROLES = sorted((layout.ROOT / "roles").iterdir())
 _HANDED_ON = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 # Without a folder run_lock removes no staging folders; a role always has one. The one time limit of alteryx_service
-# serves every state, and a role has a limit for each.
-DIFFERENT = {("run_lock", "staging_directory"), ("alteryx_service", "timeout")}
+# serves every state, and a role has a limit for each. A restore always looks for a backup, a list for none.
+DIFFERENT = {("run_lock", "staging_directory"), ("alteryx_service", "timeout"), ("backup_info", "wanted")}
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,77 @@ def list_others(catalogues: Catalogues, fleet: str) -> list[Entry]:
     ]
 
 
+def holds(catalogue: t.Iterable[Entry], wanted: str, scope: str) -> bool:
+    """Has a node a backup that may be what is wanted? Its set is judged when all nodes are known; see choose."""
+    return any(
+        entry["mode"] in SCOPES[scope]
+        and not _incomplete(entry)
+        and (
+            entry["verified"]["verdict"] == "good"
+            if wanted == LATEST
+            else entry["verified"]["verdict"] != "bad" and _is_named(entry["run_id"], entry["id"], wanted)
+        )
+        for entry in catalogue
+    )
+
+
+def choose_backup(
+    catalogues: Catalogues,
+    fleet: str,
+    wanted: str,
+    scope: str,
+    nodes: t.Sequence[str],
+    now: datetime,
+    destination: str = "",
+) -> Choice:
+    """Chooses the set that is restored, of what the nodes have found.
+
+    Args:
+        catalogues: of every node.
+        fleet: its name.
+        wanted, scope, nodes, now: as of choose.
+        destination: that the catalogues are of; "" for the archive directories.
+
+    Raises:
+        StepFailed: as of choose; backup_at_destination when only a destination has it.
+    """
+    sets = _sets.read_sets(catalogues, fleet, now, are_copies=bool(destination))
+    try:
+        return choose(sets, wanted, scope, nodes, now, list_others(catalogues, fleet))
+    except StepFailed as failure:
+        found = _find_elsewhere(catalogues, fleet, wanted, scope, nodes, now)
+        if found is None:
+            raise
+        name, there = found
+        raise StepFailed(
+            "backup_at_destination",
+            f"{failure.message}; the destination {name} has {there.name} (run {there.run_id}): to restore it from "
+            f"there, add -e alteryx_catalogue_destination={name}",
+        ) from failure
+
+
+def _find_elsewhere(
+    catalogues: Catalogues, fleet: str, wanted: str, scope: str, nodes: t.Sequence[str], now: datetime
+) -> tuple[str, BackupSet] | None:
+    """A destination that has what the archive directories lack, and the set there that would be restored."""
+    names = dict.fromkeys(place["destination"] for result in catalogues.values() for place in result["elsewhere"])
+    for name in names:
+        there = {host: {"catalogue": _entries_at(result, name)} for host, result in catalogues.items()}
+        try:
+            return name, choose(_sets.read_sets(there, fleet, now, are_copies=True), wanted, scope, nodes, now).set
+        except StepFailed:
+            continue
+    return None
+
+
+def _entries_at(result: t.Mapping[str, t.Any], destination: str) -> list[Entry]:
+    """What a node has at a destination. A node that has not looked there has it in its archive directory."""
+    if not result["elsewhere"]:
+        return list(result["catalogue"])
+    found = (place["catalogue"] for place in result["elsewhere"] if place["destination"] == destination)
+    return next(found, [])
+
+
 def choose(
     sets: t.Sequence[BackupSet],
     wanted: str,
@@ -132,15 +203,20 @@ def _choose_named(
 
 
 def _named(sets: t.Sequence[BackupSet], wanted: str) -> list[BackupSet]:
-    # A run ID belongs to one set. Names of files in Windows are not case-sensitive.
+    # A run ID belongs to one set.
     by_run = [one for one in sets if one.run_id == wanted]
-    return by_run or [one for one in sets if one.name.casefold() == wanted.casefold()]
+    return by_run or [one for one in sets if _is_named("", one.name, wanted)]
+
+
+def _is_named(run_id: str, name: str, wanted: str) -> bool:
+    # Names of files in Windows are not case-sensitive.
+    return wanted == run_id or wanted.casefold() == name.casefold()
 
 
 def _unknown(sets: t.Sequence[BackupSet], wanted: str, others: t.Sequence[Entry]) -> StepFailed:
     """Explains why no set has this name."""
     for entry in others:
-        if wanted != entry["run_id"] and wanted.casefold() != str(entry["id"]).casefold():
+        if not _is_named(entry["run_id"], str(entry["id"]), wanted):
             continue
         if entry["fleet"]:
             return StepFailed("backup_unknown", f"{wanted} is a backup of another fleet, {entry['fleet']}")

@@ -276,6 +276,8 @@ def summarize(
     if outcome["reason"] == "restore_unconfirmed":
         verdict = "NOT CONFIRMED, nothing was touched"
     source = outcome["backup"].get("name") or outcome["restore_id"]
+    if destination := outcome["backup"].get("destination"):
+        source += f" at the destination {destination}"
     head = f"{name} {verdict}  {outcome['fleet']}"
     if outcome["verb"] == "restore":
         head += f"  scope={outcome['scope']}"

@@ -197,7 +197,7 @@ def describe_plan(plan: t.Mapping[str, t.Any], chosen: BackupSet | None, passed_
     if chosen is not None:
         lines.append(
             f"plan: restore {plan['scope']} of the fleet {plan['fleet']} from {chosen.name} "
-            f"(run {chosen.run_id}, {size(chosen.bytes)})"
+            f"(run {chosen.run_id}, {size(chosen.bytes)}){_at(plan['backup']['destination'])}"
         )
     else:
         lines.append(f"plan: {words[plan['verb']]} {plan['fleet']}: {plan['restore_id']}")
@@ -206,6 +206,10 @@ def describe_plan(plan: t.Mapping[str, t.Any], chosen: BackupSet | None, passed_
         lines += [f"plan: {_describe_node(plan['nodes'][host])}" for host in tier]
     lines += [f"plan: warning: {text}" for text in plan["warnings"]]
     return "\n".join(lines)
+
+
+def _at(destination: str) -> str:
+    return f" at the destination {destination}" if destination else ""
 
 
 def _describe_node(node: t.Mapping[str, t.Any]) -> str:

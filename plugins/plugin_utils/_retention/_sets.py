@@ -63,7 +63,9 @@ class BackupSet:
         return now - self.moment
 
 
-def read_sets(catalogues: Catalogues, fleet: str, now: datetime, judged: str = "") -> list[BackupSet]:
+def read_sets(
+    catalogues: Catalogues, fleet: str, now: datetime, judged: str = "", *, are_copies: bool = False
+) -> list[BackupSet]:
     """The sets of a fleet on its nodes, newest first.
 
     A backup without a manifest that names this fleet is left out, so it is never planned and never deleted.
@@ -73,6 +75,8 @@ def read_sets(catalogues: Catalogues, fleet: str, now: datetime, judged: str = "
         fleet: its name.
         now: pins that have ended by then do not count.
         judged: ID of the current run if it has judged itself, because it has no .set.json yet.
+        are_copies: the catalogues are those of a destination. No .set.json is copied there, so only the verdicts of the
+            archives count.
     """
     members: dict[str, dict[str, Entry]] = {}
     for host, result in catalogues.items():
@@ -81,7 +85,8 @@ def read_sets(catalogues: Catalogues, fleet: str, now: datetime, judged: str = "
                 members.setdefault(entry["run_id"], {})[host] = entry
     runs = {one["run_id"]: one for result in catalogues.values() for one in result.get("sets", []) if not one["error"]}
     found = [
-        _read_set(run_id, backups, runs.get(run_id), catalogues, now, judged) for run_id, backups in members.items()
+        _read_set(run_id, backups, runs.get(run_id), catalogues, now, is_judged=are_copies or run_id == judged)
+        for run_id, backups in members.items()
     ]
     return sorted(found, key=lambda one: one.order, reverse=True)
 
@@ -93,13 +98,19 @@ def is_of_node(entry: Entry, host: str) -> bool:
 
 
 def _read_set(
-    run_id: str, backups: dict[str, Entry], run: Entry | None, hosts: t.Collection[str], now: datetime, judged: str
+    run_id: str,
+    backups: dict[str, Entry],
+    run: Entry | None,
+    hosts: t.Collection[str],
+    now: datetime,
+    *,
+    is_judged: bool,
 ) -> BackupSet:
     first = next(iter(backups.values()))
     why = [f"{host}: {problem}" for host, entry in backups.items() for problem in _problems(entry)]
     if len({(entry["id"], entry["mode"]) for entry in backups.values()}) > 1:
         why.append("its backups differ in name or mode")
-    if run_id != judged:
+    if not is_judged:
         why += _run_problems(run, backups, hosts)
     dates = [moment for entry in backups.values() if (moment := read_time(entry["started"])) is not None]
     pins = [text for entry in backups.values() if (text := describe_pin(entry["pin"], now))]

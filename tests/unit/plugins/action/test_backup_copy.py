@@ -250,6 +250,34 @@ def test_a_list_of_the_archive_directory_starts_no_job(fleet: dict[str, t.Any]) 
     assert "COPIES" not in result["table"]
 
 
+@pytest.mark.parametrize("wanted", [FULL, "latest"])
+def test_what_a_restore_finds_in_the_archive_directory_is_looked_for_nowhere_else(
+    fleet: dict[str, t.Any], wanted: str
+) -> None:
+    node = Node({})
+    result = look(node, fleet, wanted=wanted)
+    assert (node.specs, result["elsewhere"]) == ([], [])
+
+
+@pytest.mark.parametrize("problem", ["", "away"])
+def test_what_a_restore_does_not_find_is_looked_for_at_every_destination(fleet: dict[str, t.Any], problem: str) -> None:
+    other = "ServerBackup_Full_20260601_020000"
+    disk = listed("disk", reason="destination_unreachable" if problem else "", message=problem, folders=[])
+    node = Node({"places": [listed("nas", other), disk]})
+    result = look(node, fleet, wanted=other)
+    found = {place["destination"]: [entry["id"] for entry in place["catalogue"]] for place in result["elsewhere"]}
+    assert found == {"nas": [other], "disk": []}
+    events = [event["text"] for event in result.get("events", ())]
+    assert events == ([f"the destination disk: {problem}"] if problem else [])
+    assert PASSWORD not in json.dumps(result)
+
+
+def test_destinations_that_are_written_wrongly_do_not_fail_a_restore(fleet: dict[str, t.Any]) -> None:
+    result = look(Node({}), fleet, wanted="ServerBackup_Full_20260601_020000", destinations=[{"name": "nas"}])
+    assert (result.get("failed"), result["elsewhere"]) == (None, [])
+    assert "has no path" in result["events"][0]["text"]
+
+
 def test_a_copy_is_verified_where_it_is(fleet: dict[str, t.Any]) -> None:
     node = Node({"verdict": "good"})
     arguments = {

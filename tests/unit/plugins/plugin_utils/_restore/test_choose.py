@@ -279,3 +279,92 @@ def _outcome(sets: t.Sequence[BackupSet], wanted: str, scope: str) -> t.Any:
         return choose(sets, wanted, scope)
     except StepFailed as failure:
         return Refusal(failure.reason.name, failure.reason.exit_code, failure.message)
+
+
+def catalogue(*entries: dict[str, t.Any], **elsewhere: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
+    """What a node has found in its archive directory, and at destinations."""
+    places = [{"destination": name, "catalogue": list(found)} for name, found in elsewhere.items()]
+    return {"catalogue": list(entries), "sets": [], "elsewhere": places}
+
+
+def listed(host: str = "controller", **changes: t.Any) -> dict[str, t.Any]:
+    """An entry of a catalogue that is a member of OLD."""
+    more = {"mode": "full", "started": "2026-09-01T02:00:00.000Z", "pin": None, "files": []}
+    return entry(host, **{**more, **changes})
+
+
+def copied(host: str = "controller", **changes: t.Any) -> dict[str, t.Any]:
+    return listed(host, **{"folder": rf"\\nas1\ayx\prod\{host}", **changes})
+
+
+def choose_backup(catalogues: t.Mapping[str, t.Any], wanted: str = "latest", **changes: t.Any) -> _choose.Choice:
+    return _choose.choose_backup(catalogues, "prod", wanted, changes.pop("scope", "full"), NODES, NOW, **changes)
+
+
+@pytest.mark.parametrize("wanted", ["latest", OLD.run_id, OLD.name])
+def test_at_a_destination_a_set_is_good_without_a_word_of_its_run(wanted: str) -> None:
+    there = {host: catalogue(copied(host)) for host in NODES}
+    choice = choose_backup(there, wanted, destination="nas")
+    assert (choice.set.name, list(choice.backups), choice.warnings) == (OLD.name, list(NODES), ())
+    assert choice.backups["worker"]["folder"] == r"\\nas1\ayx\prod\worker"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"partial": True}, "its run did not take all that it was to take"),
+        ({"verified": {"verdict": "not verified", "problem": ""}}, "its verdict is: not verified"),
+        ({"complete": False, "why": ["no .sha256"]}, "no .sha256"),
+    ],
+)
+def test_at_a_destination_the_latest_is_whole_and_verified(changes: dict[str, t.Any], why: str) -> None:
+    there = {"controller": catalogue(copied(**changes)), "worker": catalogue(copied("worker"))}
+    with pytest.raises(StepFailed) as caught:
+        choose_backup(there, destination="nas")
+    assert caught.value.reason.name == "no_good_backup"
+    assert f"controller: {why}" in caught.value.message
+
+
+@pytest.mark.reaches("backup_at_destination")
+@pytest.mark.parametrize("wanted", ["latest", OLD.run_id, OLD.name])
+@pytest.mark.parametrize("own", [(), ("controller",)], ids=["no archive is here", "one is here"])
+def test_what_only_a_destination_has_is_refused_with_its_name(wanted: str, own: tuple[str, ...]) -> None:
+    found = {host: catalogue(listed(host)) if host in own else catalogue(away=[], nas=[copied(host)]) for host in NODES}
+    with pytest.raises(StepFailed) as caught:
+        choose_backup(found, wanted)
+    failure = caught.value
+    assert failure.reason.name == "backup_at_destination"
+    assert f"the destination nas has {OLD.name} (run {OLD.run_id})" in failure.message
+    assert "-e alteryx_catalogue_destination=nas" in failure.message
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [[], [copied("worker", complete=False, why=["no .sha256"])], [copied("worker", fleet="other")]],
+    ids=["nothing", "incomplete", "of another fleet"],
+)
+def test_a_destination_that_could_not_be_restored_from_is_not_named(elsewhere: list[dict[str, t.Any]]) -> None:
+    found = {"controller": catalogue(nas=[copied()]), "worker": catalogue(nas=elsewhere)}
+    with pytest.raises(StepFailed) as caught:
+        choose_backup(found, OLD.run_id)
+    assert caught.value.reason.name == "backup_unknown"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "scope", "changes", "expected"),
+    [
+        ("latest", "full", {}, True),
+        ("latest", "configuration", {}, True),
+        ("latest", "full", {"mode": "config"}, False),
+        ("latest", "full", {"verified": {"verdict": "not verified"}}, False),
+        (OLD.name.lower(), "full", {"verified": {"verdict": "not verified"}}, True),
+        (OLD.run_id, "full", {}, True),
+        (OLD.run_id, "full", {"verified": {"verdict": "bad"}}, False),
+        (OLD.run_id, "full", {"complete": False}, False),
+        (NEW.run_id, "full", {}, False),
+    ],
+)
+def test_destinations_are_looked_at_for_what_a_node_does_not_have(
+    wanted: str, scope: str, changes: dict[str, t.Any], expected: bool
+) -> None:
+    assert _choose.holds([listed(**changes)], wanted, scope) is expected
