@@ -58,7 +58,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
         self._hints: set[str] = set()
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
-        """What a task says while it works stands below its name. A task with a condition may not run at all."""
+        """Prints the name of a task before its progress. A task with a condition may not run at all."""
         super().v2_playbook_on_task_start(task, is_conditional)
         if self._is_quiet_about(task) and not task.when and not _is_unseen(task) and not self._has_banner(task):
             self._print_task_banner(task)

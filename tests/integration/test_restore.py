@@ -251,7 +251,8 @@ def test_a_server_that_hangs_until_the_limit_is_left_as_it_was(server: Server, t
     assert_refused(run, 2, "end its process")
     node.behave()
     watch.signal_processes(node, "AlteryxService.exe", signal.SIGKILL)
-    assert scene.compare(damaged, server.now()) == []
+    # Nobody has started the service since.
+    assert [text for text in scene.compare(damaged, server.now()) if not text.startswith("service:")] == []
     assert server.leftovers() == []
 
 

@@ -148,7 +148,7 @@ def run(
         offset = int(answer["log_offset"])
         status = answer["status"]
         result: dict[str, t.Any] = json.loads(answer["result"]) if status["state"] != "running" else {}
-        # A job notes last what it fails with, and whoever gets its failure says it.
+        # The last line of a failed job is its failure, which the caller prints.
         screen.show_log(answer["log"], but_for=f"ERROR {result.get('msg')}")
         if result:
             return _finish(call, job_id, result, operator)
