@@ -380,7 +380,7 @@ def test_a_destination_that_denies_is_told_before_anything_is_written(copy: Stag
 @pytest.mark.reaches("destination_unreachable")
 def test_a_share_that_vanishes_half_way_is_no_damaged_copy_and_nothing_stays(engine: Engine) -> None:
     case = Staged(engine)
-    case.put_sparse("a-big.zip", 2 * GIGABYTE)
+    case.put_sparse("a-big.zip", 300_000_000)
     assert case.write().result["state"] == "succeeded"
     share, gone = engine.path(NAS), engine.path(NAS).with_name("gone")
     shutil.rmtree(share, ignore_errors=True)
