@@ -11,8 +11,8 @@ namespace AlteryxOps
 {
     public static class ShareAccount
     {
-        /// <summary>Uses another account for shares in the calling thread, until that thread ends. Returns the error of
-        /// Windows, 0 for none. Without a user nothing changes.
+        /// <summary>Uses another account for shares in the calling thread, until that thread ends or uses the next one.
+        /// Returns the error of Windows, 0 for none. Without a user the thread uses the account of the process again.
         ///
         /// These are "new credentials": on this machine the thread keeps its own account. The password is checked only
         /// when the first share is opened. Not WNetAddConnection2: that connects for all of SYSTEM, and Windows refuses
@@ -21,6 +21,7 @@ namespace AlteryxOps
         {
             const int newCredentials = 9, negotiate = 3;
             IntPtr token;
+            if (!RevertToSelf()) { return Marshal.GetLastWin32Error(); }
             if (string.IsNullOrEmpty(user)) { return 0; }
             if (!LogonUserW(user, domain, password, newCredentials, negotiate, out token))
             {
@@ -29,6 +30,9 @@ namespace AlteryxOps
             try { return ImpersonateLoggedOnUser(token) ? 0 : Marshal.GetLastWin32Error(); }
             finally { CloseHandle(token); }
         }
+
+        [DllImport("advapi32.dll", SetLastError = true)]
+        private static extern bool RevertToSelf();
 
         [DllImport("kernel32.dll")]
         private static extern bool CloseHandle(IntPtr handle);
