@@ -46,7 +46,7 @@ class ActionModule(NodeAction):
         if destinations:
             self._add_copies(answer, destinations, arguments, own, variables)
         elif arguments["wanted"] and not _choose.holds(answer["catalogue"], arguments["wanted"], arguments["scope"]):
-            answer["elsewhere"] = self._look_elsewhere(arguments, own, variables)
+            answer["places"] = self._look_elsewhere(arguments, own, variables)
         return answer
 
     @staticmethod
@@ -60,6 +60,7 @@ class ActionModule(NodeAction):
             "table": _catalogue.table(catalogue),
             "foreign_files": foreign,
             "sets": _catalogue.sets(facts),
+            "places": [],
             "elsewhere": [],
             # A job takes a while, so the clocks are compared by a short call.
             "clock_off": 0.0,
@@ -73,42 +74,42 @@ class ActionModule(NodeAction):
         own: Result,
         variables: dict[str, t.Any],
     ) -> None:
-        """Adds to each backup where its copies are. A destination that cannot be read is a warning."""
-        host = variables["inventory_hostname"]
-        copies: dict[str, list[dict[str, t.Any]]] = {}
-        for found in self._list(destinations, arguments, own, variables):
-            self._warn_of(found, host)
-            for entry in self._answer(found, found["folder"], arguments)["catalogue"]:
-                place = _catalogue.place_of(entry, found["destination"])
-                copies.setdefault(_catalogue.identity(entry), []).append(place)
-        for entry in answer["catalogue"]:
-            entry["copies"] = copies.get(_catalogue.identity(entry), [])
-        answer["table"] = _catalogue.table(answer["catalogue"])
+        """Adds what there is at each destination, and to each backup where its copies are. A destination that cannot be
+        read is a warning."""
+        answer["places"] = self._read_places(destinations, arguments, own, variables)
+        answer["elsewhere"] = _catalogue.add_copies(answer["catalogue"], answer["places"])
+        answer["table"] = _catalogue.table(answer["catalogue"], answer["elsewhere"])
 
     def _look_elsewhere(self, arguments: Result, own: Result, variables: dict[str, t.Any]) -> list[Result]:
-        """The catalogues of the destinations, of those that can be read. Whatever is wrong with one is a warning: it is
-        not the destinations that the operator has asked for."""
-        host = variables["inventory_hostname"]
+        """Reads the destinations. Any problem is a warning, because the operator did not ask for the destinations."""
         try:
             destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
-            places = self._list(destinations, arguments, own, variables) if destinations else []
+            return self._read_places(destinations, arguments, own, variables) if destinations else []
         except StepFailed as failure:
-            self.note_warning(host, f"no destination was looked at: {failure.message}")
+            text = f"no destination was looked at: {failure.message}"
+            self.note_warning(variables["inventory_hostname"], text)
             return []
-        for found in places:
-            self._warn_of(found, host)
-        return [
-            {
-                "destination": found["destination"],
-                "catalogue": self._answer(found, found["folder"], arguments)["catalogue"],
-            }
-            for found in places
-        ]
 
-    def _warn_of(self, found: Result, host: str) -> None:
-        """Says that a destination could not be read, where that is so."""
-        if found["reason"]:
-            self.note_warning(host, f"the destination {found['destination']}: {found['message']}")
+    def _read_places(
+        self,
+        destinations: t.Sequence[_destinations.Destination],
+        arguments: Result,
+        own: Result,
+        variables: dict[str, t.Any],
+    ) -> list[Result]:
+        """What there is at each destination. A destination that cannot be read is a warning."""
+        host = variables["inventory_hostname"]
+        retentions = {one.name: one.retention for one in destinations}
+        places: list[Result] = []
+        for found in self._list(destinations, arguments, own, variables):
+            name = found["destination"]
+            if found["reason"]:
+                self.note_warning(host, f"the destination {name}: {found['message']}")
+            there = self._answer(found, found["folder"], arguments)
+            kept = {key: there[key] for key in ("folder", "exists", "catalogue", "sets")}
+            told = {key: found[key] for key in ("destination", "reason", "message")}
+            places.append({**told, **kept, "retention": retentions[name]})
+        return places
 
     def _list(
         self,

@@ -271,6 +271,18 @@ function Enter-JobShare {
     Assert-ShareFolder -Path $Place.path
 }
 
+function Add-ShareFailure {
+    # Says in the answer about a destination (a hashtable) what has failed there: reason and message.
+    param([Parameter(Mandatory = $true)][hashtable] $Answer, [Parameter(Mandatory = $true)] $ErrorRecord)
+    $failure = Get-NodeFailure -ErrorRecord $ErrorRecord
+    if ($failure.reason -eq 'unexpected') {
+        $isDenied = $ErrorRecord.Exception.GetBaseException() -is [UnauthorizedAccessException]
+        $failure.reason = if ($isDenied) { 'destination_denied' } else { 'destination_unreachable' }
+    }
+    $Answer.reason = $failure.reason
+    $Answer.message = $failure.message
+}
+
 function Remove-JobLease {
     # Releases the lease of a job whose control node is lost, if no service has to be started. Never throws, because the
     # guard ends a lease that stays.

@@ -24,11 +24,7 @@ function Get-PlaceFact {
         foreach ($text in $found.skipped) { Write-JobLog -Level 'WARNING' -Text $text }
         foreach ($name in 'exists', 'utc', 'folders') { $fact[$name] = $found[$name] }
     }
-    catch {
-        $failure = Get-NodeFailure -ErrorRecord $_
-        $fact.reason = if ($failure.reason -eq 'unexpected') { 'destination_unreachable' } else { $failure.reason }
-        $fact.message = $failure.message
-    }
+    catch { Add-ShareFailure -Answer $fact -ErrorRecord $_ }
     $fact
 }
 

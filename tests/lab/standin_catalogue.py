@@ -15,6 +15,8 @@ from typing import Any
 from .node import Node
 from .standin_failure import NodeFailure
 from .standin_files import utc_text, write_text
+from .standin_jobs import Job, double
+from .standin_shares import each_share, run_at_shares
 
 _KNOWN = re.compile(
     r"(?P<base>.+?)\.(zip|manifest\.json|secrets\.pem|sha256|set\.json|pin\.json|prune\.json|"
@@ -39,8 +41,26 @@ def backup_set(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def backup_info(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     """The module backup_info: small facts about everything in a destination folder."""
-    folder, wanted = arguments["folder"], {name.casefold() for name in arguments["nodes"]}
-    if not re.match(r"[A-Za-z]:\\", folder):
+    if arguments.get("_operation"):
+        return run_at_shares(node, arguments, _list_job)
+    return _list(node, arguments["folder"], arguments["nodes"])
+
+
+@double
+def _list_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """The list job: one destination after the other."""
+
+    def look(place: dict[str, Any], answer: dict[str, Any]) -> None:
+        answer |= _list(job.node, place["folder"], spec["nodes"])
+
+    nothing = {"exists": False, "folders": [], "utc": utc_text()}
+    places = each_share(job, spec["places"], nothing, look)
+    return {"places": [{**one, "folder": place["folder"]} for one, place in zip(places, spec["places"], strict=True)]}
+
+
+def _list(node: Node, folder: str, nodes: list[str]) -> dict[str, Any]:
+    wanted = {name.casefold() for name in nodes}
+    if not re.match(r"[A-Za-z]:\\|\\\\", folder):
         raise NodeFailure("folder_invalid", f"{folder} is not an absolute path on this node")
     top = node.path(folder)
     if not top.is_dir():

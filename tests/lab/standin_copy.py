@@ -14,6 +14,7 @@ from typing import Any
 from .node import Node
 from .standin_failure import NodeFailure
 from .standin_jobs import Job, double
+from .standin_shares import run_at_shares
 
 _ENDINGS = ("manifest.json", "secrets.pem", "zip", "sha256")
 
@@ -41,10 +42,7 @@ def _run_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
 
 def backup_copy(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     """The module backup_copy: its job, and what letters of drives stand for (no share, on this node)."""
-    if arguments["_operation"] == "resolve":
-        letters = arguments["_letters"]
-        return {"drives": {letter: {"exists": node.path(f"{letter}:").is_dir(), "share": ""} for letter in letters}}
-    return _run_job(node, arguments)
+    return run_at_shares(node, arguments, _run_job)
 
 
 def _begin(spec: dict[str, Any], destination: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +98,10 @@ def _copy(job: Job, spec: dict[str, Any], destination: dict[str, Any], files: li
     for file in todo:
         shutil.copyfile(file, target / f"{file.name}.partial")
         (target / f"{file.name}.partial").rename(target / file.name)
+    name = spec["base_name"]
+    for verdict in sorted(files[0].parent.glob(f"{name}.verify_*.json"))[-1:]:
+        # A node writes it anew.
+        shutil.copyfile(verdict, target / f"{name}.verify_{spec['stamp']}.json")
     sent = sum(file.stat().st_size for file in todo)
     copy |= {"state": "copied" if todo else "present", "sent_bytes": sent, "read_bytes": count, "readback": "uncached"}
     copy["seconds"] = round(time.monotonic() - began, 3)

@@ -65,8 +65,12 @@ def entries(facts: t.Mapping[str, t.Any], folder: str, pattern: str) -> tuple[li
             entry = _entry(fact, found["name"], place, name.groupdict() if name else {}, runs)
             entry["files"] += _logs_of(found, entry["mode"], entry["stamp"])
             catalogue.append(entry)
-    catalogue.sort(key=lambda entry: (entry["stamp"], entry["id"], entry["node"]), reverse=True)
+    catalogue.sort(key=_by_age, reverse=True)
     return catalogue, foreign
+
+
+def _by_age(entry: t.Mapping[str, t.Any]) -> tuple[str, str, str]:
+    return entry["stamp"], entry["id"], entry["node"]
 
 
 def identity(entry: t.Mapping[str, t.Any]) -> str:
@@ -74,11 +78,35 @@ def identity(entry: t.Mapping[str, t.Any]) -> str:
     return f"{entry['node']}\\{entry['id']}".casefold()
 
 
+def add_copies(
+    catalogue: t.Sequence[dict[str, t.Any]], places: t.Iterable[t.Mapping[str, t.Any]]
+) -> list[dict[str, t.Any]]:
+    """Says in each backup at which destinations it is (copies, see place_of). Returns those that are at destinations
+    only, in the same form.
+
+    Args:
+        catalogue: of the archive directory.
+        places: destination and catalogue of each destination.
+    """
+    copies: dict[str, list[dict[str, t.Any]]] = {}
+    others: dict[str, dict[str, t.Any]] = {}
+    known = {identity(entry) for entry in catalogue}
+    for place in places:
+        for entry in place["catalogue"]:
+            copies.setdefault(identity(entry), []).append(place_of(entry, place["destination"]))
+            if identity(entry) not in known:
+                others.setdefault(identity(entry), entry)
+    elsewhere = [{**entry, "only_copies": True} for entry in others.values()]
+    for entry in (*catalogue, *elsewhere):
+        entry["copies"] = copies.get(identity(entry), [])
+    return elsewhere
+
+
 def place_of(entry: t.Mapping[str, t.Any], destination: str) -> dict[str, t.Any]:
-    """A copy, for the entry of the original: destination, folder, complete, verified."""
+    """A copy, for the entry of the original: destination, folder, complete, archive_sha256, verified, pin."""
     return {
         "destination": destination,
-        **{key: entry[key] for key in ("folder", "complete", "archive_sha256", "verified")},
+        **{key: entry[key] for key in ("folder", "complete", "archive_sha256", "verified", "pin")},
     }
 
 
@@ -258,10 +286,17 @@ def unknown_text(catalogue: t.Sequence[t.Mapping[str, t.Any]], wanted: str) -> s
     return f"there is no backup {wanted}; the newest is {catalogue[0]['id']}"
 
 
-def table(catalogue: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """The catalogue for people: fixed width, one line a backup."""
-    if not catalogue:
+def table(catalogue: t.Sequence[t.Mapping[str, t.Any]], elsewhere: t.Sequence[t.Mapping[str, t.Any]] = ()) -> str:
+    """The catalogue for people: fixed width, one line a backup.
+
+    Args:
+        catalogue: of a folder.
+        elsewhere: see add_copies.
+    """
+    if not catalogue and not elsewhere:
         return "no backups"
+    if elsewhere:
+        catalogue = sorted((*catalogue, *elsewhere), key=_by_age, reverse=True)
     columns: tuple[str, ...] = _COLUMNS
     cells = [_row(entry) for entry in catalogue]
     if any("copies" in entry for entry in catalogue):
@@ -298,16 +333,27 @@ def _describe_copies(entry: t.Mapping[str, t.Any]) -> str:
 
 
 def _describe_place(place: t.Mapping[str, t.Any], entry: t.Mapping[str, t.Any]) -> str:
+    told = _judge_place(place, entry)
+    # A pin of the backup itself is in its state.
+    if place["pin"] is not None and entry["pin"] is None:
+        told = [*told, "pinned"]
+    return f"{place['destination']} ({', '.join(told)})" if told else str(place["destination"])
+
+
+def _judge_place(place: t.Mapping[str, t.Any], entry: t.Mapping[str, t.Any]) -> list[str]:
     if not place["complete"]:
-        return f"{place['destination']} (not complete)"
+        return ["not complete"]
     if place["archive_sha256"] != entry["archive_sha256"]:
-        return f"{place['destination']} (another archive)"
+        return ["another archive"]
     verdict = place["verified"]["verdict"]
-    return str(place["destination"]) if verdict == "good" else f"{place['destination']} ({verdict})"
+    return [] if verdict == "good" else [str(verdict)]
 
 
 def _state(entry: t.Mapping[str, t.Any]) -> str:
     pinned = _pinned(entry["pin"])
+    if entry.get("only_copies"):
+        # What is wrong with a copy is said beside its destination.
+        return f"not in the archive directory{pinned}"
     if not entry["complete"]:
         return f"NOT COMPLETE: {'; '.join(entry['why'])}{pinned}"
     verified = entry["verified"]
@@ -350,6 +396,7 @@ def listing(nodes: t.Mapping[str, t.Mapping[str, t.Any]], now: str) -> dict[str,
                 "error": str(result.get("message") or result.get("msg") or "no answer") if _went_wrong(result) else "",
                 "foreign_files": result.get("foreign_files", 0),
                 "backups": result.get("catalogue", []),
+                "elsewhere": result.get("elsewhere", []),
             }
             for host, result in nodes.items()
         },
@@ -414,16 +461,18 @@ def listing_text(listed: t.Mapping[str, t.Any]) -> str:
     """The catalogues of a fleet for people, node by node."""
     blocks = []
     for host, node in listed["nodes"].items():
-        backups = node["backups"]
+        backups, elsewhere = node["backups"], node["elsewhere"]
         if node["error"]:
             blocks.append(f"{host}: could not be asked: {_printable(' '.join(node['error'].split()))}")
             continue
-        if not node["exists"]:
+        if not node["exists"] and not elsewhere:
             blocks.append(f"{host}  {node['folder']}: there is no such folder on this node, so no backup")
             continue
         good = sum(entry["complete"] and entry["verified"]["verdict"] == "good" for entry in backups)
         head = f"{host}  {node['folder']}: {counted(len(backups), 'backup')}, {good} of them complete and verified good"
         if node["foreign_files"]:
             head += f"; {node['foreign_files']} files that belong to no backup"
-        blocks.append(f"{head}\n{table(backups)}")
+        if elsewhere:
+            head += f"; {len(elsewhere)} at destinations only"
+        blocks.append(f"{head}\n{table(backups, elsewhere)}")
     return "\n\n".join(blocks)

@@ -24,7 +24,7 @@ READBACKS = ("download", "none")
 EVERYWHERE = "all"
 """The name for all destinations, where one can be chosen."""
 
-_KEYS = ("name", "kind", "path", "credential", "bandwidth_mb", "readback")
+_KEYS = ("name", "kind", "path", "credential", "bandwidth_mb", "readback", "retention")
 _CREDENTIAL_KEYS = ("user", "password")
 _LONGEST_NAME = 40
 _MEGABYTE = 1_000_000
@@ -53,6 +53,7 @@ class Destination:
         bandwidth_mb: megabytes a second that may be sent, 0 for no limit.
         readback: download (every byte is read back), or none.
         kind: folder.
+        retention: the policy of this destination, as _retention/_policy.py reads it; None for the common one.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Destination:
     bandwidth_mb: float = 0.0
     readback: str = "download"
     kind: str = "folder"
+    retention: t.Mapping[str, t.Any] | None = None
 
 
 def read_destinations(
@@ -167,6 +169,8 @@ def _destination_problems(
     readback = one.get("readback", "download")
     if readback not in READBACKS:
         yield f"{where} has the readback {readback}; a folder knows {' and '.join(READBACKS)}"
+    if not isinstance(one.get("retention") or {}, t.Mapping):
+        yield f"the retention of {where} is not a dictionary of modes; write retention: {{full: {{days: 365}}}}"
 
 
 def _unknown_key(where: str, key: t.Any, known: t.Sequence[str]) -> str:
@@ -215,6 +219,7 @@ def _read_destination(one: t.Mapping[str, t.Any]) -> Destination:
         bandwidth_mb=_read_bandwidth(one) or 0.0,
         readback=one.get("readback", "download"),
         kind=one.get("kind", "folder"),
+        retention=one.get("retention"),
     )
 
 

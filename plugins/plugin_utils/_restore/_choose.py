@@ -106,7 +106,7 @@ def _find_elsewhere(
     catalogues: Catalogues, fleet: str, wanted: str, scope: str, nodes: t.Sequence[str], now: datetime
 ) -> tuple[str, BackupSet] | None:
     """A destination that has what the archive directories lack, and the set there that would be restored."""
-    names = dict.fromkeys(place["destination"] for result in catalogues.values() for place in result["elsewhere"])
+    names = dict.fromkeys(place["destination"] for result in catalogues.values() for place in result["places"])
     for name in names:
         there = {host: {"catalogue": _entries_at(result, name)} for host, result in catalogues.items()}
         try:
@@ -118,9 +118,9 @@ def _find_elsewhere(
 
 def _entries_at(result: t.Mapping[str, t.Any], destination: str) -> list[Entry]:
     """What a node has at a destination. A node that has not looked there has it in its archive directory."""
-    if not result["elsewhere"]:
+    if not result["places"]:
         return list(result["catalogue"])
-    found = (place["catalogue"] for place in result["elsewhere"] if place["destination"] == destination)
+    found = (place["catalogue"] for place in result["places"] if place["destination"] == destination)
     return next(found, [])
 
 

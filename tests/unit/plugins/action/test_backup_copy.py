@@ -256,7 +256,7 @@ def test_what_a_restore_finds_in_the_archive_directory_is_looked_for_nowhere_els
 ) -> None:
     node = Node({})
     result = look(node, fleet, wanted=wanted)
-    assert (node.specs, result["elsewhere"]) == ([], [])
+    assert (node.specs, result["places"]) == ([], [])
 
 
 @pytest.mark.parametrize("problem", ["", "away"])
@@ -265,7 +265,7 @@ def test_what_a_restore_does_not_find_is_looked_for_at_every_destination(fleet: 
     disk = listed("disk", reason="destination_unreachable" if problem else "", message=problem, folders=[])
     node = Node({"places": [listed("nas", other), disk]})
     result = look(node, fleet, wanted=other)
-    found = {place["destination"]: [entry["id"] for entry in place["catalogue"]] for place in result["elsewhere"]}
+    found = {place["destination"]: [entry["id"] for entry in place["catalogue"]] for place in result["places"]}
     assert found == {"nas": [other], "disk": []}
     events = [event["text"] for event in result.get("events", ())]
     assert events == ([f"the destination disk: {problem}"] if problem else [])
@@ -274,7 +274,7 @@ def test_what_a_restore_does_not_find_is_looked_for_at_every_destination(fleet: 
 
 def test_destinations_that_are_written_wrongly_do_not_fail_a_restore(fleet: dict[str, t.Any]) -> None:
     result = look(Node({}), fleet, wanted="ServerBackup_Full_20260601_020000", destinations=[{"name": "nas"}])
-    assert (result.get("failed"), result["elsewhere"]) == (None, [])
+    assert (result.get("failed"), result["places"]) == (None, [])
     assert "has no path" in result["events"][0]["text"]
 
 

@@ -380,3 +380,21 @@ def test_a_row_does_not_contradict_itself() -> None:
     bad = _catalogue.table([entry(verification=fact)]).splitlines()[1]
     assert bad.endswith("  BAD: a.bson is absent (and 2 more)")
     assert "complete" not in bad
+
+
+def test_what_is_at_destinations_only_is_listed_with_its_places() -> None:
+    old = "ServerBackup_Full_20260801_020000"
+    pin = {"error": "", "at": "2026-09-01T05:00:00.000Z", "who": "ops", "why": "", "until": ""}
+    catalogue = result(backup())["catalogue"]
+    nas1 = result(backup(pin=pin), backup(old))["catalogue"]
+    nas2 = result(backup(old, without=["zip"]))["catalogue"]
+    places = [{"destination": "nas1", "catalogue": nas1}, {"destination": "nas2", "catalogue": nas2}]
+    elsewhere = _catalogue.add_copies(catalogue, places)
+    assert [place["destination"] for place in catalogue[0]["copies"]] == ["nas1"]
+    assert [(entry["id"], [place["destination"] for place in entry["copies"]]) for entry in elsewhere] == [
+        (old, ["nas1", "nas2"])
+    ]
+    lines = _catalogue.table(catalogue, elsewhere).splitlines()[1:]
+    first, second = (" ".join(line.split()) for line in lines)
+    assert first.endswith("nas1 (pinned) complete")
+    assert second.endswith("nas1, nas2 (not complete) not in the archive directory")

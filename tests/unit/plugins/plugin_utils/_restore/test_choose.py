@@ -284,7 +284,7 @@ def _outcome(sets: t.Sequence[BackupSet], wanted: str, scope: str) -> t.Any:
 def catalogue(*entries: dict[str, t.Any], **elsewhere: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
     """What a node has found in its archive directory, and at destinations."""
     places = [{"destination": name, "catalogue": list(found)} for name, found in elsewhere.items()]
-    return {"catalogue": list(entries), "sets": [], "elsewhere": places}
+    return {"catalogue": list(entries), "sets": [], "places": places}
 
 
 def listed(host: str = "controller", **changes: t.Any) -> dict[str, t.Any]:
