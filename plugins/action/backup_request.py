@@ -34,7 +34,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core im
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._plan import _recipients
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _files
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _policy
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _places, _policy
 
 # Options of other roles, which may be absent from the play of the preflight.
 _VARIABLES = {
@@ -106,6 +106,9 @@ class ActionModule(NodeAction):
         destinations = _destinations.read_destinations(
             arguments["destinations"], arguments["credentials"], arguments["archive_directory"], fleet
         )
+        prunes_copies = _places.check_policies(
+            {one.name: one.retention for one in destinations}, arguments["retention_max_share"]
+        )
         recipients = self._recipients(arguments, mode, now)
         request = {
             "run_id": _names.run_id(mode, now, secrets.token_hex(2)),
@@ -118,7 +121,7 @@ class ActionModule(NodeAction):
             "hosts": hosts,
             "secrets": arguments["secrets"],
             "recipients": recipients,
-            "prunes": bool(policy),
+            "prunes": bool(policy) or prunes_copies,
             "copies": bool(destinations),
             "destinations": [dataclasses.asdict(one) for one in destinations],
             **{

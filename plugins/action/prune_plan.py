@@ -21,8 +21,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import (
     _describe,
     _orders,
+    _places,
     _policy,
-    _prune,
     _sets,
 )
 
@@ -49,9 +49,19 @@ class ActionModule(NodeAction):
         readable = {host: result for host, result in catalogues.items() if "catalogue" in result}
         run_id = str(run.get("run_id", ""))
         sets = _sets.read_sets(readable, fleet, now, judged=run_id)
-        plan = _orders.write_plan(_prune.decide(sets, policy, now), readable, fleet, run_id, refused)
-        show(_describe.describe_plan(plan, would=self.check_mode))
-        return {"changed": False, "plan": plan, "summary": _describe.summarize(plan, self.check_mode)}
+        places = _places.read_places(readable, fleet, now, policy, judged=run_id)
+        decisions, of_places = _places.decide_everywhere(sets, places, policy, now)
+        plan = _orders.join_plans(
+            _orders.write_plan(decisions, readable, fleet, run_id, refused),
+            [
+                _orders.write_place_plan(place, of_places.get(place.name, []), readable, fleet, run_id, refused)
+                for place in places
+            ],
+        )
+        for each in (plan, *plan["places"]):
+            each["summary"] = _describe.summarize(each, self.check_mode)
+            show(_describe.describe_plan(each, would=self.check_mode))
+        return {"changed": False, "plan": plan, "summary": plan["summary"]}
 
     def _find_failure(self, run: t.Mapping[str, t.Any], hosts: list[str], variables: dict[str, t.Any]) -> str:
         """Why the current run has not been good so far; "" if it has. A prediction has no results to check yet."""

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeCatalogue
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeTrust
 
-# Deletes backups of one node, exactly as a plan names them. In this order, an interruption at any moment does no harm:
+# Deletes backups of one node in one folder, in the archive directory or at a destination, exactly as a plan names them.
+# The order makes a death at any moment harmless:
 #
 #   1. NAME.prune.json    names the run of the backup, so that the next run knows what to complete
 #   2. NAME.sha256 is deleted. From here on the backup counts as incomplete.
@@ -13,7 +14,7 @@
 # Steps 1 and 2 are done on every node of the fleet before step 3 begins on any.
 #
 # A planned backup is an object with name, run_id, fleet, mode, started, node, rule, archive_sha256, sidecar_sha256,
-# files (name and bytes of everything in the folder of the node) and others (the same, in the archive directory).
+# files (name and bytes of everything in the folder of the node) and others (the same, in the folder above it).
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -108,8 +109,8 @@ function Start-BackupDeletion {
 
 function Complete-BackupDeletion {
     <# .SYNOPSIS
-    Step 3: removes every file of the plan, the manifest and the record of the deletion last. Root is the archive
-    directory. #>
+    Step 3: removes every file of the plan, the manifest and the record of the deletion last. Root is the folder above
+    that of the node. #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'callers check')]
     param(
@@ -125,6 +126,78 @@ function Complete-BackupDeletion {
     foreach ($name in $last) { Remove-NodeFile -Path (Join-Path -Path $Folder -ChildPath $name) }
 }
 
+function Assert-FileName {
+    # A plan names files, never paths.
+    param([object[]] $Backup)
+    foreach ($each in $Backup) {
+        $names = @($each.name) + @(foreach ($file in @($each.files) + @($each.others)) { $file.name })
+        foreach ($name in $names) {
+            if ([IO.Path]::GetFileName($name) -cne $name) { throw "$name is not the name of a file" }
+        }
+    }
+}
+
+function Invoke-BackupDeletion {
+    <#
+    .SYNOPSIS
+    What the module backup_prune does in one of its states, in one folder. Returns a hashtable with held (a list of name
+    and why), did (names), bytes, and problem (a sentence about what could not be deleted; empty for none).
+    .DESCRIPTION
+    Root is the folder above that of the node. Detail is for the audit log. With Predict nothing is touched.
+    #>
+    param(
+        [Parameter(Mandatory = $true)][string] $State,
+        [Parameter(Mandatory = $true)][AllowEmptyCollection()][object[]] $Backup,
+        [Parameter(Mandatory = $true)][string] $Folder,
+        [Parameter(Mandatory = $true)][string] $Root,
+        [Parameter(Mandatory = $true)][AllowEmptyString()][string] $Who,
+        [Parameter(Mandatory = $true)][hashtable] $Detail,
+        [switch] $Predict
+    )
+    $answer = @{ held = @(); did = @(); bytes = [long]0; problem = '' }
+    if (-not $Backup.Count) { return $answer }
+    Assert-FileName -Backup $Backup
+    # Somebody who can put a link there must not choose what is deleted.
+    Assert-FolderTrust -Path $Folder
+    if ($State -eq 'checked') {
+        Assert-AsPlanned -Backup $Backup -Folder $Folder
+        $answer.held = @(foreach ($each in $Backup) {
+                $why = Get-HeldReason -Folder $Folder -Name $each.name
+                if ($why) { @{ name = $each.name; why = $why } }
+            })
+        return $answer
+    }
+    if ($Predict) { return $answer }
+    if ($State -eq 'begun') {
+        Assert-AsPlanned -Backup $Backup -Folder $Folder
+        $names = @(foreach ($each in $Backup) {
+                @{ name = $each.name; rule = $each.rule; archive_sha256 = $each.archive_sha256 }
+            })
+        Add-AuditLine -Folder $Folder -Verb 'prune' -Who $Who -Detail ($Detail + @{ backups = $names })
+    }
+    $did = New-Object System.Collections.ArrayList
+    $problems = New-Object System.Collections.ArrayList
+    foreach ($each in $Backup) {
+        try {
+            if ($State -eq 'begun') { Start-BackupDeletion -Backup $each -Folder $Folder }
+            else {
+                Complete-BackupDeletion -Backup $each -Folder $Folder -Root $Root
+                foreach ($file in @($each.files) + @($each.others)) { $answer.bytes += [long]$file.bytes }
+            }
+            $null = $did.Add($each.name)
+        }
+        # The next run finishes it.
+        catch { $null = $problems.Add("$($each.name): $($_.Exception.GetBaseException().Message)") }
+    }
+    $answer.did = $did.ToArray()
+    if ($problems.Count) {
+        $answer.problem = '{0} of {1} backups could not be deleted: {2}' -f $problems.Count, $Backup.Count, (
+            $problems.ToArray() -join '; ')
+    }
+    $answer
+}
+
 Export-ModuleMember -Function @(
-    'Get-PlanProblem', 'Get-HeldReason', 'Assert-AsPlanned', 'Start-BackupDeletion', 'Complete-BackupDeletion'
+    'Get-PlanProblem', 'Get-HeldReason', 'Assert-AsPlanned', 'Start-BackupDeletion', 'Complete-BackupDeletion',
+    'Invoke-BackupDeletion'
 )

@@ -15,25 +15,58 @@ from .node import Node
 from .standin_catalogue import list_backup
 from .standin_failure import NodeFailure
 from .standin_files import utc_text, write_text
+from .standin_jobs import Job, double
+from .standin_shares import each_share, run_at_shares
 
 
 def backup_prune(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     """The module backup_prune: compares, makes incomplete, deletes."""
-    root, state = node.path(arguments["folder"]), arguments["state"]
-    folder = root / arguments["_node"]
+    if arguments.get("_operation"):
+        return run_at_shares(node, arguments, _prune_job)
+    state = arguments["state"]
     backups = json.loads(arguments["_backups"])["backups"]
-    answer: dict[str, Any] = {"changed": False, "held": [], "did": [], "bytes": 0}
+    detail = {"run_id": arguments["run_id"]}
+    predicts = bool(arguments.get("_ansible_check_mode"))
+    answer = _prune(
+        node.path(arguments["folder"]), arguments["_node"], state, backups, arguments["_who"], detail, predicts
+    )
+    return {"changed": state != "checked" and bool(backups), **answer}
+
+
+@double
+def _prune_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """The prune job: one destination after the other; it has no other names of folders to find."""
+
+    def prune(place: dict[str, Any], answer: dict[str, Any]) -> None:
+        root, archive = job.node.path(place["folder"]), job.node.path(spec["archive_directory"])
+        for name in place["brings"] if spec["state"] == "begun" else ():
+            write_text(root / name, (archive / name).read_text(encoding="utf-8"))
+        detail = {"run_id": spec["run_id"], "destination": place["name"]}
+        answer |= _prune(root, spec["node"], spec["state"], place["backups"], spec["who"], detail)
+
+    return {"places": each_share(job, spec["places"], {"held": [], "did": [], "bytes": 0}, prune)}
+
+
+def _prune(
+    root: Path,
+    name: str,
+    state: str,
+    backups: list[dict[str, Any]],
+    who: str,
+    detail: dict[str, Any],
+    predicts: bool = False,
+) -> dict[str, Any]:
+    """One state in one folder."""
+    folder = root / name
+    answer: dict[str, Any] = {"held": [], "did": [], "bytes": 0}
     if state != "finished":
         for backup in backups:
             _compare(folder, backup)
-    if state == "checked":
-        return answer
-    answer["changed"] = bool(backups)
-    if arguments.get("_ansible_check_mode") or not backups:
+    if state == "checked" or predicts or not backups:
         return answer
     if state == "begun":
         names = [{key: backup[key] for key in ("name", "rule", "archive_sha256")} for backup in backups]
-        _note(folder, "prune", arguments["_who"], {"run_id": arguments["run_id"], "backups": names})
+        _note(folder, "prune", who, {**detail, "backups": names})
     for backup in backups:
         if state == "begun":
             begin_deletion(folder, backup)
@@ -93,18 +126,38 @@ def _note(folder: Path, verb: str, who: str, detail: dict[str, Any]) -> None:
 
 def backup_pin(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     """The module backup_pin: a small file beside the backup."""
-    folder, name = node.path(arguments["folder"]) / arguments["_node"], arguments["backup"]
+    if arguments.get("_operation"):
+        return run_at_shares(node, arguments, _pin_job)
+    pin = {key: arguments[key] for key in ("who", "why", "until")} if arguments["state"] == "pinned" else None
+    folder = node.path(arguments["folder"]) / arguments["_node"]
+    return {"changed": _pin(folder, arguments["backup"], pin, arguments["_who"], {}, arguments)}
+
+
+@double
+def _pin_job(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
+    """The pin job: one destination after the other."""
+
+    def pin(place: dict[str, Any], answer: dict[str, Any]) -> None:
+        folder, detail = job.node.path(place["folder"]) / spec["node"], {"destination": place["name"]}
+        answer["changed"] = _pin(folder, spec["name"], spec["pin"], spec["who"], detail, {})
+
+    return {"places": each_share(job, spec["places"], {"changed": False}, pin)}
+
+
+def _pin(
+    folder: Path, name: str, pin: dict[str, str] | None, who: str, detail: dict[str, Any], arguments: dict[str, Any]
+) -> bool:
+    """Writes or removes a pin. Does that change anything?"""
     if not folder.is_dir() or not list_backup(folder, name):
         raise NodeFailure("pin_refused", f"{folder} has no backup {name} any more")
-    file, pins = folder / f"{name}.pin.json", arguments["state"] == "pinned"
-    pin = {key: arguments[key] for key in ("who", "why", "until")}
+    file = folder / f"{name}.pin.json"
     old = json.loads(file.read_bytes()) if file.exists() else None
-    done = old is not None and all(old[key] == pin[key] for key in pin) if pins else old is None
+    done = old is None if pin is None else old is not None and all(old[key] == pin[key] for key in pin)
     if not done and not arguments.get("_ansible_check_mode"):
-        detail = {f"pin_{key}": value for key, value in pin.items()} if pins else {}
-        _note(folder, "pin" if pins else "unpin", arguments["_who"], {"backup": name, **detail})
-        if pins:
+        detail = {**detail, "backup": name, **{f"pin_{key}": value for key, value in (pin or {}).items()}}
+        _note(folder, "unpin" if pin is None else "pin", who, detail)
+        if pin is not None:
             write_text(file, json.dumps({"schema": 1, "at": utc_text(), **pin}) + "\n")
         else:
             file.unlink()
-    return {"changed": not done}
+    return not done

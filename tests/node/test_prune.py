@@ -17,19 +17,11 @@ import pytest
 
 from tests import reasons
 from tests.backup_places import FOLDER, Place
-from tests.lab import layout
 from tests.node.engine import Engine, EngineError
 from tests.node.test_held_files import HOLD
 
 pytestmark = pytest.mark.wine
 
-# These are of use in modules only, so the engine does not have them.
-_LOAD = r"""
-foreach ($name in 'NodeCatalogue', 'NodePrune') {
-    $module = [scriptblock]::Create([IO.File]::ReadAllText("C:\scripts\$name.psm1"))
-    New-Module -Name $name -ScriptBlock $module | Import-Module -Global
-}
-"""
 # All that a run does on one node. KILL: the process ends before its so-manieth deletion of a file.
 _PRUNE = rf"""
 $backups = @((ConvertFrom-Json -InputObject ([IO.File]::ReadAllText('C:\scripts\backups.json'))).backups)
@@ -56,9 +48,6 @@ def place(engine: Engine) -> Place:
     """A node with backups of two days."""
     shutil.rmtree(engine.path(FOLDER), ignore_errors=True)
     engine.path(r"C:\scripts").mkdir(exist_ok=True)
-    for name in ("NodeCatalogue", "NodePrune"):
-        source = layout.ROOT / "plugins" / "module_utils" / f"{name}.psm1"
-        shutil.copyfile(source, engine.path(rf"C:\scripts\{name}.psm1"))
     return Place({"n1": engine}, days=("20260101", "20260401"))
 
 
@@ -66,7 +55,7 @@ def prune(engine: Engine, place: Place, before: str = "") -> str:
     """Deletes what the plan says."""
     file = engine.path(r"C:\scripts\backups.json")
     file.write_text(json.dumps({"backups": place.plan()["nodes"]["n1"]}), encoding="utf-8")
-    return engine.run(_LOAD + before + _PRUNE)
+    return engine.run(before + _PRUNE)
 
 
 def entries(place: Place) -> dict[str, dict[str, Any]]:
@@ -133,7 +122,7 @@ def test_an_archive_that_is_open_is_found_before_anything_is_touched(engine: Eng
     "held: $(Get-HeldReason -Folder '{FOLDER}\n1' -Name '{name}')"
     """
     before = place.files()
-    said = engine.run(_LOAD + HOLD + script).strip()
+    said = engine.run(HOLD + script).strip()
     assert said.startswith("held: ")
     assert len(said) > len("held: ")
     assert place.files() == before
@@ -144,7 +133,7 @@ def test_an_audit_line_is_one_line_of_json(engine: Engine, place: Place) -> None
     foreach ($why in "two`nlines", 'plain') {{
         Add-AuditLine -Folder '{FOLDER}\n1' -Verb 'pin' -Who 'ops@control' -Detail @{{ backup = 'B'; why = $why }}
     }}"""
-    engine.run(_LOAD + script)
+    engine.run(script)
     lines = engine.path(rf"{FOLDER}\n1\BackupAudit.log").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["why"] for line in lines] == ["two\nlines", "plain"]
     assert list(json.loads(lines[0])) == ["at", "verb", "who", "backup", "why"]

@@ -16,7 +16,6 @@ _MODULE_ONLY = {
     "NodeJob.psm1",
     "NodeMetadata.psm1",
     "NodeModule.psm1",
-    "NodePrune.psm1",
     "NodeRemoval.psm1",
 }
 

@@ -373,15 +373,34 @@ def _list_copies(results: Results) -> list[dict[str, t.Any]]:
 
 
 def _retention(results: Results) -> dict[str, t.Any]:
-    """deleted: names of the backup sets that this run has deleted. kept: the number of sets that it has kept. text: its
-    decision, or why it deleted nothing; "" if the operator has not set a policy."""
+    """deleted: names of the backup sets that this run has deleted. kept: how many it has not. text: what it decided, or
+    why it deleted nothing; "" where the operator has set no policy. destinations: the same of each, with its name."""
     planned = next((steps["prune_plan"] for steps in results.values() if is_ok(steps.get("prune_plan"))), {})
-    sets = (planned.get("plan") or {}).get("sets") or []
+    plan = planned.get("plan") or {}
     done = [steps["prune"] for steps in results.values() if "prune" in steps]
-    did = {name for result in done for name in (result if is_ok(result) else result.get("detail") or {}).get("did", ())}
-    # A node that has failed may still have files of the set.
-    deleted = [one["name"] for one in sets if one["name"] in did and all(map(is_ok, done))]
-    return {"deleted": deleted, "kept": len(sets) - len(deleted), "text": str(planned.get("summary", ""))}
+    # A node that has failed may still have files of it.
+    whole = all(map(is_ok, done))
+    did = {name for result in done for name in result.get("did", ())} if whole else set()
+    places = [place for result in done for place in result.get("places", ())] if whole else []
+    return {
+        **_count_deleted(plan, did),
+        "destinations": [
+            {
+                "destination": place["destination"],
+                **_count_deleted(
+                    place,
+                    {name for one in places if one["destination"] == place["destination"] for name in one["did"]},
+                ),
+            }
+            for place in plan.get("places", ())
+        ],
+    }
+
+
+def _count_deleted(plan: t.Mapping[str, t.Any], did: t.Collection[str]) -> dict[str, t.Any]:
+    sets = plan.get("sets") or []
+    deleted = [one["name"] for one in sets if one["name"] in did]
+    return {"deleted": deleted, "kept": len(sets) - len(deleted), "text": str(plan.get("summary", ""))}
 
 
 def _read_recorded(results: Results) -> list[dict[str, str]]:
@@ -439,6 +458,17 @@ def _describe_warnings(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield f"{host}: {count - _WARNINGS} more warnings are in outcome.json and in the log"
 
 
+def _list_retention(retention: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    for place in (retention, *retention["destinations"]):
+        where = f" at {place['destination']}" if place is not retention else ""
+        if place["deleted"]:
+            yield (
+                f" retention deleted {counted(len(place['deleted']), 'backup set')}{where}, {place['kept']} are kept"
+            )
+        elif place["text"]:
+            yield f" retention{where} {place['text']}"
+
+
 def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     """The last lines of a run on the operator's screen."""
     head = (
@@ -472,13 +502,7 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     said += [f"{schedules['resumed']} enabled again"] if schedules["resumed"] else []
     said += [f"still paused: {', '.join(schedules['left'])}"] if schedules["left"] else []
     lines += [f" schedules {', '.join(said)}"] if said else []
-    retention = outcome["retention"]
-    if retention["deleted"]:
-        lines.append(
-            f" retention deleted {counted(len(retention['deleted']), 'backup set')}, {retention['kept']} are kept"
-        )
-    elif retention["text"]:
-        lines.append(f" retention {retention['text']}")
+    lines += _list_retention(outcome["retention"])
     for host, node in outcome["nodes"].items():
         down = node["downtime"]
         lasted = f"  {describe_downtime(down, 'controller' in node['roles'])}" if down["total"] and is_fleet else ""

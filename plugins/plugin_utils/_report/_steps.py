@@ -293,16 +293,22 @@ def _copy(result: StepResult) -> Words:
 
 
 def _retention(result: StepResult) -> Words:
-    for one in (result.get("plan") or {}).get("sets") or []:
-        verb = "is to be deleted" if one["deletes"] else "is kept"
-        yield "INFO", f"{one['name']} ({one['mode']}) {verb}: {one_line(one['rule'])}"
-    if result.get("summary"):
-        yield "INFO", f"retention: {result['summary']}"
+    plan = result.get("plan") or {}
+    for place in (plan, *plan.get("places", ())):
+        where = f" at {place['destination']}" if place.get("destination") else ""
+        for one in place.get("sets") or []:
+            verb = "is to be deleted" if one["deletes"] else "is kept"
+            yield "INFO", f"{one['name']} ({one['mode']}){where} {verb}: {one_line(one['rule'])}"
+        if place.get("summary"):
+            yield "INFO", f"retention{where}: {place['summary']}"
 
 
 def _prune(result: StepResult) -> Words:
     if result.get("did"):
         yield "SUCCESS", f"deleted {', '.join(result['did'])}: {size(result['bytes'])}"
+    for place in result.get("places") or []:
+        if place["did"]:
+            yield "SUCCESS", f"deleted at {place['destination']} {', '.join(place['did'])}: {size(place['bytes'])}"
 
 
 def _set(result: StepResult) -> Words:

@@ -30,7 +30,8 @@ def describe_plan(plan: t.Mapping[str, t.Any], would: bool = False) -> str:
         )
         for one in plan["sets"]
     ]
-    head = f"retention of {plan['fleet']}: {summarize(plan, would)}"
+    where = f" at {plan['destination']}" if plan["destination"] else ""
+    head = f"retention of {plan['fleet']}{where}: {summarize(plan, would)}"
     if not rows:
         return head
     widths = [max(len(row[column]) for row in (_COLUMNS, *rows)) for column in range(len(_COLUMNS))]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ntpath
+import typing as t
 from datetime import UTC, date, datetime, time
 
 from .._archive import _catalogue
@@ -30,25 +32,70 @@ def read_end(text: str, now: datetime) -> str:
     return end.isoformat().replace("+00:00", "Z")
 
 
-def find_backups(catalogues: Catalogues, fleet: str, wanted: str) -> dict[str, Entry]:
-    """Host -> its backup of the chosen run. Raises StepFailed if there is none, or if a node is not known.
+def find_backups(catalogues: Catalogues, fleet: str, wanted: str) -> dict[str, dict[str, Entry]]:
+    """Place -> host -> its backup there of the run that is meant. The place "" is the archive directory. Raises
+    StepFailed when there is none, or a node is not known.
 
     Args:
-        catalogues: host -> result of backup_info.
-        fleet: backups of other fleets are not changed.
+        catalogues: host -> result of backup_info with all destinations.
+        fleet: backups of others are not touched.
         wanted: name of a backup or id of its run.
     """
     if not wanted:
         raise StepFailed("pin_refused", "no backup is named; set alteryx_retention_pin_id")
+    places: dict[str, dict[str, t.Sequence[Entry]]] = {"": {}}
     for host, result in catalogues.items():
         if "catalogue" not in result:
             raise StepFailed("pin_refused", f"the backups of {host} could not be listed", {"node": host})
+        places[""][host] = result["catalogue"]
+        for place in result.get("places", []):
+            places.setdefault(place["destination"], {})[host] = place["catalogue"]
     own = {
-        host: [entry for entry in result["catalogue"] if entry["fleet"] == fleet and is_of_node(entry, host)]
-        for host, result in catalogues.items()
+        (place, host): [entry for entry in entries if entry["fleet"] == fleet and is_of_node(entry, host)]
+        for place, hosts in places.items()
+        for host, entries in hosts.items()
     }
-    found = {host: chosen[0] for host, entries in own.items() if (chosen := _catalogue.chosen(entries, wanted))}
+    found: dict[str, dict[str, Entry]] = {}
+    for (place, host), entries in own.items():
+        if chosen := _catalogue.chosen(entries, wanted):
+            found.setdefault(place, {})[host] = chosen[0]
     if not found:
         every = [entry for entries in own.values() for entry in entries]
         raise StepFailed("pin_refused", f"in the fleet {fleet} {_catalogue.unknown_text(every, wanted)}")
     return found
+
+
+def leave_out_broken(found: t.Mapping[str, dict[str, Entry]], wanted: str) -> dict[str, dict[str, Entry]]:
+    """The places where the deletion of the set has not begun. Raises StepFailed when there is none.
+
+    Args:
+        found: see find_backups.
+        wanted: what the operator has named.
+    """
+    whole = {place: hosts for place, hosts in found.items() if not any(entry["pruning"] for entry in hosts.values())}
+    if not whole:
+        raise StepFailed("pin_refused", f"the deletion of {wanted} has begun; it cannot be kept any more")
+    return whole
+
+
+def build_pin_spec(
+    name: str, host: str, pin: t.Mapping[str, str] | None, who: str, places: t.Sequence[Entry], fleet: str
+) -> dict[str, t.Any]:
+    """The spec of a job that writes or removes a pin at destinations.
+
+    Args:
+        name: of the backup.
+        host: whose backup it is.
+        pin: who, why and until; None to remove it.
+        who: for the audit log.
+        places: the destinations with accounts, as jobs want them.
+        fleet: whose folder there it is.
+    """
+    return {
+        "run_id": "",
+        "name": name,
+        "node": host,
+        "pin": pin,
+        "who": who,
+        "places": [{**place, "folder": ntpath.join(place["path"], fleet)} for place in places],
+    }

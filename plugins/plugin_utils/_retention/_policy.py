@@ -46,22 +46,24 @@ class ModePolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """The policies by mode, and the percentage of the sets of a mode that one run may delete."""
+    """The policies by mode, how many percent of the sets of a mode one run may delete, and where that is written."""
 
     modes: t.Mapping[str, ModePolicy]
     share: int = 50
+    where: str = VARIABLE
 
     def __bool__(self) -> bool:
         """Does this policy allow any deletion?"""
         return bool(self.modes)
 
 
-def read_policy(given: t.Any, share: t.Any = 50) -> Policy:
-    """Reads the policy that an operator wrote.
+def read_policy(given: t.Any, share: t.Any = 50, where: str = VARIABLE) -> Policy:
+    """The policy that an operator has written.
 
     Args:
         given: mode -> keys of ModePolicy; {} if nothing must be deleted.
         share: percent.
+        where: what the operator has written it in.
 
     Raises:
         StepFailed: invalid_variable; every problem in one message.
@@ -69,15 +71,15 @@ def read_policy(given: t.Any, share: t.Any = 50) -> Policy:
     problems: list[str] = []
     modes: dict[str, ModePolicy] = {}
     if not isinstance(given, t.Mapping):
-        problems.append(f"{VARIABLE} is not a dictionary of modes")
+        problems.append(f"{where} is not a dictionary of modes")
         given = {}
     for mode, keys in given.items():
         if mode not in _names.MODES:
-            problems.append(f"{VARIABLE} has the unknown key {mode}; it knows {', '.join(_names.MODES)}")
+            problems.append(f"{where} has the unknown key {mode}; it knows {', '.join(_names.MODES)}")
         elif not isinstance(keys, t.Mapping):
-            problems.append(f"{VARIABLE}.{mode} is not a dictionary; write {mode}: {{days: {DAYS[mode]}}}")
+            problems.append(f"{where}.{mode} is not a dictionary; write {mode}: {{days: {DAYS[mode]}}}")
         else:
-            found = list(_key_problems(mode, keys))
+            found = list(_key_problems(mode, keys, where))
             problems += found
             if not found:
                 modes[mode] = ModePolicy(**{"days": DAYS[mode], **{name: int(value) for name, value in keys.items()}})
@@ -85,14 +87,14 @@ def read_policy(given: t.Any, share: t.Any = 50) -> Policy:
         problems.append(f"{SHARE_VARIABLE} is {share}; it must be from 1 to 100 percent")
     if problems:
         raise StepFailed("invalid_variable", "; ".join(problems))
-    return Policy(modes, int(share))
+    return Policy(modes, int(share), where)
 
 
-def _key_problems(mode: str, keys: t.Mapping[t.Any, t.Any]) -> t.Iterator[str]:
+def _key_problems(mode: str, keys: t.Mapping[t.Any, t.Any], variable: str) -> t.Iterator[str]:
     for name, value in keys.items():
-        where = f"{VARIABLE}.{mode}.{name}"
+        where = f"{variable}.{mode}.{name}"
         if name not in _LEAST:
-            yield f"{VARIABLE}.{mode} has the unknown key {name}; it knows {', '.join(_LEAST)}"
+            yield f"{variable}.{mode} has the unknown key {name}; it knows {', '.join(_LEAST)}"
         elif not _is_number(value):
             yield f"{where} is {value!r}, which is not a whole number"
         elif int(value) < _LEAST[name] and _LEAST[name]:

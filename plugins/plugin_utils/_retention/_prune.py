@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .._core.text import counted
-from ._policy import VARIABLE, ModePolicy, Policy
+from ._policy import ModePolicy, Policy
 from ._sets import BackupSet
 
 _PERIODS: dict[str, t.Callable[[datetime], tuple[int, ...]]] = {
@@ -44,21 +44,21 @@ def decide(sets: t.Sequence[BackupSet], policy: Policy, now: datetime) -> list[D
     decisions: dict[str, Decision] = {}
     for mode in dict.fromkeys(one.mode for one in sets):
         own = [one for one in sets if one.mode == mode]
-        decided = _decide_mode(own, policy.modes.get(mode), now)
+        decided = _decide_mode(own, policy, mode, now)
         for decision in _within_share(decided, policy.share):
             decisions[decision.of.run_id] = decision
     return [decisions[one.run_id] for one in sets]
 
 
-def _decide_mode(sets: t.Sequence[BackupSet], policy: ModePolicy | None, now: datetime) -> list[Decision]:
-    good = _newest_first(one for one in sets if one.is_good and not _is_ahead(one, now))
+def _decide_mode(sets: t.Sequence[BackupSet], whole: Policy, mode: str, now: datetime) -> list[Decision]:
+    policy = whole.modes.get(mode)
+    good = list_good(sets, now)
     kept = _keep_good(good, policy, now) if policy else {}
     found = []
     for one in sets:
-        rule = _always_keeps(one, policy, now) or kept.get(one.run_id, "")
-        # A pin also prevents the end of a deletion that has begun. An incomplete set is useless, but a person has
-        # decided to keep it.
-        if one.pruning and not one.pin and _is_broken(one):
+        rule = _always_keeps(one, whole, now) or kept.get(one.run_id, "")
+        # What begins with the pin ends with it: a part of a set is of no use, but a person has said to keep it.
+        if one.is_broken and not one.pin:
             found.append(Decision(one, True, "its deletion has begun"))
         elif rule or policy is None:
             found.append(Decision(one, False, rule))
@@ -67,25 +67,21 @@ def _decide_mode(sets: t.Sequence[BackupSet], policy: ModePolicy | None, now: da
     return found
 
 
-def _is_broken(one: BackupSet) -> bool:
-    """Has its deletion begun, so that the set is no longer complete?"""
-    return any(entry["pruning"] and not entry["complete"] for entry in one.backups.values())
-
-
-def _is_ahead(one: BackupSet, now: datetime) -> bool:
-    return one.moment > now
+def list_good(sets: t.Iterable[BackupSet], now: datetime) -> list[BackupSet]:
+    """Those that count, newest first. One that is dated in the future does not."""
+    return _newest_first(one for one in sets if one.is_good and one.moment <= now)
 
 
 def _newest_first(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
     return sorted(sets, key=lambda one: one.order, reverse=True)
 
 
-def _always_keeps(one: BackupSet, policy: ModePolicy | None, now: datetime) -> str:
-    """The rule that keeps a set in any case, "" for none."""
+def _always_keeps(one: BackupSet, policy: Policy, now: datetime) -> str:
+    """The rule that keeps a set whatever else there is, "" for none."""
     if one.pin:
         return one.pin
-    if policy is None:
-        return f"{VARIABLE} does not name the mode {one.mode or '(unknown)'}"
+    if one.mode not in policy.modes:
+        return f"{policy.where} does not name the mode {one.mode or '(unknown)'}"
     if one.started is None:
         return "nothing says when it was made"
     if one.moment > now:
@@ -140,9 +136,7 @@ def _within_share(decided: t.Sequence[Decision], share: int) -> list[Decision]:
     """Limits the deletions to a percentage of the sets, the oldest first. A deletion that has begun is always
     completed."""
     room = len(decided) * share // 100
-    new = [
-        decision for decision in decided if decision.deletes and not (decision.of.pruning and _is_broken(decision.of))
-    ]
+    new = [decision for decision in decided if decision.deletes and not decision.of.is_broken]
     newest = _newest_first(decision.of for decision in new)[: max(len(new) - room, 0)]
     waiting = {one.run_id for one in newest}
     rule = f"at most {share} % of the {len(decided)} sets of this mode are deleted in one run"

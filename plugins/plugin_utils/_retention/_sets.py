@@ -49,6 +49,18 @@ class BackupSet:
         return not self.why
 
     @property
+    def is_broken(self) -> bool:
+        """Has its deletion come so far that it is not complete any more?"""
+        return any(entry["pruning"] and not entry["complete"] for entry in self.backups.values())
+
+    @property
+    def verified(self) -> frozenset[tuple[str, str]]:
+        """Host and SHA-256 of each archive that is complete and was verified good, whatever the run said."""
+        return frozenset(
+            (host, str(entry["archive_sha256"])) for host, entry in self.backups.items() if not list(_problems(entry))
+        )
+
+    @property
     def moment(self) -> datetime:
         """When it was started. A set without a date counts as one of the far future, which is kept."""
         return self.started or datetime.max.replace(tzinfo=UTC)
@@ -64,7 +76,7 @@ class BackupSet:
 
 
 def read_sets(
-    catalogues: Catalogues, fleet: str, now: datetime, judged: str = "", *, are_copies: bool = False
+    catalogues: Catalogues, fleet: str, now: datetime, judged: str = "", records: t.Iterable[Entry] = ()
 ) -> list[BackupSet]:
     """The sets of a fleet on its nodes, newest first.
 
@@ -74,16 +86,16 @@ def read_sets(
         catalogues: of every node of the fleet.
         fleet: its name.
         now: pins that have ended by then do not count.
-        judged: ID of the current run if it has judged itself, because it has no .set.json yet.
-        are_copies: the catalogues are those of a destination. No .set.json is copied there, so only the verdicts of the
-            archives count.
+        judged: id of the run that asks and that has judged itself; it has no .set.json yet.
+        records: what .set.json files elsewhere say; what is in the catalogues is said last.
     """
     members: dict[str, dict[str, Entry]] = {}
     for host, result in catalogues.items():
         for entry in result["catalogue"]:
             if is_of_node(entry, host) and entry["run_id"] and entry["fleet"] == fleet:
                 members.setdefault(entry["run_id"], {})[host] = entry
-    runs = {one["run_id"]: one for result in catalogues.values() for one in result.get("sets", []) if not one["error"]}
+    own = (one for result in catalogues.values() for one in result.get("sets", []))
+    runs = {one["run_id"]: one for one in (*records, *own) if not one["error"]}
     found = [
         _read_set(run_id, backups, runs.get(run_id), catalogues, now, is_judged=are_copies or run_id == judged)
         for run_id, backups in members.items()

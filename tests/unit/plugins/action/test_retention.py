@@ -221,3 +221,133 @@ def test_a_backup_whose_deletion_has_begun_cannot_be_pinned_any_more(tmp_path: P
     result, told = pinned(variables)
     assert (result["reason"], told) == ("pin_refused", [])
     assert "has begun" in result["message"]
+
+
+def at(name: str, days: t.Sequence[str] = DAYS, node: str = "node1", **changes: t.Any) -> dict[str, t.Any]:
+    """What a node lists at a destination: the same backups, without the records of their runs."""
+    there = listed(node, days)
+    told = {"destination": name, "reason": "", "message": "", "retention": None, "sets": []}
+    return {**told, "folder": there["folder"], "exists": True, "catalogue": there["catalogue"], **changes}
+
+
+def with_places(folder: Path, *places: dict[str, t.Any], **arguments: t.Any) -> dict[str, t.Any]:
+    """The plan of a fleet whose nodes list the same at destinations."""
+    found = {node: {**listed(node), "places": [dict(place, **at_node(place, node)) for place in places]}
+             for node in NODES}  # fmt: skip
+    return planned(play(folder, **found), **arguments)["plan"]
+
+
+def at_node(place: dict[str, t.Any], node: str) -> dict[str, t.Any]:
+    """The backups of another node at the same destination."""
+    days = [entry["id"][-15:-7] for entry in place["catalogue"]]
+    return {"catalogue": sorted(listed(node, days)["catalogue"], key=lambda entry: entry["id"], reverse=True)}
+
+
+def test_a_plan_has_each_destination_by_its_own_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = {"full": {"days": 36_500, "verified": 1}}
+    plan = with_places(tmp_path, at("nas"), at("tape", retention=long), at("cloud", retention={}))
+    assert json.loads(json.dumps(plan)) == plan
+    deleted = {place["destination"]: sum(one["deletes"] for one in place["sets"]) for place in plan["places"]}
+    assert deleted == {"nas": 3, "tape": 0, "cloud": 0}
+    # The archive directory may delete the records of runs now: each destination gets those of what it keeps.
+    assert [len(place["brings"].get("node1", [])) for place in plan["places"]] == [1, 4, 4]
+    assert plan["acts"]
+    out = capsys.readouterr().out
+    assert "retention of alteryx_prod at nas: 3 of 4 backup sets are to be deleted" in out
+    assert "destination cloud: retention does not name the mode full" in out
+
+
+def test_a_destination_that_one_node_cannot_list_counts_as_holding_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = with_places(tmp_path, at("nas", reason="destination_unreachable", message="no answer"))
+    (place,) = plan["places"]
+    assert (place["deletes"], place["sets"], place["brings"]) == (False, [], {})
+    assert place["summary"] == "nothing is deleted: node1 cannot list it: no answer"
+    assert plan["deletes"]
+    assert "at nas: nothing is deleted" in capsys.readouterr().out
+
+
+ACCOUNT = {"nas": {"user": "svc", "password": "Pa55-of+the/share"}}
+PLACES = [{"name": name, "path": rf"\\{name}\ayx", "credential": "nas"} for name in ("nas", "tape")]
+
+
+def pruned(
+    plan: dict[str, t.Any], state: str, job: t.Callable[[dict[str, t.Any]], dict[str, t.Any]], **checks: t.Any
+) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+    """What node1 answers, and the specs of its jobs."""
+    specs: list[dict[str, t.Any]] = []
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        assert ACCOUNT["nas"]["password"] not in json.dumps({**arguments, "_spec": ""})
+        match arguments.get("_operation"):
+            case None:
+                return {"changed": True, "held": [], "did": [], "bytes": 0}
+            case "start":
+                specs.append(json.loads(arguments["_spec"]))
+            case "poll":
+                result = {"state": "succeeded", "events": [], **job(specs[-1])}
+                return {"status": {"state": "succeeded"}, "log": "", "log_offset": 0, "result": json.dumps(result)}
+        return {}
+
+    asked = {
+        "state": state, "folder": samples.FOLDER, "plan": plan, "destinations": PLACES, "credentials": ACCOUNT,
+        "checked": "checks",
+    }  # fmt: skip
+    variables = {
+        "hostvars": harness.HostVariables({"node1": {"checks": checks}, "node2": {}}),
+        "inventory_hostname": "node1",
+    }
+    return harness.run(backup_prune.ActionModule, asked, node, variables), specs
+
+
+def answered(spec: dict[str, t.Any], **bad: str) -> dict[str, t.Any]:
+    """What the job says: all is well, but for the destinations that are named with a reason."""
+    nothing = {"held": [], "did": [], "bytes": 0, "message": "told"}
+    return {"places": [{"destination": place["name"], **nothing, "reason": bad.get(place["name"], "")}
+                       for place in spec["places"]]}  # fmt: skip
+
+
+def test_destinations_get_exactly_their_plan_and_one_that_fails_costs_no_other(tmp_path: Path) -> None:
+    plan = with_places(tmp_path, at("nas"), at("tape"))
+    result, (spec,) = pruned(plan, "checked", lambda spec: answered(spec, tape="prune_changed"))
+    assert not result.get("failed")
+    assert [place["folder"] for place in spec["places"]] == [rf"\\{name}\ayx\alteryx_prod" for name in ("nas", "tape")]
+    for place, planned_there in zip(spec["places"], plan["places"], strict=True):
+        assert place["backups"] == planned_there["nodes"]["node1"]
+        assert (place["user"], place["password"]) == ("svc", ACCOUNT["nas"]["password"])
+    result, (spec,) = pruned(plan, "begun", answered, places=result["places"])
+    assert [place["name"] for place in spec["places"]] == ["nas"]
+    assert spec["places"][0]["brings"] == ["ServerBackup_Full_20260401_020000.set.json"]
+    refused = [{"destination": "tape", "held": [], "reason": "prune_changed", "message": "told"}]
+    result, _specs = pruned(plan, "finished", answered, places=refused)
+    assert (result["reason"], result["message"]) == ("prune_changed", "the destination tape: told")
+    result, _specs = pruned(plan, "finished", lambda spec: answered(spec, nas="prune_incomplete"))
+    assert (result["reason"], result["exit_code"]) == ("prune_incomplete", 4)
+
+
+def test_a_backup_that_is_only_at_destinations_is_pinned_there(tmp_path: Path) -> None:
+    variables = play(
+        tmp_path,
+        node1={**listed("node1", DAYS[1:]), "places": [at("nas")]},
+        node2={**listed("node2", DAYS[1:]), "places": [at("nas", DAYS[1:], "node2")]},
+    )
+    specs: list[dict[str, t.Any]] = []
+
+    def node(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        assert arguments["_operation"], "the archive directory is not touched"
+        if arguments["_operation"] == "start":
+            specs.append(json.loads(arguments["_spec"]))
+        places = [{"destination": "nas", "changed": True, "reason": "", "message": ""}]
+        told = json.dumps({"state": "succeeded", "events": [], "places": places})
+        return {"status": {"state": "succeeded"}, "log": "", "log_offset": 0, "result": told}
+
+    asked = {
+        "folder": samples.FOLDER, "catalogues": "found", "backup": "Full_20260101_020000_0001",
+        "destinations": PLACES, "credentials": ACCOUNT,
+    }  # fmt: skip
+    result = harness.run(backup_pin.ActionModule, asked, node, {**variables, "inventory_hostname": "node1"})
+    assert (result["changed"], result["backup"]) == (True, "ServerBackup_Full_20260101_020000")
+    (spec,) = specs
+    assert [place["name"] for place in spec["places"]] == ["nas"]
+    assert (spec["node"], spec["pin"]["until"]) == ("node1", "")

@@ -17,7 +17,8 @@ SETS = [
     {"name": name, "mode": "full", "bytes": 1000, "deletes": number == 0, "rule": f"rule {number}"}
     for number, name in enumerate(NAMES)
 ]
-PLANNED = {"plan": {"sets": SETS, "deletes": True, "refused": ""}, "summary": "1 of 2 backup sets are to be deleted"}
+SAID = "1 of 2 backup sets are to be deleted"
+PLANNED = {"plan": {"sets": SETS, "deletes": True, "refused": "", "summary": SAID}, "summary": SAID}
 DONE = {"changed": True, "did": NAMES[:1], "bytes": 1000, "held": []}
 
 
@@ -34,7 +35,7 @@ def outcome(**changes: t.Any) -> dict[str, t.Any]:
 def test_what_was_deleted_is_in_outcome_summary_and_log() -> None:
     composed = outcome()
     assert composed["verdict"] == "OK"
-    assert composed["retention"] == {"deleted": NAMES[:1], "kept": 1, "text": PLANNED["summary"]}
+    assert composed["retention"] == {"deleted": NAMES[:1], "kept": 1, "text": SAID, "destinations": []}
     assert "retention deleted 1 backup set, 1 are kept" in _report.summary(composed, "runs/x")
     log = _log.text(composed, {"node1": steps()})
     assert f"{NAMES[0]} (full) is to be deleted: rule 0" in log
@@ -43,12 +44,29 @@ def test_what_was_deleted_is_in_outcome_summary_and_log() -> None:
 
 
 def test_why_nothing_is_deleted_is_in_the_summary() -> None:
-    kept = {"plan": {"sets": SETS[1:]}, "summary": "nothing is deleted: a rule keeps each"}
+    kept = {"plan": {"sets": SETS[1:], "summary": "nothing is deleted: a rule keeps each"}}
     composed = outcome(prune_plan=kept, prune={"skipped": True, "did": [], "bytes": 0})
     assert " retention nothing is deleted: a rule keeps each" in _report.summary(composed, "x")
     assert "retention" not in _report.summary(
         _report.compose("full", {"node1": samples.steps()}, False, NOW, 1300.0), "x"
     )
+
+
+def test_what_was_deleted_at_destinations_is_told_of_each() -> None:
+    places = [{"destination": name, **PLANNED["plan"]} for name in ("nas", "tape")]  # type: ignore[dict-item]
+    plan = {"plan": {**PLANNED["plan"], "places": places}}  # type: ignore[dict-item]
+    did = [{"destination": "nas", "did": NAMES[:1], "bytes": 1000}, {"destination": "tape", "did": [], "bytes": 0}]
+    changes = {"prune_plan": plan, "prune": {**DONE, "places": did}}
+    composed = outcome(**changes)
+    assert [(one["destination"], one["deleted"], one["kept"]) for one in composed["retention"]["destinations"]] == [
+        ("nas", NAMES[:1], 1), ("tape", [], 2),
+    ]  # fmt: skip
+    text = _report.summary(composed, "runs/x")
+    assert " retention deleted 1 backup set at nas, 1 are kept" in text
+    assert f" retention at tape {SAID}" in text
+    log = _log.text(composed, {"node1": steps(**changes)})
+    assert f"{NAMES[1]} (full) at tape is kept: rule 1" in log
+    assert f"deleted at nas {NAMES[0]}: 1.0 kB" in log
 
 
 def test_a_deletion_that_failed_fails_the_run_and_not_its_backup_set() -> None:

@@ -35,9 +35,18 @@ def backup_set(age_hours: float, mode: str = "full", number: int = 0, **changes:
     )
 
 
+def stored(one: BackupSet, verdict: str = "good") -> BackupSet:
+    """The same with the archive of one node."""
+    entry = {
+        "pruning": False, "complete": True, "why": [], "files": [], "archive_sha256": one.run_id,
+        "verified": {"verdict": verdict},
+    }  # fmt: skip
+    return BackupSet(**{**vars(one), "backups": {"node1": entry}})
+
+
 def begun(one: BackupSet) -> BackupSet:
     """The same after its deletion has begun."""
-    entry = {"pruning": True, "complete": False, "files": []}
+    entry = {"pruning": True, "complete": False, "why": ["its deletion has begun"], "files": []}
     return BackupSet(**{**vars(one), "pruning": True, "why": ("its deletion has begun",), "backups": {"node1": entry}})
 
 
