@@ -157,7 +157,7 @@ function Invoke-BackupDeletion {
     $answer = @{ held = @(); did = @(); bytes = [long]0; problem = '' }
     if (-not $Backup.Count) { return $answer }
     Assert-FileName -Backup $Backup
-    # Somebody who can put a link there must not choose what is deleted.
+    # An account that can put a link there must not choose what is deleted.
     Assert-FolderTrust -Path $Folder
     if ($State -eq 'checked') {
         Assert-AsPlanned -Backup $Backup -Folder $Folder

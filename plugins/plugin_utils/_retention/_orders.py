@@ -138,7 +138,7 @@ def read_held(checked: t.Mapping[str, t.Mapping[str, t.Any]], destination: str =
 
     Args:
         checked: host -> result of backup_prune with state=checked.
-        destination: where they lie, "" for the archive directory.
+        destination: where they are, "" for the archive directory.
     """
     found = _find_results(checked, destination) if destination else checked
     return {held["name"] for result in found.values() for held in result.get("held", [])}

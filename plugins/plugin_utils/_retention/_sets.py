@@ -76,7 +76,13 @@ class BackupSet:
 
 
 def read_sets(
-    catalogues: Catalogues, fleet: str, now: datetime, judged: str = "", records: t.Iterable[Entry] = ()
+    catalogues: Catalogues,
+    fleet: str,
+    now: datetime,
+    judged: str = "",
+    records: t.Iterable[Entry] = (),
+    *,
+    are_copies: bool = False,
 ) -> list[BackupSet]:
     """The sets of a fleet on its nodes, newest first.
 
@@ -86,8 +92,10 @@ def read_sets(
         catalogues: of every node of the fleet.
         fleet: its name.
         now: pins that have ended by then do not count.
-        judged: id of the run that asks and that has judged itself; it has no .set.json yet.
-        records: what .set.json files elsewhere say; what is in the catalogues is said last.
+        judged: ID of the current run if it has judged itself, because it has no .set.json yet.
+        records: the content of .set.json files at other places. A record in the catalogues replaces one of these.
+        are_copies: the catalogues are those of a destination, where a .set.json may be missing. Without one, the
+            verdicts of the archives alone count.
     """
     members: dict[str, dict[str, Entry]] = {}
     for host, result in catalogues.items():
@@ -96,8 +104,9 @@ def read_sets(
                 members.setdefault(entry["run_id"], {})[host] = entry
     own = (one for result in catalogues.values() for one in result.get("sets", []))
     runs = {one["run_id"]: one for one in (*records, *own) if not one["error"]}
+    unrecorded = members.keys() - runs.keys() if are_copies else set()
     found = [
-        _read_set(run_id, backups, runs.get(run_id), catalogues, now, is_judged=are_copies or run_id == judged)
+        _read_set(run_id, backups, runs.get(run_id), catalogues, now, is_judged=run_id in {judged, *unrecorded})
         for run_id, backups in members.items()
     ]
     return sorted(found, key=lambda one: one.order, reverse=True)

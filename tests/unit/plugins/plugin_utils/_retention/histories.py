@@ -38,7 +38,7 @@ def backup_set(age_hours: float, mode: str = "full", number: int = 0, **changes:
 def stored(one: BackupSet, verdict: str = "good") -> BackupSet:
     """The same with the archive of one node."""
     entry = {
-        "pruning": False, "complete": True, "why": [], "files": [], "archive_sha256": one.run_id,
+        "pruning": False, "partial": False, "complete": True, "why": [], "files": [], "archive_sha256": one.run_id,
         "verified": {"verdict": verdict},
     }  # fmt: skip
     return BackupSet(**{**vars(one), "backups": {"node1": entry}})
