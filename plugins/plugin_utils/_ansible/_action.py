@@ -79,7 +79,7 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         if self._noted:
             told = result["detail"] if result.get("failed") else result
             told["events"] = [*told.get("events", ()), *self._noted]
-        result.update(node=node, started=started, finished=utc_text(), seconds=round(time.monotonic() - begun, 3))
+        result.update(node=node, started=started, ended=utc_text(), seconds=round(time.monotonic() - begun, 3))
         return t.cast(Result, remove_values(result, list(secrets)))
 
     def note_warning(self, host: str, text: str) -> None:

@@ -17,6 +17,15 @@ def is_ok(result: t.Mapping[str, t.Any] | None) -> bool:
     return result is not None and not any(result.get(word) for word in ("failed", "unreachable"))
 
 
+def describe_time(result: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """When a step ran and how it ended, as outcome.json says it: started, finished, seconds and reason.
+
+    The result of a module has the key ended instead of finished, because ansible-core 2.21 turns finished into a bool.
+    """
+    keys = {"started": "started", "finished": "ended", "seconds": "seconds", "reason": "reason"}
+    return {name: result[key] for name, key in keys.items() if key in result}
+
+
 def describe_failure(node: str, step: str, name: str, message: str) -> dict[str, t.Any]:
     """An entry of the failures in outcome.json. An unknown name of a reason becomes "unexpected"."""
     reason = REASONS.get(name, REASONS["unexpected"])

@@ -74,7 +74,7 @@ def _opening(outcome: t.Mapping[str, t.Any]) -> list[Line]:
 
 
 def _step(host: str, step: str, result: StepResult, failure: t.Mapping[str, t.Any] | None, now: str) -> list[Line]:
-    started, finished = result.get("started", now), result.get("finished", now)
+    started, finished = result.get("started", now), result.get("ended", now)
     lines = [Line(started, "INFO", host, step, "begun")]
     lines += [Line(event["at"], event["level"], host, step, one_line(event["text"])) for event in read_events(result)]
     lines += [Line(finished, level, host, step, words) for level, words in describe_step(step, result)]

@@ -13,7 +13,7 @@ from datetime import datetime
 from .._archive import _manifest
 from .._copy import _copies
 from .._core import _names, paths
-from .._core.failures import describe_end, describe_failure, is_ok
+from .._core.failures import describe_end, describe_failure, describe_time, is_ok
 from .._core.reasons import REASONS, StepFailed
 from .._core.text import counted, one_line, size
 from .._server_api._schedules import read_record as _schedule_record
@@ -256,10 +256,7 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         "file_count": archive.get("file_count", 0),
         "secrets": bool(archive.get("secrets")),
         "verdict": _verdict(verify),
-        "steps": {
-            step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result}
-            for step, result in steps.items()
-        },
+        "steps": {step: describe_time(result) for step, result in steps.items()},
     }
 
 

@@ -78,7 +78,7 @@ def _failures(hosts: t.Mapping[str, Registered], without_steps: bool) -> list[tu
         without_steps: whether the outcome of a backup or a restore has judged its steps already.
     """
     found = [
-        (str(result.get("finished", "")), _of_reason(str(result.get("reason", ""))))
+        (str(result.get("ended", "")), _of_reason(str(result.get("reason", ""))))
         for registered in hosts.values()
         for name, result in registered.items()
         if result.get("failed") and not (without_steps and _is_step(name))

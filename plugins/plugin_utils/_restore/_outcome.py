@@ -10,7 +10,7 @@ import typing as t
 from datetime import datetime
 
 from .._core import _names
-from .._core.failures import describe_end, describe_failure, is_ok
+from .._core.failures import describe_end, describe_failure, describe_time, is_ok
 from .._core.text import one_line
 
 SCHEMA = 1
@@ -171,10 +171,7 @@ def _describe_node(planned: t.Mapping[str, t.Any], steps: t.Mapping[str, Result]
         "kept": list(job.get("kept") or ()),
         "undone": list(job.get("undone") or service.get("undone") or ()),
         "deleted": list(steps.get("accepted", {}).get("did") or ()),
-        "steps": {
-            step: {key: result[key] for key in ("started", "finished", "seconds", "reason") if key in result}
-            for step, result in steps.items()
-        },
+        "steps": {step: describe_time(result) for step, result in steps.items()},
     }
 
 
@@ -248,11 +245,11 @@ def write_log(outcome: t.Mapping[str, t.Any], results: Results) -> str:
                 continue
             level = "INFO" if is_ok(result) else "ERROR"
             text = "done" if is_ok(result) else one_line(result.get("message") or result.get("msg"))
-            lines.append((str(result.get("finished", "")), level, host, f"{step}: {text}"))
+            lines.append((str(result.get("ended", "")), level, host, f"{step}: {text}"))
             events = result.get("events") or (result.get("detail") or {}).get("events") or ()
             lines += [(event["at"], event["level"], host, one_line(event["text"])) for event in events]
             output = str(result.get("output") or (result.get("detail") or {}).get("output") or "")
-            lines += [(str(result.get("finished", "")), "DEBUG", host, text) for text in output.splitlines() if text]
+            lines += [(str(result.get("ended", "")), "DEBUG", host, text) for text in output.splitlines() if text]
     lines.sort(key=lambda line: line[0])
     return (
         "".join(f"{at} {level:7} {host}: {text}\n" for at, level, host, text in lines) + summarize(outcome, "") + "\n"

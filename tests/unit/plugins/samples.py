@@ -333,7 +333,7 @@ def steps(mode: str = "full", **changes: t.Any) -> dict[str, dict[str, t.Any]]:
         result.update(
             node="node1",
             started=f"2026-09-01T02:00:{second:02}.000Z",
-            finished=f"2026-09-01T02:00:{second:02}.900Z",
+            ended=f"2026-09-01T02:00:{second:02}.900Z",
             seconds=0.9,
         )
     return copy.deepcopy(answer)
@@ -344,5 +344,5 @@ def failed(reason: str, exit_code: int, message: str = "it went wrong", **more: 
     return {
         "failed": True, "msg": f"node1: {message}. Do something", "reason": reason, "exit_code": exit_code,
         "message": message, "hint": "Do something", "detail": {}, "node": "node1",
-        "started": "2026-09-01T02:00:20.000Z", "finished": "2026-09-01T02:00:21.000Z", "seconds": 1.0, **more,
+        "started": "2026-09-01T02:00:20.000Z", "ended": "2026-09-01T02:00:21.000Z", "seconds": 1.0, **more,
     }  # fmt: skip

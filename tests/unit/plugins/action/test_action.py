@@ -100,7 +100,7 @@ def test_a_result_carries_node_and_times() -> None:
     )
     assert (result["node"], result["changed"], result["service"]["state"]) == ("node1", False, "Running")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", result["started"])
-    assert result["started"] <= result["finished"]
+    assert result["started"] <= result["ended"]
     assert "invocation" not in result
 
 

@@ -47,8 +47,8 @@ def backup(check_mode: bool = False, **changes: dict[str, t.Any]) -> dict[str, t
     return {**registered, "alteryx_report_composed": {"outcome": outcome}}
 
 
-def failure(reason: str, finished: str = NOW, **fields: t.Any) -> dict[str, t.Any]:
-    return {"failed": True, "reason": reason, "exit_code": REASONS[reason].exit_code, "finished": finished, **fields}
+def failure(reason: str, ended: str = NOW, **fields: t.Any) -> dict[str, t.Any]:
+    return {"failed": True, "reason": reason, "exit_code": REASONS[reason].exit_code, "ended": ended, **fields}
 
 
 def test_a_good_backup_tells_its_identity_its_archives_and_its_downtime() -> None:

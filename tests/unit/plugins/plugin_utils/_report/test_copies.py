@@ -31,7 +31,7 @@ def steps(*copies: dict[str, t.Any], failed: bool = False) -> Steps:
     result: dict[str, t.Any] = {"copies": list(copies)}
     if failed:
         result = {"failed": True, "reason": "copy_failed", "message": "nas2: broken", "detail": result}
-    return {**found, "probe": TRIED, "copy": {**result, "started": NOW, "finished": NOW}}
+    return {**found, "probe": TRIED, "copy": {**result, "started": NOW, "ended": NOW}}
 
 
 GOOD = copy(destination="nas1"), copy(destination="nas2", state="present")

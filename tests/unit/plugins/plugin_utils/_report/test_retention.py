@@ -25,7 +25,7 @@ DONE = {"changed": True, "did": NAMES[:1], "bytes": 1000, "held": []}
 def steps(**changes: t.Any) -> dict[str, dict[str, t.Any]]:
     """A good run that has deleted a set."""
     found = {**samples.steps(), "prune_plan": PLANNED, "prune_check": {"held": []}, "prune": DONE, **changes}
-    return {name: {"node": "node1", "started": NOW, "finished": NOW, "seconds": 0.1, **found[name]} for name in found}
+    return {name: {"node": "node1", "started": NOW, "ended": NOW, "seconds": 0.1, **found[name]} for name in found}
 
 
 def outcome(**changes: t.Any) -> dict[str, t.Any]:

@@ -46,7 +46,7 @@ def stored(one: BackupSet, verdict: str = "good") -> BackupSet:
 
 def begun(one: BackupSet) -> BackupSet:
     """The same after its deletion has begun."""
-    entry = {"pruning": True, "complete": False, "why": ["its deletion has begun"], "files": []}
+    entry = {"pruning": True, "partial": False, "complete": False, "why": ["its deletion has begun"], "files": []}
     return BackupSet(**{**vars(one), "pruning": True, "why": ("its deletion has begun",), "backups": {"node1": entry}})
 
 
