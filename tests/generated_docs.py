@@ -34,7 +34,8 @@ A run has one code. Code 7 outranks all others. Otherwise the run has the code o
 the log and the last lines on the screen name the reason, the node, the step, what happened and what to do next.
 
 Each code has its reasons below. A reason with the mark *after a stop* can occur after the run has stopped a service of
-the fleet. That service is started again in every case.
+the fleet. That service is started again, except for the reasons of code 7: `restore_unproven` and `held_by_operator`
+leave it stopped on purpose, and for the others something prevents the start.
 """
 
 

@@ -282,7 +282,13 @@ def summarize(
     for failure in outcome["failures"][:5]:
         where = f"{failure['node']}: " if failure["node"] else ""
         lines.append(f" failed   {where}{failure['message']} ({failure['reason']})")
-    if outcome["hint"]:
+    complete = [host for host, node in outcome["nodes"].items() if node["server"] == "new"]
+    if outcome["hint"] and complete:
+        lines.append(
+            f" do       {_GOOD[outcome['verb']].lower()} on {', '.join(complete)} already, so do not run this again. "
+            "Look at the server, then accept or go back as below"
+        )
+    elif outcome["hint"]:
         lines.append(f" do       {outcome['hint']}")
     for host, node in outcome["nodes"].items():
         lines += _describe_lines(outcome["verb"], host, node)
@@ -321,7 +327,8 @@ def _describe_lines(verb: str, host: str, node: t.Mapping[str, t.Any]) -> t.Iter
 
 
 def _describe_next(outcome: t.Mapping[str, t.Any], name_command: t.Callable[[str], str]) -> t.Iterator[str]:
-    if not any(node["kept"] for node in outcome["nodes"].values()):
+    # A job that was lost after the commit has not said what it keeps.
+    if not any(node["kept"] or node["server"] == "new" for node in outcome["nodes"].values()):
         return
     fleet = outcome["fleet"]
     restore_id = outcome["restore_id"] or outcome["run_id"]

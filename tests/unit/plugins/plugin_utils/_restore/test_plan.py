@@ -315,6 +315,16 @@ def test_a_good_restore_says_what_was_restored_and_how_to_go_on() -> None:
         assert words in text
 
 
+def test_a_run_that_is_lost_after_the_commit_says_how_to_accept_and_not_to_run_again() -> None:
+    outcome = compose(job=failed("job_died"), service={"service": {"state": "Running"}, "restore": "committed"})
+    text = _outcome.summarize(outcome, "/reports")
+    assert "RESTORE FAILED" in text
+    assert "restored on ctl already, so do not run this again" in text
+    assert outcome["hint"] not in text
+    assert "accept_restore.yml" in text
+    assert "roll_back_restore.yml" in text
+
+
 @pytest.mark.parametrize(
     "changes",
     [
