@@ -96,7 +96,7 @@ def test_a_required_file_that_stays_held_fails_by_name(
     playbook.write_text(json.dumps([{"hosts": "alteryx", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
     run = run_playbook(playbook)
     assert run.rc == 4, run.output
-    assert '"reason": "file_locked"' in run.text
+    assert "[file_locked]" in run.text
     assert "RuntimeSettings.xml is held by another program" in run.text
     # The next run removes what it left, as below.
 
