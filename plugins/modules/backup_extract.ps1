@@ -27,7 +27,7 @@ $spec = @{
         credentials = @{ type = 'dict'; default = @{} }
         run_id = @{ type = 'str'; default = '' }
         timeout = @{ type = 'int'; default = 86400 }
-        _operation = @{ type = 'str'; choices = @('start', 'poll', 'cancel', 'discard', 'look', 'remove') }
+        _operation = @{ type = 'str'; choices = @('resolve', 'start', 'poll', 'cancel', 'discard', 'look', 'remove') }
     }
     supports_check_mode = $true
 }

@@ -24,6 +24,7 @@ $spec = @{
         who = @{ type = 'str'; default = '' }
         why = @{ type = 'str'; default = '' }
         until = @{ type = 'str'; default = '' }
+        _operation = @{ type = 'str'; choices = @('resolve', 'start', 'poll', 'cancel', 'discard') }
         _node = @{ type = 'str' }
         _who = @{ type = 'str' }
     }

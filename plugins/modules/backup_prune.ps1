@@ -23,6 +23,7 @@ $spec = @{
         credentials = @{ type = 'dict'; default = @{} }
         run_id = @{ type = 'str'; default = '' }
         _backups = @{ type = 'str' }
+        _operation = @{ type = 'str'; choices = @('resolve', 'start', 'poll', 'cancel', 'discard') }
         _node = @{ type = 'str' }
         _who = @{ type = 'str' }
     }

@@ -137,6 +137,7 @@ NOT_OF_THE_OPERATOR = {
     ("backup_request", "report_directory"),
     ("run_lock", "log_directory"),
     ("schedule_pause", "ca_file"),
+    ("database_restore", "_data_folder"),
     ("workflow_drain", "bin_folder"),
 }
 _IS_PATH = re.compile(r"(^|_)(folders?|directory|mongodump)$|^target$|^tls_.*_file$|^ca_file$")
