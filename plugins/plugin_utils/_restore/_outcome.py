@@ -270,8 +270,11 @@ def summarize(
     """
     name = _NAMES[outcome["verb"]]
     verdict = {"FAILED": "FAILED", "PLANNED": "PLANNED, nothing was touched"}.get(outcome["verdict"], "OK")
+    touched = [host for host, node in outcome["nodes"].items() if node["server"] != "untouched"]
     if outcome["reason"] == "restore_unconfirmed":
         verdict = "NOT CONFIRMED, nothing was touched"
+    elif verdict == "FAILED" and outcome["exit_code"] == 3 and not touched:
+        verdict = "REFUSED, nothing was touched"
     source = outcome["backup"].get("name") or outcome["restore_id"]
     if destination := outcome["backup"].get("destination"):
         source += f" at the destination {destination}"
@@ -291,7 +294,9 @@ def summarize(
     elif outcome["hint"]:
         lines.append(f" do       {outcome['hint']}")
     for host, node in outcome["nodes"].items():
-        lines += _describe_lines(outcome["verb"], host, node)
+        # Without a plan, nothing is known of a node that was not touched.
+        if host in touched or node["service_before"] != "unknown":
+            lines += _describe_lines(outcome["verb"], host, node)
     lines += [f" warning  {text}" for text in outcome["warnings"][:8]]
     lines += _describe_next(outcome, name_command)
     if directory:

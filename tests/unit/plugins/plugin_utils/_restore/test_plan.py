@@ -364,6 +364,9 @@ def test_a_prediction_and_a_run_without_confirmation_say_that_nothing_was_touche
     refused = compose(**{**only, "plan": failed("restore_unconfirmed")})
     assert refused["exit_code"] == 3
     assert "nothing was touched" in _outcome.summarize(refused, "")
+    unknown = _outcome.summarize(compose(**{**only, "plan": failed("backup_unknown")}), "")
+    assert "REFUSED, nothing was touched" in unknown
+    assert "unknown ->" not in unknown
 
 
 def test_a_play_that_goes_on_after_a_failure_is_ended_by_its_report() -> None:
