@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - alteryx_ops.server_backup contributors (@alteryx-ops)
 description:
-  - Prints what the callback P(ansible.builtin.default#callback) prints, with these differences for tasks of
+  - Prints what the callback C(ansible.builtin.default) prints, with these differences for tasks of
     alteryx_ops.server_backup.
   - A failure is printed as node, message, reason and what to do next. A message or hint that is on the screen already
     is not repeated.
