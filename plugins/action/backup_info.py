@@ -37,48 +37,45 @@ class ActionModule(NodeAction):
             (found,) = self._list([one], arguments, own, variables)
             if found["reason"]:
                 raise StepFailed(found["reason"], f"the destination {one.name}: {found['message']}")
-            return self._answer(found, found["folder"], arguments)
+            return self._answer(self._read_folder(found, found["folder"], arguments))
         asked = datetime.now(UTC)
         facts = self.call_node(own, variables)
-        answered = datetime.now(UTC)
-        answer = self._answer(facts, arguments["folder"], arguments)
-        answer["clock_off"] = clock_off(facts["utc"], asked, answered)
+        # By a short call, because a job takes a while.
+        off = clock_off(facts["utc"], asked, datetime.now(UTC))
+        archive = self._read_folder(facts, arguments["folder"], arguments)
+        places: list[Result] = []
+        elsewhere: list[Result] = []
         if destinations:
-            self._add_copies(answer, destinations, arguments, own, variables)
-        elif arguments["wanted"] and not _choose.holds(answer["catalogue"], arguments["wanted"], arguments["scope"]):
-            answer["places"] = self._look_elsewhere(arguments, own, variables)
-        return answer
+            places = self._read_places(destinations, arguments, own, variables)
+            elsewhere = _catalogue.add_copies(archive["catalogue"], places)
+        elif arguments["wanted"] and not _choose.holds(archive["catalogue"], arguments["wanted"], arguments["scope"]):
+            places = self._look_elsewhere(arguments, own, variables)
+        return self._answer(archive, places, elsewhere, off)
 
     @staticmethod
-    def _answer(facts: t.Mapping[str, t.Any], folder: str, arguments: Result) -> Result:
-        catalogue, foreign = _catalogue.entries(facts, folder, arguments["name_pattern"])
+    def _answer(
+        folder: Result, places: t.Sequence[Result] = (), elsewhere: t.Sequence[Result] = (), off: float = 0.0
+    ) -> Result:
         return {
             "changed": False,
+            **folder,
+            "table": _catalogue.table(folder["catalogue"], elsewhere),
+            "places": list(places),
+            "elsewhere": list(elsewhere),
+            "clock_off": off,
+        }
+
+    @staticmethod
+    def _read_folder(facts: t.Mapping[str, t.Any], folder: str, arguments: Result) -> Result:
+        """The backups in the archive directory or at a destination."""
+        catalogue, foreign = _catalogue.entries(facts, folder, arguments["name_pattern"])
+        return {
             "folder": folder,
             "exists": facts["exists"],
             "catalogue": catalogue,
-            "table": _catalogue.table(catalogue),
             "foreign_files": foreign,
             "sets": _catalogue.sets(facts),
-            "places": [],
-            "elsewhere": [],
-            # A job takes a while, so the clocks are compared by a short call.
-            "clock_off": 0.0,
         }
-
-    def _add_copies(
-        self,
-        answer: Result,
-        destinations: t.Sequence[_destinations.Destination],
-        arguments: Result,
-        own: Result,
-        variables: dict[str, t.Any],
-    ) -> None:
-        """Adds what there is at each destination, and to each backup where its copies are. A destination that cannot be
-        read is a warning."""
-        answer["places"] = self._read_places(destinations, arguments, own, variables)
-        answer["elsewhere"] = _catalogue.add_copies(answer["catalogue"], answer["places"])
-        answer["table"] = _catalogue.table(answer["catalogue"], answer["elsewhere"])
 
     def _look_elsewhere(self, arguments: Result, own: Result, variables: dict[str, t.Any]) -> list[Result]:
         """Reads the destinations. Any problem is a warning, because the operator did not ask for the destinations."""
@@ -105,7 +102,7 @@ class ActionModule(NodeAction):
             name = found["destination"]
             if found["reason"]:
                 self.note_warning(host, f"the destination {name}: {found['message']}")
-            there = self._answer(found, found["folder"], arguments)
+            there = self._read_folder(found, found["folder"], arguments)
             kept = {key: there[key] for key in ("folder", "exists", "catalogue", "sets")}
             told = {key: found[key] for key in ("destination", "reason", "message")}
             places.append({**told, **kept, "retention": retentions[name]})
