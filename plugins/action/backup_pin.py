@@ -14,8 +14,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 )
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._process import describe_operator
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_places
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _copies, _destinations
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_named_places
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _copies
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _pins
 
 _SECONDS = 300
@@ -82,12 +82,7 @@ class ActionModule(NodeAction):
         if self.check_mode:
             show_progress(host, f"{name} would be {arguments['state']} at {', '.join(wanted)}")
             return []
-        destinations = [
-            one
-            for one in _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
-            if one.name in wanted
-        ]
-        places = find_places(self, destinations, arguments["credentials"], own, variables)
+        places = find_named_places(self, wanted, arguments, own, variables)
         told = pin if arguments["state"] == "pinned" else None
         spec = _pins.build_pin_spec(name, host, told, own["_who"], places, fleet)
         job = self.run_job(_copies.name_job("pin"), spec, _SECONDS * len(places), own, variables)

@@ -11,8 +11,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._inventory import raw_variables
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._process import describe_operator
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show_progress
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_places
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _copies, _destinations
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._shares import find_named_places
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _copies
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.text import counted, size
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _orders
@@ -80,12 +80,7 @@ class ActionModule(NodeAction):
             for name, place in work.items():
                 self._tell({"held": []}, place["backups"], name, state, host)
             return []
-        destinations = [
-            one
-            for one in _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
-            if one.name in work
-        ]
-        places = find_places(self, destinations, arguments["credentials"], own, variables)
+        places = find_named_places(self, work, arguments, own, variables)
         spec = _orders.build_prune_spec(
             state, arguments["folder"], host, arguments["run_id"], own["_who"], places, plan["fleet"], work
         )

@@ -69,3 +69,20 @@ def find_places(
         _destinations.read_credentials(credentials),
         {letter: str(drive["share"]) for letter, drive in drives.items()},
     )
+
+
+def find_named_places(
+    action: NodeAction, names: t.Container[str], arguments: Result, own: Result, variables: dict[str, t.Any]
+) -> list[dict[str, t.Any]]:
+    """Some of the destinations of a module as a job wants them; see find_places.
+
+    Args:
+        action: of the module, which has a job.
+        names: of the destinations.
+        arguments: destinations and credentials of the module.
+        own: the arguments that the module itself needs.
+        variables: what the task sees.
+    """
+    destinations = _destinations.read_destinations(arguments["destinations"], arguments["credentials"])
+    named = [one for one in destinations if one.name in names]
+    return find_places(action, named, arguments["credentials"], own, variables)
