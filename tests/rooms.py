@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_plan": {"_core", "_fleet", "_database", "_server_api"},
     "_copy": {"_core"},
     "_report": {"_core", "_archive", "_copy", "_server_api"},
-    "_retention": {"_core", "_archive"},
+    "_retention": {"_core", "_archive", "_copy"},
     "_restore": {"_core", "_archive", "_retention", "_fleet", "_database", "_plan"},
     # The one that knows Ansible; action plugins join it with all others.
     "_ansible": {"_core", "_node", "_archive", "_copy"},

@@ -73,8 +73,18 @@ def build_list_spec(places: t.Sequence[Copy], fleet: str, nodes: t.Sequence[str]
     return {
         "run_id": run_id,
         "nodes": list(nodes),
-        "places": [{**place, "folder": ntpath.join(place["path"], fleet)} for place in places],
+        "places": add_folders(places, fleet),
     }
+
+
+def add_folders(places: t.Iterable[Copy], fleet: str) -> list[dict[str, t.Any]]:
+    """The destinations of a job, each with the folder of a fleet there.
+
+    Args:
+        places: see _destinations.build_job_destinations.
+        fleet: its name.
+    """
+    return [{**place, "folder": ntpath.join(place["path"], fleet)} for place in places]
 
 
 def place_copies(fleet: str, folder: str) -> str:

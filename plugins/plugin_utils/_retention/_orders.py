@@ -6,9 +6,9 @@ deletes."""
 
 from __future__ import annotations
 
-import ntpath
 import typing as t
 
+from .._copy import _copies
 from ._places import Place
 from ._prune import Decision
 from ._sets import BackupSet, Catalogues, Entry
@@ -217,7 +217,7 @@ def build_prune_spec(
         "node": host,
         "run_id": run_id,
         "who": who,
-        "places": [{**place, "folder": ntpath.join(place["path"], fleet), **work[place["name"]]} for place in places],
+        "places": [{**place, **work[place["name"]]} for place in _copies.add_folders(places, fleet)],
     }
 
 

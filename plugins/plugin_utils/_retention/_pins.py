@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import ntpath
 import typing as t
 from datetime import UTC, date, datetime, time
 
 from .._archive import _catalogue
+from .._copy import _copies
 from .._core.reasons import StepFailed
 from ._sets import Catalogues, Entry, is_of_node
 
@@ -97,5 +97,5 @@ def build_pin_spec(
         "node": host,
         "pin": pin,
         "who": who,
-        "places": [{**place, "folder": ntpath.join(place["path"], fleet)} for place in places],
+        "places": _copies.add_folders(places, fleet),
     }
