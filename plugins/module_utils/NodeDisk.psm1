@@ -110,7 +110,7 @@ function Assert-FolderWritable {
                 "$account cannot write files in ${Path}: $($_.Exception.GetBaseException().Message)"))
     }
     finally {
-        # The innermost folder first. A folder that is no longer empty stays.
+        # Deletes the innermost folder first, and keeps a folder that another program has used in the meantime.
         foreach ($folder in $created) {
             try { if ([IO.Directory]::Exists($folder)) { [IO.Directory]::Delete($folder) } }
             catch { Write-Verbose -Message "${folder}: $_" }
@@ -151,16 +151,16 @@ function Assert-RoomToRestore {
     <#
     .SYNOPSIS
     Throws space_short unless the drive of a data folder has room for a second data folder of that many bytes, and
-    Reserve bytes beside it. The folder does not have to exist.
+    Reserve bytes beside it. The folder does not have to exist: Get-FreeByte looks at the nearest one that does.
     #>
     param(
         [Parameter(Mandatory = $true)][string] $DataFolder,
         [Parameter(Mandatory = $true)][long] $Bytes,
         [Parameter(Mandatory = $true)][long] $Reserve
     )
-    $there = [IO.Path]::GetDirectoryName($DataFolder)
-    while ($there -and -not [IO.Directory]::Exists($there)) { $there = [IO.Path]::GetDirectoryName($there) }
-    if (-not $there -or -not (Test-SpaceBelow -Path $there -Bytes ($Bytes + $Reserve))) { return }
+    # The second data folder is created beside the first one, so the volume of the parent counts.
+    $parent = [IO.Path]::GetDirectoryName($DataFolder)
+    if (-not $parent -or -not (Test-SpaceBelow -Path $parent -Bytes ($Bytes + $Reserve))) { return }
     throw (New-NodeFailure -Reason 'space_short' -Message (
             "The drive of $DataFolder has not $Bytes bytes for the restored database and $Reserve bytes that are to " +
             'stay free'))
