@@ -283,6 +283,19 @@ function Add-ShareFailure {
     $Answer.message = $failure.message
 }
 
+function Invoke-AtPlace {
+    # Runs an action at a destination, with the account of the destination. A failure goes into the answer about this
+    # destination, so that it does not affect the others.
+    param($Place, [string] $Phase, [hashtable] $Answer, [scriptblock] $Action)
+    Write-JobStatus -Phase "$Phase $($Place.name)"
+    Assert-JobWanted
+    try {
+        Enter-JobShare -Place $Place
+        $null = & $Action
+    }
+    catch { Add-ShareFailure -Answer $Answer -ErrorRecord $_ }
+}
+
 function Remove-JobLease {
     # Releases the lease of a job whose control node is lost, if no service has to be started. Never throws, because the
     # guard ends a lease that stays.

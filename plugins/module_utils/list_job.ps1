@@ -18,20 +18,12 @@ function Get-PlaceFact {
         destination = $Place.name; folder = $Place.folder; exists = $false; folders = @(); utc = Get-UtcText
         reason = ''; message = ''
     }
-    try {
-        Enter-JobShare -Place $Place
+    Invoke-AtPlace -Place $Place -Phase 'list' -Answer $fact -Action {
         $found = Get-DestinationFact -Folder $Place.folder -Node @($Spec.nodes)
         foreach ($text in $found.skipped) { Write-JobLog -Level 'WARNING' -Text $text }
         foreach ($name in 'exists', 'utc', 'folders') { $fact[$name] = $found[$name] }
     }
-    catch { Add-ShareFailure -Answer $fact -ErrorRecord $_ }
     $fact
 }
 
-@{
-    places = @(foreach ($place in $Spec.places) {
-            Write-JobStatus -Phase "list $($place.name)"
-            Assert-JobWanted
-            Get-PlaceFact -Place $place
-        })
-}
+@{ places = @(foreach ($place in $Spec.places) { Get-PlaceFact -Place $place }) }

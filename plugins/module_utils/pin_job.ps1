@@ -23,20 +23,12 @@ function Set-PinAtPlace {
         Justification = 'the job has no check mode')]
     param($Place)
     $answer = @{ destination = $Place.name; changed = $false; reason = ''; message = '' }
-    try {
-        Enter-JobShare -Place $Place
+    Invoke-AtPlace -Place $Place -Phase 'pin at' -Answer $answer -Action {
         $folder = Join-Path -Path $Place.folder -ChildPath $Spec.node
         $answer.changed = Set-BackupPin -Folder $folder -Name $Spec.name -Pin $pin -Who $Spec.who `
             -Detail @{ destination = $Place.name }
     }
-    catch { Add-ShareFailure -Answer $answer -ErrorRecord $_ }
     $answer
 }
 
-@{
-    places = @(foreach ($place in $Spec.places) {
-            Write-JobStatus -Phase "pin at $($place.name)"
-            Assert-JobWanted
-            Set-PinAtPlace -Place $place
-        })
-}
+@{ places = @(foreach ($place in $Spec.places) { Set-PinAtPlace -Place $place }) }

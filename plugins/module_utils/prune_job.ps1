@@ -40,8 +40,7 @@ function Remove-AtPlace {
         Justification = 'the job has no check mode')]
     param($Place)
     $answer = $answers[$Place.name]
-    try {
-        Enter-JobShare -Place $Place
+    Invoke-AtPlace -Place $Place -Phase "$($Spec.state) at" -Answer $answer -Action {
         if ($Spec.state -eq 'begun') { Add-RunRecord -Place $Place }
         $done = Invoke-BackupDeletion -State $Spec.state -Backup @($Place.backups) -Root $Place.folder `
             -Folder (Get-PlaceFolder -Place $Place) -Who $Spec.who `
@@ -51,7 +50,6 @@ function Remove-AtPlace {
             throw (New-NodeFailure -Reason 'prune_incomplete' -Message $done.problem)
         }
     }
-    catch { Add-ShareFailure -Answer $answer -ErrorRecord $_ }
 }
 
 function Test-TrialFile {
@@ -128,8 +126,6 @@ function Assert-PlacesDiffer {
 }
 
 foreach ($place in $Spec.places) {
-    Write-JobStatus -Phase "$($Spec.state) at $($place.name)"
-    Assert-JobWanted
     $answers[$place.name] = @{
         destination = $place.name; held = @(); did = @(); bytes = [long]0; reason = ''; message = ''
     }
