@@ -43,7 +43,7 @@ class ActionModule(NodeAction):
         self._tell(answer, orders, "", state, host)
         answer["places"] = self._prune_places(own, checked, arguments, variables)
         answer["changed"] = answer["changed"] or any(place["did"] for place in answer["places"])
-        # A destination that fails here costs no other, so it is told when all of them are done.
+        # A failure at one destination does not affect the others, so the module fails after the last one.
         failed = {place["destination"]: place for place in answer["places"] if place["reason"]}
         if state == "finished":
             for place in plan.get("places", []):

@@ -62,7 +62,7 @@ _REQUEST = _steps.STEPS["request"].variable
 _RESTORE = f"{_outcome.PREFIX}plan"
 _REPORTS = {f"{_collection.NAME}.{name}" for name in ("backup_report", "restore_report")}
 _NAMED = 8
-"""So many nodes are named for a reason at the end; the tasks that failed have named all of them."""
+"""The last lines name at most this number of nodes for each reason. The failed tasks have named all of them."""
 _KEPT = {*_VARIABLES, _RESTORE, f"{_outcome.PREFIX}lease"}
 
 

@@ -11,7 +11,8 @@
 #
 #   <state>\lease.json          run_id, generation, service, prior_state, start_type, boot, deadline_monotonic,
 #                             deadline (for people), heartbeat_stale, controller_host, follower (id of the job that
-#                             follows the controller, empty if there is none), undo_script (for a restore; else empty)
+#                             starts the service after the controller; may be empty), undo_script (of a restore; may
+#                             be empty)
 #   <state>\heartbeat.json      a record (NodeRecord.psm1), controller only, written by the module that takes the
 #                             lease and then by the window job: monotonic, process_id, process_birth, tool_id,
 #                             tool_birth, stop_requested, finished
@@ -67,7 +68,7 @@ function Read-LeaseFile {
 
 function Read-NodeLease {
     <# .SYNOPSIS
-    The lease as an object; nothing when there is none or it cannot be read. #>
+    Returns the lease as an object, or nothing if it is absent or cannot be read. #>
     (Read-LeaseFile).lease
 }
 
@@ -135,7 +136,7 @@ function Write-LeaseHeartbeat {
 }
 
 function Read-LeaseHeartbeat {
-    # The heartbeat of the window job as an object; nothing when there is none or it cannot be read.
+    # Returns the heartbeat of the window job as an object, or nothing if it is absent or cannot be read.
     (Read-NodeRecord -Path (Get-StatePath -Name 'heartbeat.json') -Seconds 5).data
 }
 

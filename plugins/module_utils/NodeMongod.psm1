@@ -50,7 +50,7 @@ function Open-MongoClient {
 
 function Get-MongoProblem {
     <# .SYNOPSIS
-    The first AlteryxOps.MongoProblem among the exceptions of an error record; nothing if there is none. #>
+    Returns the first AlteryxOps.MongoProblem among the exceptions of an error record, or nothing. #>
     param([Parameter(Mandatory = $true)][System.Management.Automation.ErrorRecord] $ErrorRecord)
     for ($failure = $ErrorRecord.Exception; $null -ne $failure; $failure = $failure.InnerException) {
         if ($failure.GetType().FullName -ceq 'AlteryxOps.MongoProblem') { return $failure }

@@ -138,8 +138,8 @@ function Resolve-Restore {
 }
 
 function Get-RestoreOrder {
-    # The restore of this node that has not ended: run_id, service, undo_script; empty if there is none. The values come
-    # from the lease, else from the arguments of the guard, else from the journal.
+    # Returns run_id, service and undo_script of the restore of this node that has not ended, or empty texts. The values
+    # come from the lease, else from the arguments of the guard, else from the journal.
     $order = @{ run_id = ''; service = ''; undo_script = '' }
     $lease = Read-NodeLease
     if ($null -ne $lease) {

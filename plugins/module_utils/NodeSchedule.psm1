@@ -15,7 +15,7 @@ function Get-ScheduleRecordPath { Join-Path -Path (Get-StateFolder) -ChildPath '
 
 function Read-ScheduleRecord {
     <# .SYNOPSIS
-    The text of the record; empty when there is none. #>
+    Returns the text of the record, or an empty text if the record is absent. #>
     $path = Get-ScheduleRecordPath
     if ([IO.File]::Exists($path)) { Read-NodeText -Path $path } else { '' }
 }

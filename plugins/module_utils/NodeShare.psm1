@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeFailure
 
-# What an error of Windows says of a destination, so that a share that is lost is not taken for a copy that is damaged.
+# Decides from the error number of Windows whether a destination is lost, denied or full, so that a lost share does not
+# count as a damaged copy.
 
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -15,7 +16,8 @@ $script:AwayCodes = 21, 51, 53, 54, 55, 59, 64, 67, 71, 121, 267, 1203, 1222, 12
 
 function Get-ShareReason {
     <# .SYNOPSIS
-    The reason for an error of Windows at a destination; '' for an error that says nothing of the destination. #>
+    Returns the reason for an error of Windows at a destination, or an empty text if the error is not about the
+    destination. #>
     param([Parameter(Mandatory = $true)][int] $Code)
     if ($script:DeniedCodes -contains $Code) { 'destination_denied' }
     elseif ($script:FullCodes -contains $Code) { 'destination_full' }
@@ -24,7 +26,7 @@ function Get-ShareReason {
 }
 
 function Get-WindowsError {
-    # The error of Windows behind an error record; 0 when there is none.
+    # Returns the error number of Windows in an error record, or 0.
     param($ErrorRecord)
     for ($cause = $ErrorRecord.Exception; $null -ne $cause; $cause = $cause.InnerException) {
         if (($cause.HResult -band 0xFFFF0000) -eq 0x80070000) { return $cause.HResult -band 0xFFFF }
@@ -57,7 +59,7 @@ function Assert-ShareRead {
     )
     if ((Get-NodeFailure -ErrorRecord $ErrorRecord).reason -ne 'unexpected') { return }
     $code = Get-WindowsError -ErrorRecord $ErrorRecord
-    # A file that is not found says that of itself. Whether the destination is there is looked at.
+    # A missing file does not show that the destination is lost, so the folder of the destination is checked.
     $reason = if ($script:NotFoundCodes -notcontains $code) { Get-ShareReason -Code $code } else { '' }
     if ($reason) {
         $why = $ErrorRecord.Exception.GetBaseException().Message

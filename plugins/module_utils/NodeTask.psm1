@@ -120,9 +120,9 @@ function Invoke-TaskQuery {
 function Get-NodeTaskXml {
     <#
     .SYNOPSIS
-    The definition of a registered task as XML text; empty when there is none. A task counts as absent only if the Task
-    Scheduler answers so and its file of the task is absent too. Otherwise throws task_unknown, because a scheduler that
-    does not answer may still run the task.
+    Returns the definition of a registered task as XML text, or an empty text if the task is absent. A task counts as
+    absent only if the Task Scheduler says so and its file of the task is absent, too. Otherwise throws task_unknown,
+    because a scheduler that does not answer may still run the task.
     #>
     param([Parameter(Mandatory = $true)][string] $Name)
     $answer = Invoke-TaskQuery -ArgumentList @('/TN', $Name, '/HRESULT', '/XML')

@@ -43,7 +43,7 @@ function Get-SddlProblem {
 
 function Get-FolderLink {
     <# .SYNOPSIS
-    The part of a path that is a junction, a link or a mounted volume; empty if there is none. #>
+    Returns the part of a path that is a junction, a link or a mounted volume, or an empty text. #>
     param([Parameter(Mandatory = $true)][string] $Path)
     $found = ''
     for ($part = $Path; $part; $part = [IO.Path]::GetDirectoryName($part)) {

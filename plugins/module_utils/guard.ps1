@@ -133,8 +133,8 @@ function Open-Key {
 }
 
 function Read-Memory {
-    # A number that an earlier run of the guard has stored; 0 if there is none. It is in the registry, because a full
-    # drive does not affect that.
+    # Returns a number that an earlier run of the guard has stored, or 0. The number is in the registry, because a full
+    # drive does not affect the registry.
     param([string] $Name)
     try {
         $key = Open-Key -Name 'Guard'

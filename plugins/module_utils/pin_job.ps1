@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Writes or removes the pin of a backup at destinations. A destination that fails costs no other.
+# Writes or removes the pin of a backup at destinations. A failure at one destination does not affect the others.
 
 param([Parameter(Mandatory = $true)] $Spec)
 

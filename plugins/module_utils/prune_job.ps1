@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Deletes backups at destinations, exactly as a plan names them, in the states of the module backup_prune. A destination
-# that fails costs no other.
+# Deletes backups at destinations, exactly as a plan names them, in the states of the module backup_prune. A failure at
+# one destination does not affect the others.
 #
-# Under two names, one folder would count as two copies. So before anything is deleted, a small file is written at each
-# destination and looked for at all others and in the archive directory.
+# A folder that has two names would count as two copies. Therefore, before anything is deleted, the job writes a small
+# file at each destination and looks for it at all others and in the archive directory.
 
 param([Parameter(Mandatory = $true)] $Spec)
 
@@ -23,7 +23,8 @@ function Get-PlaceFolder {
 }
 
 function Add-RunRecord {
-    # Brings the .set.json of a run, without which its copies do not count when the archive directory has lost the run.
+    # Copies the .set.json of a run to the destination. Without it, the copies of the run do not count after the archive
+    # directory has lost the run.
     param($Place)
     foreach ($name in $Place.brings) {
         if ([IO.Path]::GetFileName($name) -cne $name) { throw "$name is not the name of a file" }

@@ -264,7 +264,7 @@ function Read-RestoreLog {
 }
 
 function Find-FailureWord {
-    # The first line that reports a failure; empty if there is none. The last line of mongorestore contains the word
+    # Returns the first line that reports a failure, or an empty text. The last line of mongorestore contains the word
     # failed also after a success.
     param([string] $Text)
     foreach ($line in $Text.Split("`n")) {

@@ -157,8 +157,8 @@ function Get-RebootSign {
 }
 
 function Get-ClusterResource {
-    # The name of the failover cluster resource that owns the service; empty if there is none. The registry hive exists
-    # only while the node is in a cluster.
+    # Returns the name of the failover cluster resource that owns the service, or an empty text. The registry hive
+    # exists only while the node is in a cluster.
     param([string] $Service)
     $resources = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('Cluster\Resources')
     if ($null -eq $resources) { return '' }

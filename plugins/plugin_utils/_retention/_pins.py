@@ -33,8 +33,8 @@ def read_end(text: str, now: datetime) -> str:
 
 
 def find_backups(catalogues: Catalogues, fleet: str, wanted: str) -> dict[str, dict[str, Entry]]:
-    """Place -> host -> its backup there of the run that is meant. The place "" is the archive directory. Raises
-    StepFailed when there is none, or a node is not known.
+    """Place -> host -> its backup of the named run there. The place "" is the archive directory. Raises StepFailed if
+    no place has the backup, or if the backups of a node could not be listed.
 
     Args:
         catalogues: host -> result of backup_info with all destinations.
@@ -66,7 +66,7 @@ def find_backups(catalogues: Catalogues, fleet: str, wanted: str) -> dict[str, d
 
 
 def leave_out_broken(found: t.Mapping[str, dict[str, Entry]], wanted: str) -> dict[str, dict[str, Entry]]:
-    """The places where the deletion of the set has not begun. Raises StepFailed when there is none.
+    """The places where the deletion of the set has not begun. Raises StepFailed if it has begun everywhere.
 
     Args:
         found: see find_backups.
