@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import lab_faults, reasons
+from tests import lab_faults, proofs, reasons
 from tests.collection_link import link_collection
 from tests.lab import host, layout
 
@@ -26,6 +26,7 @@ COUNTS_FILE = layout.LAB / "test-counts.json"
 # Names a file that gets a line of JSON for each test: test, commit, seconds, result, faults of the lab.
 RECORD = "ALTERYX_TEST_RECORD"
 FAULT = "fault of the lab"
+PROOF = "seen on a Wine node"
 LANES = ("node", "no node", "engine", "fleet")  # the longest first
 _ON_A_FLEET = tuple(
     f"tests/integration/test_{name}.py" for name in ("fleet", "fleet_restore", "fleet_scene", "schedules", "topology")
@@ -99,10 +100,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the report of a test carry what went wrong with the lab meanwhile."""
+    """Let the report of a test carry what went wrong with the lab meanwhile, and what ran on a Wine node."""
     report = yield
     if report.when == "call" or report.failed:
         report.user_properties += [(FAULT, fault) for fault in lab_faults.of(item, failed=report.failed)]
+    report.user_properties += [(PROOF, seen) for seen in proofs.take()]
     return report
 
 
@@ -115,6 +117,7 @@ class RunCounter:
         self.deselected = 0
         self.seconds: dict[str, float] = {}
         self.faults: dict[str, list[str]] = {}
+        self.proofs: dict[str, set[str]] = {}  # what was seen on a Wine node -> tests
         self.workers: dict[str, set[str]] = {}  # lane -> workers of pytest-xdist
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
@@ -127,6 +130,9 @@ class RunCounter:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if faults := [str(value) for name, value in report.user_properties if name == FAULT]:
             self.faults[report.nodeid] = faults
+        for name, value in report.user_properties:
+            if name == PROOF:
+                self.proofs.setdefault(str(value), set()).add(report.nodeid)
         before = self.outcomes.get(report.nodeid, ("",))[0]
         if before != "failed" and (report.when == "call" or report.outcome != "passed"):
             # The folder of a test is one of its keywords, too: tests/windows.
@@ -169,6 +175,8 @@ class RunCounter:
             "markers": by_marker,
             "not_run": self.not_run,
             "deselected": self.deselected,
+            "on_wine": {seen: sorted(tests) for seen, tests in self.proofs.items()},
+            "lacking_on_wine": proofs.lacking(self.proofs),
         }
 
     def pytest_sessionfinish(self) -> None:
@@ -193,6 +201,12 @@ class RunCounter:
                 write(f"lane '{lane}' ran on more than one worker: {', '.join(sorted(workers))}", red=True)
         if "wine" not in {marker for _unused, _unused, markers in self.outcomes.values() for marker in markers}:
             write(f"{'of these wine':<22} none selected")
+        if self.proofs:
+            whole = len({each.partition(":")[0] for each in proofs.lacking(self.proofs)})
+            write(
+                f"{'good run and failure':<22} on Wine of {len(proofs.names()) - whole} of {len(proofs.names())} "
+                "playbooks and roles"
+            )
         write(f"{'faults of the lab':<22} {sum(map(len, self.faults.values())) or 'none'}")
         for test, faults in sorted(self.faults.items()):
             for fault in faults:

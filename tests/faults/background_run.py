@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests import reasons, schemas
+from tests import proofs, reasons, schemas
 from tests.integration.lab_of_tests import Lab
 from tests.integration.playbook_run import PLAYBOOKS, Run
 
@@ -51,6 +51,7 @@ class BackgroundRun:
         playbooks: Path = PLAYBOOKS,
     ) -> None:
         folder.mkdir(parents=True)
+        self._kind = lab.kind
         self._name = Path(playbook).name
         self._reports = folder / "reports"
         self._output = folder / "output.txt"
@@ -109,6 +110,7 @@ class BackgroundRun:
             schemas.assert_valid("restore" if "verb" in outcome else "outcome", outcome)
         run = Run(rc, self.output, "", folder, outcome)
         reasons.saw_run(run.text, rc)
+        proofs.saw_run(self._kind, self._name, run.output, rc)
         return run
 
     def interrupt(self, times: int = 1) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import reasons, schemas
+from tests import proofs, reasons, schemas
 from tests.lab import layout
 
 from .lab_of_tests import ARCHIVES, Lab
@@ -124,6 +124,7 @@ class PlaybookRunner:
             schemas.assert_all_valid(node.path(ARCHIVES), self._judged)
         run = Run(rc, stdout, stderr, folder, outcome)
         reasons.saw_run(run.text, rc)
+        proofs.saw_run(self.lab.kind, name, stdout, rc)
         return run
 
     def _folders(self) -> list[Path]:
