@@ -5,7 +5,8 @@
 
 From plugins/plugin_utils/_core/reasons.yml: docs/exit_codes.md and docs/after_the_stop.md whole, the table of exit
 codes in README.md, and the highest exit code in the schema of outcome.json. Options and defaults: see
-generated_options.py. The pictures: see rooms.py, timeline.py and retention_years.py.
+generated_options.py. The list of files: see file_list.py. The pictures: see rooms.py, timeline.py and
+retention_years.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from tests import generated_options, retention_years, rooms, timeline
+from tests import file_list, generated_options, retention_years, rooms, timeline
 from tests.collection_link import link_collection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "exit_codes.md": _page(),
         ROOT / "docs" / "after_the_stop.md": _page_of_late_reasons(),
+        file_list.PAGE: file_list.page(),
         readme: _with_table(readme.read_text(encoding="utf-8")),
         schema: _with_bound(schema.read_text(encoding="utf-8")),
         rooms.PICTURE: rooms.picture(),
