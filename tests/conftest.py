@@ -27,7 +27,12 @@ COUNTS_FILE = layout.LAB / "test-counts.json"
 RECORD = "ALTERYX_TEST_RECORD"
 FAULT = "fault of the lab"
 PROOF = "seen on a Wine node"
-LANES = ("node", "no node", "engine", "fleet")  # the longest first
+LONGEST_LANES = (
+    "engine",
+    "no node",
+    "fleet",
+    *(f"tests/integration/test_{name}.py" for name in ("contract", "restore")),
+)
 _ON_A_FLEET = tuple(
     f"tests/integration/test_{name}.py" for name in ("fleet", "fleet_restore", "fleet_scene", "schedules", "topology")
 )
@@ -57,7 +62,7 @@ def _install_collection_finder(collections: Path) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip Wine tests where a Wine node cannot run, with the reason; put the lanes in order where there are any."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: LANES.index(_lane(item.nodeid)))
+        items.sort(key=lambda item: _rank(_lane(item.nodeid)))
     wine_items = [item for item in items if item.get_closest_marker("wine")]
     missing = host.missing_for_wine() if wine_items else []
     if missing:
@@ -67,10 +72,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Lanes(LoadScopeScheduling):
-    """Gives whole lanes to the workers of `make test`, so that no two tests share a node or an engine.
-
-    The worker that ends the tests without a node takes the engine's and the fleet's, while the other one has the node.
-    """
+    """Gives whole lanes to the workers of `make test`. Each worker has a node of its own. The engine and the fleet are
+    in one lane each, so that only one worker starts them."""
 
     def _split_scope(self, nodeid: str) -> str:
         return _lane(nodeid)
@@ -79,7 +82,15 @@ class Lanes(LoadScopeScheduling):
 def _lane(nodeid: str) -> str:
     if nodeid.startswith(_ON_A_FLEET):
         return "fleet"
-    return {"integration": "node", "faults": "node", "node": "engine"}.get(_folder(nodeid), "no node")
+    folder = _folder(nodeid)
+    if folder in ("integration", "faults"):
+        return nodeid.split("::", 1)[0]
+    return "engine" if folder == "node" else "no node"
+
+
+def _rank(lane: str) -> int:
+    """The long lanes come first, so that no worker is left with one of them at the end."""
+    return LONGEST_LANES.index(lane) if lane in LONGEST_LANES else len(LONGEST_LANES)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes | None:

@@ -160,6 +160,7 @@ def test_a_full_backup_is_at_two_destinations(shares: Shares, run_playbook: Play
     assert (verdict["verdict"], verdict["documents"] > 0) == ("good", True)
 
 
+@pytest.mark.long
 @wine_only
 def test_without_destinations_no_step_of_a_copy_is_on_the_node(run_playbook: PlaybookRunner, shares: Shares) -> None:
     run = run_playbook("config_backup.yml", extra_vars=variables())
@@ -169,6 +170,7 @@ def test_without_destinations_no_step_of_a_copy_is_on_the_node(run_playbook: Pla
     assert "every destination" not in run.text
 
 
+@pytest.mark.long
 @wine_only
 @pytest.mark.usefixtures("running")
 @pytest.mark.reaches("destination_unreachable", exit_code=4)
@@ -208,6 +210,7 @@ def test_who_wants_it_is_refused_before_anything_is_stopped(
     assert not list(shares.archives.glob("*.zip"))
 
 
+@pytest.mark.long
 @wine_only
 @pytest.mark.reaches("destination_full")
 def test_a_full_destination(lab: Lab, shares: Shares, run_playbook: PlaybookRunner) -> None:
@@ -228,6 +231,7 @@ def test_a_destination_that_denies(shares: Shares, run_playbook: PlaybookRunner)
     assert "The cryptographic signature is invalid" in run.text
 
 
+@pytest.mark.long
 @wine_only
 @pytest.mark.reaches("copy_differs")
 def test_a_byte_that_changes_silently(shares: Shares, run_playbook: PlaybookRunner) -> None:

@@ -94,6 +94,7 @@ def test_a_dump_that_fails_brings_the_service_back_and_publishes_nothing(
     assert _left(lab) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("archives_kept")
 @pytest.mark.reaches("stop_timeout")
 def test_a_service_that_stops_too_late_comes_back(lab: Lab, run_playbook: PlaybookRunner) -> None:

@@ -164,6 +164,7 @@ def test_the_next_run_archives_a_kept_dump_and_takes_a_window_of_its_own(
     assert lab.leftovers() == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("empty_archives")
 def test_a_run_that_is_allowed_to_goes_on_with_a_kept_dump_and_stops_nothing(
     lab: Lab, run_playbook: PlaybookRunner, in_the_way: Path, tmp_path: Path

@@ -210,6 +210,7 @@ def test_a_part_is_restored_and_the_rest_stays(server: Server, scope: str) -> No
     assert server.leftovers() == []
 
 
+@pytest.mark.long
 def test_a_broken_server_is_restored_and_started(server: Server) -> None:
     scene.break_server(server.lab.node, disabled=False)
     run = server.restore()

@@ -47,6 +47,7 @@ def subjects(differences: list[str]) -> set[str]:
     return {difference.partition(": ")[0] for difference in differences}
 
 
+@pytest.mark.long
 def test_a_server_is_the_same_while_it_is_stopped_and_when_it_runs_again(node: Node) -> None:
     golden = scene.take_golden_state(node)
     assert sum(one.documents for one in golden.collections.values()) > 3000
@@ -134,6 +135,7 @@ def other_password(settings: bytes) -> bytes:
     return head + tag + alteryx_install.encrypt("another one").encode() + rest[rest.index(b"</") :]
 
 
+@pytest.mark.long
 def test_a_damaged_server_does_not_start_and_is_not_healed(node: Node) -> None:
     settings, data = node.path(SETTINGS), node.path(scene.DATA)
     scene.stop_service(node)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .kinds import on_standin_too, wine_only
+from .kinds import on_standin_and_long_on_wine, wine_only
 from .lab_of_tests import Lab
 from .older_backups import copy_to_days, read_audit
 from .playbook_run import PlaybookRunner
@@ -76,7 +76,7 @@ def fleet(lab: Lab, run_playbook: PlaybookRunner) -> Iterator[Fleet]:
     shutil.rmtree(lab.node.path(FOLDER), ignore_errors=True)
 
 
-@on_standin_too
+@on_standin_and_long_on_wine
 def test_copies_are_pinned_listed_and_pruned_while_a_destination_is_away(fleet: Fleet, tmp_path: Path) -> None:
     now, ten, twenty, forty, sixty, eighty = fleet.make()
     nas1, nas2 = fleet.tops
@@ -118,7 +118,7 @@ def test_copies_are_pinned_listed_and_pruned_while_a_destination_is_away(fleet: 
     assert sets(fleet.root) == [now, ten, twenty, eighty]
 
 
-@on_standin_too
+@on_standin_and_long_on_wine
 def test_what_the_archive_directory_has_lost_is_listed_and_its_last_copy_stays(fleet: Fleet, tmp_path: Path) -> None:
     now, ten, twenty, *_older = fleet.make()
     nas1, nas2 = fleet.tops
@@ -139,7 +139,7 @@ def test_what_the_archive_directory_has_lost_is_listed_and_its_last_copy_stays(f
     assert (sets(nas1)[1:], sets(nas2)[1:]) == ([now, ten, twenty], [now, ten])
 
 
-@on_standin_too
+@on_standin_and_long_on_wine
 def test_a_run_prunes_where_its_copy_is(fleet: Fleet) -> None:
     now, ten, twenty, *_older = fleet.make()
     run = fleet.run_playbook("config_backup.yml", extra_vars=fleet.rules)
@@ -156,6 +156,7 @@ def test_a_run_prunes_where_its_copy_is(fleet: Fleet) -> None:
     assert f"{twenty} (config) at nas1 is kept: the newest one older than 14 days" in run.log
 
 
+@pytest.mark.long
 @wine_only
 @pytest.mark.reaches("prune_incomplete", exit_code=4)
 def test_a_deletion_that_is_stuck_at_a_destination_is_finished_later(fleet: Fleet) -> None:
@@ -177,6 +178,7 @@ def test_a_deletion_that_is_stuck_at_a_destination_is_finished_later(fleet: Flee
     assert forty not in sets(nas1)
 
 
+@pytest.mark.long
 @wine_only
 @pytest.mark.reaches("destination_same", exit_code=4)
 def test_two_names_of_one_folder_are_no_two_copies(fleet: Fleet) -> None:
