@@ -79,6 +79,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._codes: list[tuple[str, int, str]] = []  # node, code and reason, in the order of the failures
         self._reported: int | None = None
         self._reason = ""  # of the report
+        self._is_published = False  # the operator has the report; the exit code is known some tasks before
         self._has_summary = False
         self._results: dict[str, dict[str, t.Any]] = {}  # host -> registered variable -> result
         self._process = os.getpid()
@@ -146,8 +147,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """The report has judged the whole run, so its exit code is used."""
         self._keep(result)
-        outcome = self._fields(result).get("outcome")
+        fields = self._fields(result)
+        outcome = fields.get("outcome")
         if isinstance(outcome, t.Mapping) and "exit_code" in outcome:
+            self._is_published = self._is_published or "directory" in fields
             self._reported, self._reason = int(outcome["exit_code"]), str(outcome.get("reason", ""))
             late = REASONS["service_restored_late"]
             back = {failure["node"] for failure in outcome.get("failures", []) if failure["reason"] == late.name}
@@ -167,7 +170,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Ends the run. Only the code of a SystemExit is passed on by ansible-playbook."""
         self._has_ended = True
-        if self._is_ours and self._reported is None and not self._codes:
+        if self._is_ours and not self._is_published and not self._codes:
             incomplete = REASONS["run_incomplete"]
             what = (
                 "the backup ended without its report" if self._request() else "" if self._has_begun else "no task ran"
@@ -219,7 +222,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _end_without_report(self) -> None:
         """Prints and stores the outcome of a backup that was interrupted."""
-        if os.getpid() != self._process or self._has_ended or self._reported is not None or not self._is_interrupted:
+        if os.getpid() != self._process or self._has_ended or self._is_published or not self._is_interrupted:
             return
         request = self._request()
         if not request:

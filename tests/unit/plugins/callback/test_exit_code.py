@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import typing as t
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +19,7 @@ from hypothesis import strategies as st
 from ansible_collections.alteryx_ops.server_backup.plugins.callback.exit_code import CallbackModule
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import NAME, ROOT
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES, REASONS
+from tests.unit.plugins import samples
 
 
 def task_result(**fields: t.Any) -> SimpleNamespace:
@@ -29,8 +34,20 @@ def of_host(host: str, action: str = f"{NAME}.backup_info", **fields: t.Any) -> 
     return result
 
 
+def judged(code: int, **fields: t.Any) -> SimpleNamespace:
+    """The outcome, which is known some tasks before the operator sees it."""
+    return task_result(outcome={"verdict": "FAILED" if code else "OK", "exit_code": code}, **fields)
+
+
 def reported(code: int) -> SimpleNamespace:
-    return task_result(outcome={"verdict": "FAILED" if code else "OK", "exit_code": code})
+    return judged(code, directory="/reports/Full_20260901_020000_7f3a")
+
+
+def asked(**fields: t.Any) -> SimpleNamespace:
+    """The first step of a backup."""
+    result = of_host("node1", f"{NAME}.backup_request", request=samples.request_fields(), **fields)
+    result.task.register = "alteryx_preflight_request"
+    return result
 
 
 def ended(callback: CallbackModule) -> int | None:
@@ -75,6 +92,32 @@ def test_a_backup_that_ends_without_its_report_does_not_end_green(
     callback.v2_runner_on_ok(result)
     assert ended(callback) == 1
     assert "exit code 1 (run_incomplete): " in capsys.readouterr().err
+
+
+def test_a_backup_that_is_judged_and_not_reported_does_not_end_green(capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CallbackModule()
+    callback.v2_playbook_on_play_start(SimpleNamespace(get_path=lambda: f"{ROOT}/playbooks/full_backup.yml:5"))
+    callback.v2_runner_on_ok(asked())
+    callback.v2_runner_on_ok(judged(0))
+    assert ended(callback) == 1
+    assert "exit code 1 (run_incomplete): " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("last", "code"), [(judged(0), 9), (reported(0), None)], ids=["judged", "reported"])
+def test_a_backup_is_reported_as_interrupted_unless_its_report_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last: SimpleNamespace, code: int | None
+) -> None:
+    ends: list[int] = []
+    monkeypatch.setattr(os, "_exit", ends.append)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    callback = CallbackModule()
+    callback.v2_runner_on_ok(asked(report_directory=str(tmp_path)))
+    callback.v2_runner_on_ok(last)
+    with pytest.raises(KeyboardInterrupt):
+        callback._interrupt(signal.SIGINT, None)
+    callback._end_without_report()
+    outcomes = [json.loads(file.read_text(encoding="utf-8")) for file in tmp_path.glob("*/outcome.json")]
+    assert ends == [outcome["exit_code"] for outcome in outcomes] == ([] if code is None else [code])
 
 
 def test_a_good_report_ends_green() -> None:
