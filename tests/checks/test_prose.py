@@ -45,15 +45,21 @@ _TEXTS = (
     "plugins/plugin_utils/_core/reasons.yml",
     "roles/*/meta/*.yml",
 )
-_COMMENTED = tuple(
-    f"{folder}/**/*.{suffix}"
-    for folder in ("plugins", "roles", "playbooks", "extensions")
-    for suffix in ("py", "ps1", "psm1", "cs", "yml")
+_COMMENTED = (
+    *(
+        f"{folder}/**/*.{suffix}"
+        for folder in ("plugins", "roles", "playbooks", "extensions")
+        for suffix in ("py", "ps1", "psm1", "cs", "yml")
+    ),
+    *(f"tests/lab/native/*.{suffix}" for suffix in ("c", "h", "cs", "ps1")),
+    "tests/faults/*.c",
 )
 # Lines of comment that follow each other are one text. A comment may also follow code on its line.
 _COMMENT = {
     mark: re.compile(rf"^[ \t]*{mark}.*(?:\n[ \t]*{mark}.*)*|[ \t]{mark}.*", re.MULTILINE) for mark in ("#", "//")
 }
+_MARKS = {".cs": "//", ".c": "//", ".h": "//"}
+_C_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _POWERSHELL_SYNOPSIS = re.compile(r"<#.*?#>", re.DOTALL)
 # A string in quotes. In a double-quoted one, a grave accent escapes the next character.
 _POWERSHELL_STRING = re.compile(r"'((?:[^'\n]|'')*)'|\"((?:[^\"`\n]|`.|\"\")*)\"")
@@ -87,7 +93,11 @@ def list_comments(path: Path) -> Iterator[str]:
     """The comments of a file of code, with its docstrings or synopses. All phrases of IDIOMS count in them. Only the
     value None of Python is left out, because "is None" is code."""
     text = path.read_text(encoding="utf-8")
-    mark = "//" if path.suffix == ".cs" else "#"
+    mark = _MARKS.get(path.suffix, "#")
+    if mark == "//":
+        for comment in _C_COMMENT.findall(text):
+            yield re.sub(r"^[ \t]*\* ?", "", comment, flags=re.MULTILINE)
+        text = _C_COMMENT.sub("", text)
     found = [comment[0] for comment in _COMMENT[mark].finditer(_POWERSHELL_SYNOPSIS.sub("", text))]
     if path.suffix == ".py":
         found += [value.value for value in _documentation(ast.parse(text)) if isinstance(value.value, str)]
@@ -171,6 +181,8 @@ def test_messages_are_found_in_code(tmp_path: Path) -> None:
         ("x.py", 'def f():\n    """Keeps nobody\n    waiting, returns None."""\n    a = 1  # it lives here\n'),
         ("x.ps1", "function F {\n    <# .SYNOPSIS\n    Keeps nobody waiting. #>\n    # it\n    # lives here\n}\n"),
         ("x.cs", "/// <summary>Keeps nobody waiting.</summary>\nint a;  // it lives here\n"),
+        ("x.c", "/* Keeps\n * nobody waiting. */\nint a; /* it lives here */\n"),
+        ("x.h", "int a; // it\n/* Keeps nobody\n * waiting; it lives here. */\n"),
         ("x.yml", "# Keeps nobody waiting.\na: 1  # it\nb: # lives\n"),
     ],
 )

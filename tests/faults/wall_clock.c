@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A wall clock that is wrong by the seconds in the file WALL_CLOCK names, for a process that preloads this library.
- * Only the wall clock: the monotonic one and sleeping stay as they are, as they do when somebody sets the clock of a
- * machine. (libfaketime 0.9.10 breaks clock_nanosleep when told to do that.) */
+ * Only the wall clock: the monotonic one and sleeping stay as they are, as on a machine whose clock is
+ * set. (libfaketime 0.9.10 breaks clock_nanosleep when it is configured for that.) */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

@@ -125,7 +125,8 @@ static int run_mongorestore(struct restore *restore, const wchar_t *namespaces)
     return run_tool(restore->job, line, restore->log, restore->quiet);
 }
 
-/* What is told to go wrong in the middle makes two calls of the tool out of one. 0, or not for a failure. */
+/* If the lab has ordered a failure in the middle, the tool is called twice instead of once. Returns 0, or another
+ * number after a failure. */
 static int restore_data(struct restore *restore)
 {
     const int fails = is_told("fail") || is_told("leak");

@@ -40,7 +40,7 @@ static const GUID providers[] = {
     {0xa0c1853b, 0x5c40, 0x4b15, {0x87, 0x66, 0x3c, 0xf1, 0xc5, 0x8f, 0x98, 0x5a}},
 };
 
-/* Somebody listens to every event of PowerShell, from the beginning on. */
+/* As if a program had subscribed to every event of PowerShell from its start. */
 static ULONG WINAPI register_and_listen(const GUID *provider, enable callback, void *context, ULONGLONG *registered)
 {
     size_t i;

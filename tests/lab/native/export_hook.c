@@ -7,7 +7,8 @@
 #include <string.h>
 #include <windows.h>
 
-/* An export is an offset from its module: the jump to the replacement must lie within 4 GiB behind the module. */
+/* An export is an offset from its module: the jump to the replacement must be less than 4 GiB
+ * after the start of the module. */
 static unsigned char *memory_behind(char *module, DWORD module_size)
 {
     unsigned char *found = NULL;

@@ -7,7 +7,7 @@
 #define LAB_EXPORT_HOOK_H
 #include <wchar.h>
 
-/* Points the export of a DLL at another function, for whoever looks it up from now on; .NET does so at the first call.
- * Returns the old address, NULL when there is no such export. */
+/* Points the export of a DLL at another function. Every later lookup finds that one; .NET looks an export up at its
+ * first call. Returns the old address, or NULL if there is no such export. */
 void *hook_export(const wchar_t *dll, const char *name, void *replacement);
 #endif

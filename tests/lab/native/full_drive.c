@@ -3,11 +3,12 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 /* A drive that is full or hangs for some folders only: a Linux library, preloaded into every process of a Wine node.
- * While the file full-drive.txt lies beside the prefix, no file below a folder that it names (one a line, real paths of
- * the host) can grow. What lies there already can be written over, and empty files can be made, as on a drive without a
- * free block. While hung-folders.txt lies there, nobody who lists one of its folders, or one below, gets an answer, and
- * while stuck-folders.txt lies there, nobody who writes to a file below one of its folders.
- * Wine does all its writing by the functions below; they hide those of the C library and so call the kernel. */
+ * Three files beside the prefix order it. Each names folders, one on a line, by their real paths on the host:
+ * - full-drive.txt: no file below these folders can grow. Existing bytes can be overwritten, and empty files can be
+ *   created, as on a drive without a free block.
+ * - hung-folders.txt: a call that lists one of these folders, or a folder below, does not return.
+ * - stuck-folders.txt: a call that writes to a file below these folders does not return.
+ * Wine does all its writing by the functions below. They hide those of the C library and so call the kernel. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -40,7 +41,7 @@ static int is_below(const char *path, const char *folder, size_t length)
     return length && !strncmp(path, folder, length) && path[length] == '/';
 }
 
-/* Whether the file lies in one of the folders of a list; it is read anew each time. */
+/* Whether the file is below one of the folders of a list. The list is read again at each call. */
 static int is_listed(const char *list_of, const char *path)
 {
     char list[LIST], *line = list, *end;

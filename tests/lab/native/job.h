@@ -10,7 +10,7 @@
 
 /* A new such job. breakaway: children may leave it on request, as WinRM's job allows. */
 HANDLE job_create(int breakaway);
-/* Start a command line inside the job, or, for NULL, outside of every job, so that it lives on; NULL standard
- * handles mean NUL. Returns the process handle or NULL (GetLastError). */
+/* Start a command line inside the job. If job is NULL, start it outside of every job, so that it continues when this
+ * process ends. NULL standard handles mean NUL. Returns the process handle or NULL (GetLastError). */
 HANDLE job_start(HANDLE job, const wchar_t *command_line, HANDLE input, HANDLE output, HANDLE error, DWORD *pid);
 #endif

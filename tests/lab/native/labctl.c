@@ -10,11 +10,11 @@
  *   permissions PATH ...  {PATH: security descriptor as SDDL, null where there is nothing}
  *   processes             [{"pid": n, "parent": n, "name": ..., "command_line": ..., "started": unix time}]
  *   hold PATH SECONDS     opens the file for itself alone, tries for so long, prints "held", keeps it for so long
- *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then lives
- *                         for ever, because a wineserver ends with its last process and every start of a new one costs
- *                         seconds. Meanwhile it does what Wine's service manager leaves out: a service whose process
- *                         has died is set to Stopped. And it notes every change of the service's state in STATES, for
- *                         observers: to start a process for every look would load the machine that is observed. */
+ *   keepalive NAME SECONDS   waits until the service is Running or the time is over and prints the service; then never
+ *                         ends, because a wineserver ends with its last process, and the start of a new one takes
+ *                         seconds. Meanwhile it does what Wine's service manager does not do: it sets a service whose
+ *                         process has died to Stopped. It also records every change of the service's state in STATES
+ *                         for observers, because a process for every look would load the machine that is observed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,7 +252,7 @@ static int hold(const wchar_t *path, double seconds)
 {
     HANDLE file;
     ULONGLONG limit = GetTickCount64() + (ULONGLONG)(seconds * 1000);
-    /* Whoever else uses the file does so for a moment: ours must be the next. */
+    /* Another process uses the file for a moment only. This process must be the next one to open it. */
     while ((file = CreateFileW(path, GENERIC_READ, 0, NULL, OPEN_EXISTING, 0, NULL)) == INVALID_HANDLE_VALUE) {
         DWORD error = GetLastError();
         if (GetTickCount64() >= limit) {
@@ -288,7 +288,7 @@ int wmain(int argc, wchar_t **argv)
         CreateThread(NULL, 0, note_states, (void *)name, 0, NULL);
         wait_for(name, SERVICE_RUNNING, seconds);
         print_service(name);
-        fclose(stdout); /* whoever waits for the line must not wait for us */
+        fclose(stdout); /* the reader waits for the end of the output, and this process continues */
         watch_for_death(name);
     }
     fputs("labctl: unknown verb\n", stderr);

@@ -13,8 +13,8 @@
 
 #include "job.h"
 
-/* Quoting is the caller's business, as in CreateProcess. Who starts us from the host side can hand over whole arguments
- * only, hence the form with one argument, which holds a command line with quotes of its own. */
+/* The caller quotes the arguments, as for CreateProcess. A caller on the host can pass only whole arguments, therefore
+ * one argument may hold a whole command line with its quotes. */
 static wchar_t *command_line(int argc, wchar_t **argv)
 {
     wchar_t *mark = wcsstr(GetCommandLineW(), L" -- ");

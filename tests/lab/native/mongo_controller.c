@@ -11,7 +11,7 @@
 #include "settings.h"
 #include "text.h"
 
-/* Start ourselves again and end: then no process that lives has started the controller. */
+/* Start this program again and end, so that the parent of the controller is not a running process. */
 static int detach(wchar_t *program)
 {
     STARTUPINFOW startup = {.cb = sizeof startup};

@@ -2,8 +2,8 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* AlteryxService_MongoController.exe, with which emongodump=spawn_via_controller starts mongod.exe: nobody's child, and
- * it lives until it is told to end, whatever becomes of emongodump. */
+/* AlteryxService_MongoController.exe, with which emongodump=spawn_via_controller starts mongod.exe. It has no
+ * running parent, and it runs until it is asked to end, also after emongodump has ended or failed. */
 #ifndef LAB_MONGO_CONTROLLER_H
 #define LAB_MONGO_CONTROLLER_H
 #include "mongod.h"

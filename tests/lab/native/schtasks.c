@@ -2,8 +2,7 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
-/* Double of schtasks.exe: only a forwarder. The Task Scheduler's brain is the lab's daemon
- * (tests/lab/task_scheduler.py).
+/* Double of schtasks.exe: it only forwards. The lab's daemon decides (tests/lab/task_scheduler.py).
  *
  * One TCP connection per call to 127.0.0.1:PORT; PORT is the DWORD SchedulerPort in HKLM\Software\AlteryxLab.
  * UTF-8, one line each way:

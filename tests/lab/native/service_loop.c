@@ -17,7 +17,7 @@
 
 static SERVICE_STATUS_HANDLE handle;
 static HANDLE stop_requested;
-static HANDLE lingering_ended; /* made before a stop is reported that is none yet; set when it is one */
+static HANDLE lingering_ended; /* created before Stopped is reported too early; set when all has stopped */
 static int stop_refused;
 
 static void report(DWORD state, DWORD error)
@@ -47,8 +47,9 @@ static void log_line(const char *line)
     fclose(file);
 }
 
-/* Wine's service manager sometimes gives a start up ("service request timeout") although the process lives; such an
- * orphan would keep the port of its mongod from every later start. So: does the manager still mean this process? */
+/* Whether the service manager still regards this process as the service. Wine's service manager sometimes abandons a
+ * start ("service request timeout") although the process is running. Such an orphan would hold the port of its mongod,
+ * and every later start would fail. */
 static int is_orphan(void)
 {
     SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), service;

@@ -14,7 +14,7 @@
 
 static SOCKET listener = INVALID_SOCKET;
 
-/* Any request gets the same answer: enough for whoever only wants to know whether somebody is there. */
+/* Any request gets the same answer, which is enough for a client that only checks whether the port answers. */
 static DWORD WINAPI answer(void *unused)
 {
     static const char text[] = "HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

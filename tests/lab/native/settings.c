@@ -11,7 +11,7 @@
 
 #include "text.h"
 
-/* Not %ProgramData%: Wine's service manager gives services another value than everyone else. */
+/* Not %ProgramData%: Wine's service manager gives services another value than other processes have. */
 static const wchar_t OVERRIDES[] = L"C:\\ProgramData\\Alteryx\\RuntimeSettings.xml";
 
 const wchar_t *install_folder(void)

@@ -13,8 +13,8 @@ int settings_are_whole(void);
 const char *setting(const char *section, const char *element);
 /* The same as a boolean. */
 int setting_true(const char *section, const char *element);
-/* The clear text of an ...Encrypted element. The lab's cipher is no cipher, it only keeps clear text off the disk:
- * "00", then each byte XOR the key "lab-of-alteryx-ops" (repeated), in hexadecimal. */
+/* The clear text of an ...Encrypted element. The lab's encoding is not encryption. It only avoids clear text on
+ * the disk: "00", then each byte XOR the key "lab-of-alteryx-ops" (repeated), in hexadecimal. */
 const char *setting_secret(const char *section, const char *element);
 /* Folder of the running program, without a backslash at the end. */
 const wchar_t *install_folder(void);

@@ -24,7 +24,7 @@ void text_add_json(struct text *text, const char *utf8);
 wchar_t *wide(const char *utf8);
 char *utf8(const wchar_t *wide);
 
-/* A whole file, ended by a zero; NULL and *error (Win32) when it cannot be read. Shares
- * everything, as a looker-on must. */
+/* A whole file, ended by a zero; NULL and *error (Win32) when it cannot be read. The file is
+ * opened with every kind of sharing, so that the reader does not hinder other processes. */
 char *read_file(const wchar_t *path, size_t *size, unsigned long *error);
 #endif

@@ -18,7 +18,7 @@
 
 static const wchar_t *const databases[] = {L"AlteryxService", L"AlteryxGallery", L"AlteryxGallery_Lucene"};
 
-/* The tools read the password from a file of their own: arguments are seen by everyone who lists processes. */
+/* The tools read the password from a file, because every user who lists processes sees the arguments. */
 static void write_password_file(wchar_t *path)
 {
     wchar_t folder[MAX_PATH];

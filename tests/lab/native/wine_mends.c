@@ -102,10 +102,10 @@ static LONG NTAPI query_directory_plainly(HANDLE folder, HANDLE event, void *rou
     return wine_query_directory(folder, event, routine, context, status, buffer, size, kind, single, mask, restart);
 }
 
-/* Wine's LogonUser gives a token that nobody can use. On Windows, one with new credentials is that of the process
- * itself and another account for shares only, whose password nobody checks before the first share is used. So is this
- * one, and a share of a Wine node is a folder that knows no accounts. Each is noted (kind 9, provider 3, account,
- * length of the password). */
+/* Wine's LogonUser returns a token that cannot be used. On Windows, a token with new credentials is that of the
+ * process, with another account for shares only, and Windows checks its password only when the first share is used.
+ * This replacement returns such a token. A share of a Wine node is a folder without accounts. Each call is recorded
+ * (kind 9, provider 3, account, length of the password). */
 static BOOL WINAPI log_on(const WCHAR *user, const WCHAR *domain, const WCHAR *password, DWORD kind, DWORD provider,
                           HANDLE *token)
 {
@@ -134,7 +134,7 @@ void mend_wine(void)
         return;
     outermost = TlsAlloc();
     AddVectoredExceptionHandler(1, cut_frames);
-    /* No other thread of ours runs yet, so nobody calls a replacement before the old address is noted. */
+    /* This process has no other thread yet, so no replacement is called before the old address is recorded. */
     wine_query_config = (query_config)hook_export(L"advapi32.dll", "QueryServiceConfig2W", query_config_or_nothing);
     hook_export(L"advapi32.dll", "LogonUserW", log_on);
     wine_query_directory = (query_directory)hook_export(L"ntdll.dll", "NtQueryDirectoryFile", query_directory_plainly);
