@@ -153,15 +153,16 @@ function Write-NodeNotice {
     <#
     .SYNOPSIS
     Writes STATUS.txt and restore-service.cmd for a person who finds the service stopped: why it is stopped, when it
-    will start again, and how to start it now.
+    will start again, and how to start it now. Work: what stops it. A lease does not tell a restore from a rollback, so
+    a caller that knows which it is says so.
     #>
-    param([Parameter(Mandatory = $true)] $Lease)
+    param([Parameter(Mandatory = $true)] $Lease, [string] $Work = '')
     $isRestore = [bool](Get-LeaseUndo -Lease $Lease)
-    $work = if ($isRestore) { 'restore' } else { 'backup' }
+    if (-not $Work) { $Work = if ($isRestore) { 'restore or rollback' } else { 'backup' } }
     $until = "$($Lease.deadline) at the latest; the scheduled task $script:GuardTask sees to that"
-    $then = if ($isRestore) { 'That ends the restore and puts the old files back first, unless it is complete.' }
+    $then = if ($isRestore) { "That first ends the $Work and puts its exchanged files back, unless it is complete." }
     else { 'The backup that is running then fails and says so.' }
-    $what = "A $work (alteryx_ops.server_backup) stops"
+    $what = "A $Work (alteryx_ops.server_backup) stops"
     $text = @(
         "$what the Windows service $($Lease.service) on purpose and starts it again."
         "This file is removed when the service is back."
@@ -176,7 +177,7 @@ function Write-NodeNotice {
     # lease the guard acts at once.
     $start = if ($isRestore) { @('del "%~dp0lease.json"', "schtasks.exe /Run /TN ""$script:GuardTask""") }
     else { @("sc.exe start ""$($Lease.service)"" && del ""%~dp0STATUS.txt""") }
-    $rem = "rem Starts the Alteryx service now, whatever a $work is doing."
+    $rem = "rem Starts the Alteryx service now, whatever a $Work is doing."
     $command = @('@echo off', $rem, 'del "%~dp0HOLD" 2>nul') + $start + @('')
     Write-NodeText -Path (Get-StatePath -Name 'restore-service.cmd') -Text ($command -join "`r`n")
 }

@@ -351,7 +351,8 @@ try {
                 }))
         foreach ($item in @($Spec.files)) { $item.new = Copy-NewFile -Item $item }
     }
-    Write-NodeNotice -Lease $lease
+    $what = if ($Spec.verb -eq 'restore') { 'restore' } else { 'rollback' }
+    Write-NodeNotice -Lease $lease -Work $what
     Write-Mark -Name 'stop_requested'
     Stop-AlteryxService
     Wait-Leftover
@@ -379,7 +380,6 @@ try {
     Complete-Restore -RunId $Spec.run_id
     $isCommitted = $true
     Write-Mark -Name 'committed'
-    $what = if ($Spec.verb -eq 'restore') { 'restore' } else { 'rollback' }
     Write-JobLog -Text "the $what is complete on this node"
 }
 catch { $failure = Get-NodeFailure -ErrorRecord $_ }
