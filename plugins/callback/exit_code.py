@@ -40,7 +40,6 @@ from ansible.plugins.callback import CallbackBase
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _collection, _variables
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import utc_text
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.failures import is_ok
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import (
     EXIT_CODES,
     REASONS,
@@ -63,7 +62,7 @@ _RESTORE = f"{_outcome.PREFIX}plan"
 _REPORTS = {f"{_collection.NAME}.{name}" for name in ("backup_report", "restore_report")}
 _NAMED = 8
 """The last lines name at most this number of nodes for each reason. The failed tasks have named all of them."""
-_KEPT = {*_VARIABLES, _RESTORE, f"{_outcome.PREFIX}lease"}
+_KEPT = {*_VARIABLES, *(f"{_outcome.PREFIX}{step}" for step in ("plan", "lease", "job"))}
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -256,10 +255,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         plans = [found[_RESTORE]["plan"] for found in self._results.values() if "plan" in found.get(_RESTORE, {})]
         if not plans:
             return
-        leases = [found.get(f"{_outcome.PREFIX}lease") for found in self._results.values()]
-        held = any(is_ok(lease) for lease in leases)
+        results = {host: _outcome.read_steps(found) for host, found in self._results.items()}
         sys.stdout.flush()
-        sys.stderr.write(f"\n{_outcome.describe_interruption(plans[0], held)}\n")
+        sys.stderr.write(f"\n{_outcome.describe_interruption(plans[0], results)}\n")
         reason = REASONS["run_interrupted"]
         sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
         sys.stderr.flush()

@@ -344,19 +344,28 @@ def _describe_next(outcome: t.Mapping[str, t.Any], name_command: t.Callable[[str
         yield f" or back  {name_command('roll_back_restore')} {given}"
 
 
-def describe_interruption(plan: t.Mapping[str, t.Any], held: bool) -> str:
+def describe_interruption(plan: t.Mapping[str, t.Any], results: Results) -> str:
     """What continues on the nodes after an interruption, and what to do.
 
     Args:
         plan: of the restore.
-        held: whether a node has taken its lease, so that a service may be down.
+        results: of the steps until then.
     """
     name = _NAMES[plan["verb"]]
     lines = [f"{name} INTERRUPTED  {plan['fleet']}  id={plan['run_id']}"]
-    if held:
+    complete = [host for host, steps in results.items() if _job_of(steps).get("committed")]
+    if complete:
+        where = ", ".join(complete)
+        lines += [
+            f" nodes    the {name.lower()} is complete on {where}, and nothing puts files back there",
+            "          another node completes its job if that has begun; if not, it keeps its files, and its service",
+            "          starts when its lease ends",
+        ]
+    elif any(is_ok(steps.get("lease")) for steps in results.values()):
         controller = plan["controller"] or "the controller"
         lines.append(
-            f" nodes    the job on {controller} continues: it completes the restore, or puts the old files back"
+            f" nodes    the job on {controller} continues: it completes the {name.lower()}, "
+            "or puts back the files that it has exchanged"
         )
         lines.append(
             "          the other nodes keep their files, and start after the controller or when their leases end"

@@ -376,9 +376,22 @@ def test_a_play_that_goes_on_after_a_failure_is_ended_by_its_report() -> None:
 
 def test_an_interrupted_restore_says_what_the_nodes_do_by_themselves() -> None:
     plan = {**steps()["plan"]["plan"], "controller": "ctl"}
-    assert "recover.yml" in _outcome.describe_interruption(plan, held=True)
-    assert "the job on ctl continues" in _outcome.describe_interruption(plan, held=True)
-    assert "no service was stopped" in _outcome.describe_interruption(plan, held=False)
+    untouched: dict[str, t.Any] = {"facts": facts()}
+    stopped = {**untouched, "lease": {"changed": True}}
+    assert "recover.yml" in _outcome.describe_interruption(plan, {"ctl": stopped})
+    assert "the job on ctl continues" in _outcome.describe_interruption(plan, {"ctl": stopped})
+    assert "no service was stopped" in _outcome.describe_interruption(plan, {"ctl": untouched})
+
+
+@pytest.mark.parametrize(("verb", "word"), [("restore", "restore"), ("roll_back", "rollback")])
+def test_an_interruption_after_the_commit_does_not_say_that_files_may_be_put_back(verb: str, word: str) -> None:
+    plan = {**steps()["plan"]["plan"], "controller": "ctl", "verb": verb}
+    before = _outcome.describe_interruption(plan, {"ctl": steps(job={}), "w": {"lease": {"changed": True}}})
+    assert f"it completes the {word}, or puts back the files that it has exchanged" in before
+    for job in (steps()["job"], failed("service_start_timeout", committed=True)):
+        after = _outcome.describe_interruption(plan, {"ctl": steps(job=job), "w": {"lease": {"changed": True}}})
+        assert f"the {word} is complete on ctl, and nothing puts files back there" in after
+        assert "or puts" not in after
 
 
 def test_a_node_that_waits_for_the_controller_is_down_for_all_of_that() -> None:
