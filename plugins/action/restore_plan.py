@@ -167,6 +167,7 @@ class ActionModule(NodeAction):
         current = {host: _gates.read_now(known[host]) for host in hosts}
         options = _gates.Options(
             restores_database=asked.scope != "configuration",
+            restores_files=asked.scope != "database",
             force_version=arguments["other_version"],
             reserve=arguments["space_reserve"],
             needs={host: _list_needs(facts[host], entry) for host, entry in choice.backups.items()},

@@ -40,12 +40,14 @@ class NodeNow:
 
     Attributes:
         data_folder: of the embedded MongoDB.
+        settings_problem: why RuntimeSettings.xml of the node says nothing, with its path.
     """
 
     computer: str = ""
     alteryx_version: str = ""
     database_kind: str = ""
     data_folder: str = ""
+    settings_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class Options:
 
     Attributes:
         restores_database: does the scope include the database?
+        restores_files: does the scope include the files?
         force_version: another version of Alteryx Server is not a reason to refuse.
         reserve: bytes that must stay free on each volume.
         needs: host -> the space needed on its volumes.
     """
 
     restores_database: bool = True
+    restores_files: bool = True
     force_version: bool = False
     reserve: int = 0
     needs: t.Mapping[str, t.Sequence[Need]] = field(default_factory=dict)
@@ -95,7 +99,17 @@ def read_now(facts: NodeFacts) -> NodeNow:
         alteryx_version=facts.alteryx.version,
         database_kind=kind if kind in _KINDS else "",
         data_folder=facts.database.folder,
+        settings_problem=_find_settings_problem(facts),
     )
+
+
+def _find_settings_problem(facts: NodeFacts) -> str:
+    try:
+        _unused = facts.settings
+    except StepFailed as failure:
+        return failure.message
+    file = facts.settings_files.overrides
+    return "" if any(file.sections.values()) else f"{file.path} has no settings"
 
 
 def find_refusals(
@@ -126,7 +140,7 @@ def find_warnings(saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow]
     found = []
     for host, before in saved.items():
         after = now.get(host, NodeNow())
-        texts = [_version_warning(before, after, options.force_version)]
+        texts = [_version_warning(before, after, options.force_version), _settings_warning(after, options)]
         folder = after.data_folder or before.data_folder
         if options.restores_database and before.holds_database and needs_sibling(folder):
             texts.append(
@@ -135,6 +149,17 @@ def find_warnings(saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow]
             )
         found += [f"{host}: {text}" for text in texts if text]
     return found
+
+
+def _settings_warning(after: NodeNow, options: Options) -> str:
+    if not after.settings_problem:
+        return ""
+    if options.restores_files:
+        return f"{after.settings_problem}; the restore replaces it with the file of the backup"
+    return (
+        f"{after.settings_problem}; a restore of the database alone does not replace it, so the service may not start. "
+        "To replace it, set alteryx_restore_scope=full"
+    )
 
 
 def needs_sibling(folder: str) -> bool:

@@ -32,9 +32,12 @@ def found(folder: str, *elsewhere: str) -> dict[str, t.Any]:
     }
 
 
-def plan(catalogue: dict[str, t.Any], free: int = 900 * GB, **changes: t.Any) -> dict[str, t.Any]:
-    """The result of planning a restore of one node, unconfirmed."""
+def plan(
+    catalogue: dict[str, t.Any], free: int = 900 * GB, settings: dict[str, t.Any] | None = None, **changes: t.Any
+) -> dict[str, t.Any]:
+    """The result of planning a restore of one node, unconfirmed. settings: what differs of its RuntimeSettings.xml."""
     facts = samples.facts()
+    facts["settings"]["overrides"] = {**facts["settings"]["overrides"], **(settings or {})}
     facts["folders"] = [{**facts["folders"][0], "path": r"C:\AlteryxOps.r", "volume": "C:\\", "free_bytes": free}]
     hostvars = {
         "node1": {
@@ -73,6 +76,30 @@ def test_the_plan_of_a_restore_from_a_destination_says_so(capsys: pytest.Capture
     text = " ".join("".join(capsys.readouterr()).split())
     assert "at the destination nas" in text
     assert rf"from {SHARE}\node1" in text
+
+
+PATH = samples.facts()["settings"]["overrides"]["path"]
+ABSENT = {"exists": False, "error": "", "sections": {}}
+CUT = {"exists": True, "error": "Root element is missing.", "sections": {}}
+EMPTY = {"exists": True, "error": "", "sections": {}}
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [(ABSENT, "does not exist"), (CUT, "cannot be read: Root element is missing."), (EMPTY, "has no settings")],
+)
+def test_the_plan_names_settings_that_are_empty_on_the_server(
+    capsys: pytest.CaptureFixture[str], file: dict[str, t.Any], said: str
+) -> None:
+    result = plan(found(SHARE), destination="nas", settings=file)
+    assert not result.get("failed"), result
+    following = "the restore replaces it with the file of the backup"
+    assert f"plan: warning: node1: {PATH} {said}; {following}" in " ".join("".join(capsys.readouterr()).split())
+
+
+def test_the_plan_says_nothing_of_settings_that_can_be_read() -> None:
+    warnings = plan(found(SHARE), destination="nas")["plan"]["warnings"]
+    assert not [text for text in warnings if "RuntimeSettings" in text]
 
 
 @pytest.mark.reaches("backup_at_destination")

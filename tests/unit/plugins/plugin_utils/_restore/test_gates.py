@@ -41,6 +41,13 @@ def test_nothing_stands_against_the_restore_of_the_same_server() -> None:
     assert (refusals(), warnings()) == ([], [])
 
 
+def test_a_restore_of_the_database_alone_warns_that_it_leaves_damaged_settings() -> None:
+    broken = replace(NOW, settings_problem="X.xml does not exist")
+    assert warnings(now=broken) == ["node1: X.xml does not exist; the restore replaces it with the file of the backup"]
+    (text,) = warnings(now=broken, restores_files=False)
+    assert "does not replace it, so the service may not start. To replace it, set alteryx_restore_scope=full" in text
+
+
 def test_what_is_not_known_of_a_broken_server_refuses_nothing() -> None:
     assert refusals(now=NodeNow()) == []
     assert _gates.find_refusals({"node1": SAVED}, {}, Options()) == []
