@@ -87,6 +87,7 @@ def describe_fleet(
         warnings += [(name, text) for text in _describe_runs(facts, (left or {}).get(name, {}))]
         warnings += [(name, text) for text in _describe_restores((restores or {}).get(name, {}))]
         alarms += [(name, text) for text in _describe_service(facts)]
+        alarms += [(name, text) for text in _describe_unread((restores or {}).get(name, {}))]
         database = ""
         if name == topology.controller:
             others = [other.settings for node, other in read.items() if node != name and "ui" in other.roles]
@@ -157,6 +158,8 @@ def _describe_restores(found: t.Mapping[str, t.Any]) -> list[str]:
     """What restores have left on a node, and what the operator can do about it, a sentence each."""
     texts = []
     for record in found.get("records", ()):
+        if record.get("problem"):
+            continue
         run = record["run_id"] or record["path"]
         if record["word"] == "pending":
             texts.append(f"the restore {run} has not ended; if its run has died, recover.yml undoes it")
@@ -174,6 +177,34 @@ def _describe_restores(found: t.Mapping[str, t.Any]) -> list[str]:
             texts.append(
                 f"the restore {run} keeps the previous database and files on the disk: accept_restore.yml deletes them,"
                 f" roll_back_restore.yml returns to them, both with -e alteryx_restore_run={run}"
+            )
+    return texts
+
+
+def _describe_unread(found: t.Mapping[str, t.Any]) -> list[str]:
+    """The records of restores that cannot be read, and what the operator can do about each, a sentence each."""
+    if found and "records" not in found:
+        why = str(found.get("message") or found.get("msg") or "no answer").rstrip(".")
+        text = (
+            "the records of restores in the state folder (restore.json and the folder restores) cannot be read: "
+            f"{why}. It is not known whether a restore has ended. Remove the cause, then run topology.yml again"
+        )
+        return [text]
+    texts = []
+    for record in found.get("records", ()):
+        if not record.get("problem"):
+            continue
+        text = f"the record {record['path']} of a restore cannot be read: {record['problem'].rstrip('.')}. "
+        run = record["run_id"]
+        if record["word"] == "pending":
+            texts.append(
+                f"{text}Do not start the service. Run recover.yml; if that fails, follow docs/recovering.md, Undo a "
+                "restore by hand"
+            )
+        else:
+            texts.append(
+                f"{text}What that restore has kept is in files and folders whose names contain _{run}. Keep or delete "
+                f"them by hand, then run accept_restore.yml -e alteryx_restore_run={run}"
             )
     return texts
 

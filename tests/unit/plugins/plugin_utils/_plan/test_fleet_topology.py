@@ -138,6 +138,34 @@ def test_a_restore_that_waits_for_a_decision_is_a_note_with_the_next_command() -
     assert notes[3].endswith("the restore C:\\x.json has not ended; if its run has died, recover.yml undoes it")
 
 
+def test_a_restore_record_that_cannot_be_read_is_a_warning_with_the_file_and_the_next_action() -> None:
+    folder = r"C:\ProgramData\AlteryxOps"
+
+    def unread(run_id: str, word: str, file: str) -> dict[str, str]:
+        return {"run_id": run_id, "word": word, "of": "", "path": rf"{folder}\{file}", "problem": "it is cut."}
+
+    restores = {
+        "ctl": {"records": [unread("", "pending", "restore.json")]},
+        "node1": {"records": [unread("Restore_1", "committed", r"restores\Restore_1.committed.json")]},
+        "node2": {"reason": "unexpected", "message": "Access to the path is denied."},
+    }
+    nodes = {"ctl": named("b", "A"), "node1": named("c", "B"), "node2": named("d", "C")}
+    lines = _fleet_topology.describe_fleet("prod", nodes, restores=restores).text.splitlines()
+    found = [line for line in lines if "restore" in line.lower()]
+    assert [line.partition(" of a restore")[0] for line in found[:2]] == [
+        rf"warning: ctl: the record {folder}\restore.json",
+        rf"warning: node1: the record {folder}\restores\Restore_1.committed.json",
+    ]
+    assert "cannot be read: it is cut. Do not start the service. Run recover.yml;" in found[0]
+    assert found[1].endswith(
+        "names contain _Restore_1. Keep or delete them by hand, "
+        "then run accept_restore.yml -e alteryx_restore_run=Restore_1"
+    )
+    assert found[2].startswith("warning: node2: the records of restores in ")
+    assert "cannot be read: Access to the path is denied. It is not known" in found[2]
+    assert len(found) == 3
+
+
 def test_a_service_that_does_not_run_stands_out() -> None:
     stopped = {"ctl": named("b", "A")}
     stopped["ctl"]["service"] = {**stopped["ctl"]["service"], "state": "Stopped"}
