@@ -18,7 +18,8 @@ description:
   - A failure is printed as node, message, reason and what to do next. A message or hint that is on the screen already
     is not repeated.
   - Includes, checks of arguments that find nothing, and what only AWX needs are not printed.
-  - The name of a task without a condition is printed when the task begins, above its progress.
+  - The name of a task is printed above its progress. That of a task with a condition is printed with its first line,
+    because it may not run at all.
   - Tasks of others, among them the files of your own tasks around the window, are printed as by the default callback.
   - With C(-v) and more, everything is printed as by the default callback.
 extends_documentation_fragment:
@@ -29,6 +30,8 @@ requirements:
 """
 
 import functools
+import os
+import threading
 import typing as t
 from pathlib import Path
 
@@ -56,12 +59,46 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
         super().__init__()
         self._told: dict[str, str] = {}  # message -> the node of which it was said
         self._hints: set[str] = set()
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._unnamed: t.Any = None  # a task with a condition that has not printed anything yet
+        self._is_watching = False
+
+    def v2_playbook_on_start(self, playbook: t.Any) -> None:
+        """Begins to watch what action plugins print, because no callback is told of it."""
+        super().v2_playbook_on_start(playbook)
+        if not self._is_watching:
+            self._is_watching = True
+            self._display.display = functools.partial(self._show_below_name, self._display.display)
+
+    def _show_below_name(self, show: t.Callable[..., None], *arguments: t.Any, **options: t.Any) -> None:
+        """Prints a text, and the name of its task first if that is not on the screen yet. The texts of action plugins
+        come from the worker processes and are printed by a thread of Ansible; callbacks print in the main thread."""
+        # A worker process may inherit the lock while another thread holds it, so it must not wait for the lock.
+        is_here = os.getpid() == self._process and threading.current_thread() is not threading.main_thread()
+        if is_here and not options.get("stderr"):
+            with self._lock:
+                if self._unnamed is not None:
+                    self._print_task_banner(self._unnamed)
+        show(*arguments, **options)
+
+    def _print_task_banner(self, task: t.Any) -> None:
+        """Prints the name of a task, once if two threads want to."""
+        with self._lock:
+            is_printed = self._unnamed is None and self._has_banner(task) and bool(task.when)
+            self._unnamed = None
+            if not is_printed:
+                super()._print_task_banner(task)
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         """Prints the name of a task before its progress. A task with a condition may not run at all."""
         super().v2_playbook_on_task_start(task, is_conditional)
-        if self._is_quiet_about(task) and not task.when and not _is_unseen(task) and not self._has_banner(task):
-            self._print_task_banner(task)
+        self._unnamed = None
+        if self._is_quiet_about(task) and not _is_unseen(task) and not self._has_banner(task):
+            if task.when:
+                self._unnamed = task
+            else:
+                self._print_task_banner(task)
 
     def v2_playbook_on_include(self, included_file: t.Any) -> None:
         """Which files a play consists of helps those only who look for an error in it."""

@@ -130,5 +130,6 @@ def test_a_good_run_prints_no_task_that_does_nothing(run_playbook: PlaybookRunne
     assert "included: " not in run.stdout
     assert INTERNAL.findall(run.output) == []
     # What a task prints stands below its name.
-    assert re.search(r"Stop, dump, start\] \*+\n\S+Z .*: ", run.stdout)
+    for name in ("Stop, dump, start", "Write the archive"):
+        assert re.search(rf"{name}\] \*+\n\S+Z .*: ", run.stdout), name
     assert re.search(r"Write and print the report\] \*+\nBACKUP OK", run.stdout)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 from types import SimpleNamespace
 
 import pytest
+from ansible import context
 from ansible.plugins.loader import callback_loader
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._collection import NAME, ROOT
@@ -20,8 +22,9 @@ HINT = REASONS["space_short"].hint
 
 
 @pytest.fixture
-def screen() -> t.Any:
+def screen(monkeypatch: pytest.MonkeyPatch) -> t.Any:
     """The callback, in a play, as the ansible.cfg of the playbooks sets it."""
+    monkeypatch.setattr(context, "CLIARGS", {"check": False})
     callback = callback_loader.get(f"{NAME}.screen")
     callback.set_options(direct={"display_skipped_hosts": False})
     callback._display.verbosity = 0
@@ -30,6 +33,7 @@ def screen() -> t.Any:
     )
     yield callback
     callback._display.verbosity = 0
+    vars(callback._display).pop("display", None)
 
 
 def make_task(action: str, path: str = OURS, name: str = "Do it", **fields: t.Any) -> SimpleNamespace:
@@ -162,3 +166,42 @@ def test_the_name_of_a_task_stands_above_what_it_says(screen: t.Any, capsys: pyt
     screen.v2_playbook_on_task_start(make_task(f"{NAME}.node_info", when=["it is so"]), False)
     screen.v2_playbook_on_task_start(make_task("ansible.builtin.ping", THEIRS), False)
     assert capsys.readouterr().out == ""
+
+
+def tell(screen: t.Any, text: str, **options: t.Any) -> None:
+    """Prints a text as Ansible does for an action plugin: in the thread that reads the answers of the workers."""
+    thread = threading.Thread(target=lambda: screen._display.display(text, **options))
+    thread.start()
+    thread.join()
+
+
+def test_the_name_of_a_task_with_a_condition_stands_once_above_what_its_hosts_say(
+    screen: t.Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen.v2_playbook_on_start(SimpleNamespace(_file_name="x.yml"))
+    capsys.readouterr()
+    task = make_task(f"{NAME}.backup_archive", when=["it is so"])
+    screen.v2_playbook_on_task_start(task, False)
+    tell(screen, "[WARNING]: a condition can cause this", stderr=True)
+    assert capsys.readouterr().out == ""
+    tell(screen, "node1: published")
+    tell(screen, "node2: published")
+    screen.v2_runner_on_ok(make_result(task, changed=True))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert [line.partition(" [Do it]")[0] for line in lines] == [
+        "TASK",
+        "node1: published",
+        "node2: published",
+        "changed: [node1]",
+    ]
+
+
+def test_a_text_does_not_name_a_task_of_others_or_one_that_has_ended(
+    screen: t.Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen.v2_playbook_on_start(SimpleNamespace(_file_name="x.yml"))
+    screen.v2_playbook_on_task_start(make_task(f"{NAME}.node_info", when=["it is so"]), False)
+    screen.v2_playbook_on_task_start(make_task("ansible.builtin.ping", THEIRS, when=["it is so"]), False)
+    capsys.readouterr()
+    tell(screen, "a text")
+    assert capsys.readouterr().out == "a text\n"
