@@ -34,14 +34,22 @@ function Get-WindowsError {
     0
 }
 
+function Get-ShareErrorReason {
+    <# .SYNOPSIS
+    Returns the reason for an error record of a call to a destination. Without an error number that Get-ShareReason
+    knows, it is destination_unreachable. #>
+    param([Parameter(Mandatory = $true)][System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $reason = Get-ShareReason -Code (Get-WindowsError -ErrorRecord $ErrorRecord)
+    if ($reason) { $reason } else { 'destination_unreachable' }
+}
+
 function Assert-ShareFolder {
     <# .SYNOPSIS
     Throws destination_denied or destination_unreachable unless the folder of a destination answers. #>
     param([Parameter(Mandatory = $true)][string] $Path)
     try { $null = [IO.File]::GetAttributes($Path) }
     catch {
-        $reason = Get-ShareReason -Code (Get-WindowsError -ErrorRecord $_)
-        if (-not $reason) { $reason = 'destination_unreachable' }
+        $reason = Get-ShareErrorReason -ErrorRecord $_
         $why = $_.Exception.GetBaseException().Message
         throw (New-NodeFailure -Reason $reason -Message "$Path cannot be reached: $why")
     }
@@ -68,4 +76,4 @@ function Assert-ShareRead {
     Assert-ShareFolder -Path $Path
 }
 
-Export-ModuleMember -Function 'Get-ShareReason', 'Assert-ShareFolder', 'Assert-ShareRead'
+Export-ModuleMember -Function 'Get-ShareReason', 'Get-ShareErrorReason', 'Assert-ShareFolder', 'Assert-ShareRead'

@@ -275,10 +275,7 @@ function Add-ShareFailure {
     # Says in the answer about a destination (a hashtable) what has failed there: reason and message.
     param([Parameter(Mandatory = $true)][hashtable] $Answer, [Parameter(Mandatory = $true)] $ErrorRecord)
     $failure = Get-NodeFailure -ErrorRecord $ErrorRecord
-    if ($failure.reason -eq 'unexpected') {
-        $isDenied = $ErrorRecord.Exception.GetBaseException() -is [UnauthorizedAccessException]
-        $failure.reason = if ($isDenied) { 'destination_denied' } else { 'destination_unreachable' }
-    }
+    if ($failure.reason -eq 'unexpected') { $failure.reason = Get-ShareErrorReason -ErrorRecord $ErrorRecord }
     $Answer.reason = $failure.reason
     $Answer.message = $failure.message
 }
