@@ -79,6 +79,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._reported: int | None = None
         self._reason = ""  # of the report
         self._is_published = False  # the operator has the report; the exit code is known some tasks before
+        self._summarized: set[str] = set()  # the reasons that the summary of the run names with their hints
         self._has_summary = False
         self._results: dict[str, dict[str, t.Any]] = {}  # host -> registered variable -> result
         self._process = os.getpid()
@@ -151,6 +152,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if isinstance(outcome, t.Mapping) and "exit_code" in outcome:
             self._is_published = self._is_published or "directory" in fields
             self._reported, self._reason = int(outcome["exit_code"]), str(outcome.get("reason", ""))
+            self._summarized = {str(failure["reason"]) for failure in outcome.get("failures", [])}
             late = REASONS["service_restored_late"]
             back = {failure["node"] for failure in outcome.get("failures", []) if failure["reason"] == late.name}
             # The window failed before the service was started after all. If the service was lost again, the report
@@ -184,22 +186,24 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if code:
             sys.stdout.flush()
             reason = next((reason for each, reason in failures if each == code and reason), "")
-            if self._reported is None and not self._has_summary:
+            if not self._has_summary:
                 self._name_failures(reason)
             self._display.display(_describe_end(code, reason), stderr=True)
             raise SystemExit(code)
 
     def _name_failures(self, reason: str) -> None:
-        """Where and why a playbook without a report has failed, below all that it printed, and what to do next."""
+        """Where and why a playbook has failed, as far as no summary says it, below all that it printed, and what to do
+        next: first about the reason of the exit code."""
         nodes: dict[str, list[str]] = {}
         for node, _unused, name in self._codes:
-            if node and name and node not in nodes.setdefault(name, []):
+            if node and name and name not in self._summarized and node not in nodes.setdefault(name, []):
                 nodes[name].append(node)
         for name, hosts in nodes.items():
             more = f" and {len(hosts) - _NAMED} more" if hosts[_NAMED:] else ""
             self._display.display(f" failed   {', '.join(hosts[:_NAMED])}{more} [{name}]", stderr=True)
-        if reason in nodes:
-            self._display.display(f" next     {REASONS[reason].hint}", stderr=True)
+        hints = [REASONS[name].hint for name in sorted(nodes, key=lambda name: name != reason) if name in REASONS]
+        for hint in dict.fromkeys(hints):
+            self._display.display(f" next     {hint}", stderr=True)
 
     def _add_reason(self, name: str, node: str = "") -> None:
         self._codes.append((node, REASONS[name].exit_code, name))

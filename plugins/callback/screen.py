@@ -15,8 +15,9 @@ author:
 description:
   - Prints what the callback C(ansible.builtin.default) prints, with these differences for tasks of
     alteryx_ops.server_backup.
-  - A failure is printed as node, message, reason and what to do next. A message or hint that is on the screen already
-    is not repeated.
+  - A failure is printed as node, message and reason. A message that is on the screen already is not repeated.
+  - What to do next is printed with the failure only if the callback C(alteryx_ops.server_backup.exit_code) is not
+    enabled. That callback, or the summary of the run, prints it at the end.
   - Includes, checks of arguments that find nothing, and what only AWX needs are not printed.
   - The name of a task is printed above its progress. That of a task with a condition is printed with its first line,
     because it may not run at all.
@@ -35,6 +36,7 @@ import threading
 import typing as t
 from pathlib import Path
 
+from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _collection
@@ -43,6 +45,8 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.re
 _PREFIX = f"{_collection.NAME}."
 _ROOT = Path(__file__).resolve().parents[2]
 _ARGUMENT_CHECK = "ansible.builtin.validate_argument_spec"
+# The last lines of a playbook do not know why the report itself has failed.
+_REPORTS = (f"{_PREFIX}backup_report", f"{_PREFIX}restore_report")
 _INCLUDES = ("ansible.builtin.include_tasks", "ansible.builtin.include_role")
 # The key under which a result carries the text that is printed in its place. Ansible prints no key with this prefix.
 _TEXT = "_ansible_alteryx_text"
@@ -59,6 +63,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
         super().__init__()
         self._told: dict[str, str] = {}  # message -> the node of which it was said
         self._hints: set[str] = set()
+        self._has_last_lines = f"{_PREFIX}exit_code" in (constants.CALLBACKS_ENABLED or ())
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._unnamed: t.Any = None  # a task with a condition that has not printed anything yet
@@ -135,8 +140,9 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
             reason = REASONS["invalid_variable"]
             return self._tell(host, host, "; ".join(map(str, fields["argument_errors"])), reason.name, reason.hint)
         if str(task.action).startswith(_PREFIX) and fields.get("message") and fields.get("reason"):
-            node = str(fields.get("node") or host)
-            return self._tell(host, node, str(fields["message"]), str(fields["reason"]), str(fields.get("hint", "")))
+            node, hint = str(fields.get("node") or host), str(fields.get("hint", ""))
+            is_last = task.action in _REPORTS
+            return self._tell(host, node, str(fields["message"]), str(fields["reason"]), hint, is_last)
         if task.action == "ansible.builtin.fail" and _is_of_our_files(task) and fields.get("msg"):
             return self._tell(host, host, str(fields["msg"]))
         if message := str(fields.get("msg") or ""):
@@ -144,10 +150,10 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
             self._told[message] = host
         return ""
 
-    def _tell(self, host: str, node: str, message: str, reason: str = "", hint: str = "") -> str:
+    def _tell(self, host: str, node: str, message: str, reason: str = "", hint: str = "", is_last: bool = False) -> str:
         said = self._shorten(node, message)
         lines = [(f"{node}: " if node != host else "") + said + (f" [{reason}]" if reason else "")]
-        if hint and hint not in self._hints:
+        if hint and hint not in self._hints and (is_last or not self._has_last_lines):
             self._hints.add(hint)
             lines.append(f" next     {hint}")
         return "\n".join(lines)

@@ -49,3 +49,9 @@ def describe_end(failures: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any
         "exit_meaning": EXIT_CODES[code].meaning,
         **{key: cause[key] if cause else "" for key in _CAUSE},
     }
+
+
+def list_hints(outcome: t.Mapping[str, t.Any]) -> list[str]:
+    """What the operator does next after a failed run, each once; first about the failure that determines the exit
+    code."""
+    return list(dict.fromkeys([outcome["hint"], *(failure["hint"] for failure in outcome["failures"])]))

@@ -13,7 +13,7 @@ from datetime import datetime
 from .._archive import _manifest
 from .._copy import _copies
 from .._core import _names, paths
-from .._core.failures import describe_end, describe_failure, describe_time, is_ok
+from .._core.failures import describe_end, describe_failure, describe_time, is_ok, list_hints
 from .._core.reasons import REASONS, StepFailed
 from .._core.text import counted, one_line, size
 from .._server_api._schedules import read_record as _schedule_record
@@ -481,7 +481,7 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
                 f"{failure['message']} [{failure['reason']}]"
             )
         lines += [f" now      {line}" for line in outcome["continues"]]
-        lines.append(f" next     {outcome['hint']}")
+        lines += [f" next     {hint}" for hint in list_hints(outcome)]
     else:
         lines.append(head)
     down, users = outcome["downtime"], outcome["users_downtime"]

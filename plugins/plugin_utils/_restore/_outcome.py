@@ -10,7 +10,7 @@ import typing as t
 from datetime import datetime
 
 from .._core import _names
-from .._core.failures import describe_end, describe_failure, describe_time, is_ok
+from .._core.failures import describe_end, describe_failure, describe_time, is_ok, list_hints
 from .._core.text import one_line
 
 SCHEMA = 1
@@ -292,7 +292,7 @@ def summarize(
             "Look at the server, then accept or go back as below"
         )
     elif outcome["hint"]:
-        lines.append(f" do       {outcome['hint']}")
+        lines += [f" do       {hint}" for hint in list_hints(outcome)]
     for host, node in outcome["nodes"].items():
         # Without a plan, nothing is known of a node that was not touched.
         if host in touched or node["service_before"] != "unknown":

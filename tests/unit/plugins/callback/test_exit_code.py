@@ -163,10 +163,24 @@ def test_a_playbook_without_a_report_names_at_its_end_nodes_reasons_and_the_next
     callback.v2_runner_on_failed(of_host("node1", argument_errors=["no"]))
     assert ended(callback) == 3
     said = capsys.readouterr().err.splitlines()
-    assert said[-4:-1] == [
+    assert said[-5:-1] == [
         " failed   node0, node1, node2, node3, node4, node5, node6, node7 and 2 more [unreachable]",
         " failed   node1 [invalid_variable]",
         f" next     {REASONS['unreachable'].hint}",
+        f" next     {REASONS['invalid_variable'].hint}",
+    ]
+
+
+def test_a_failure_that_the_summary_does_not_name_is_named_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CallbackModule()
+    for reason in ("dump_failed", "folder_untrusted"):
+        callback.v2_runner_on_failed(of_host("node1", exit_code=1, reason=reason, node="node1"))
+    callback.v2_runner_on_ok(task_result(outcome={"exit_code": 5, "failures": [{"node": "", "reason": "dump_failed"}]}))
+    assert ended(callback) == 5
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith(" ")] == [
+        " failed   node1 [folder_untrusted]",
+        f" next     {REASONS['folder_untrusted'].hint}",
     ]
 
 

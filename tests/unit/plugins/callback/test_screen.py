@@ -27,6 +27,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> t.Any:
     monkeypatch.setattr(context, "CLIARGS", {"check": False})
     callback = callback_loader.get(f"{NAME}.screen")
     callback.set_options(direct={"display_skipped_hosts": False})
+    callback._has_last_lines = False
     callback._display.verbosity = 0
     callback.v2_playbook_on_play_start(
         SimpleNamespace(get_name=lambda: "Backup", check_mode=False, strategy="ansible.builtin.linear")
@@ -64,6 +65,19 @@ def body(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_failure_of_ours_is_a_sentence_and_what_to_do_next(screen: t.Any, capsys: pytest.CaptureFixture[str]) -> None:
     screen.v2_runner_on_failed(failure())
     assert body(capsys) == f"fatal: [node1]: FAILED! => 5 GB are free [space_short]\n next     {HINT}"
+
+
+def test_what_the_last_lines_say_to_do_next_is_not_printed_with_the_failure(
+    screen: t.Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen._has_last_lines = True
+    screen.v2_runner_on_failed(failure())
+    assert body(capsys) == "fatal: [node1]: FAILED! => 5 GB are free [space_short]"
+    # The summary is above this failure, and does not name it.
+    of_report = failure("the folder is read-only")
+    of_report.task.action = f"{NAME}.backup_report"
+    screen.v2_runner_on_failed(of_report)
+    assert body(capsys).endswith(f"the folder is read-only [space_short]\n next     {HINT}")
 
 
 def test_a_failure_that_one_host_tells_of_another_names_that(screen: t.Any, capsys: pytest.CaptureFixture[str]) -> None:

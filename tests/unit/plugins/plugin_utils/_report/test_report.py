@@ -818,3 +818,15 @@ def test_a_backup_of_a_stand_in_says_that_it_is_simulated() -> None:
     composed = outcome(steps)
     assert composed["verdict"] == "OK"
     assert " warning  node1: SIMULATED: this is a stand-in node" in _report.summary(composed, "runs/x")
+
+
+def test_the_summary_says_for_each_reason_what_to_do_next_that_of_the_exit_code_first() -> None:
+    steps = samples.steps()
+    for step, name in (("copy", "copy_failed"), ("window", "dump_failed"), ("unlock", "copy_failed")):
+        steps[step] = {"failed": True, "reason": name, "message": f"it is {name}", "node": "node1", "detail": {}}
+    composed = outcome(steps)
+    assert composed["reason"] == "dump_failed"
+    summary = _report.summary(composed, "runs/x").splitlines()
+    assert [line for line in summary if line.startswith(" next ")] == [
+        f" next     {REASONS[name].hint}" for name in ("dump_failed", "copy_failed")
+    ]
