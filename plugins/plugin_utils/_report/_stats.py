@@ -111,11 +111,12 @@ def _of_backup(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.
 
 
 def _of_restore(outcome: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    """The files that each node has now, and the downtime of the controller."""
-    nodes = outcome["nodes"]
+    """The backup, the files that each node has now, and the downtime of the controller."""
+    nodes, backup = outcome["nodes"], outcome["backup"]
     controllers = [node for node in nodes.values() if "controller" in node["roles"]]
     return {
         **_identity(outcome, check_mode),
+        **({"source_run_id": backup["run_id"]} if backup else {}),
         "servers": [{"node": host, "server": node["server"]} for host, node in nodes.items()],
         "downtime": max((node["downtime"]["total"] for node in controllers or nodes.values()), default=0.0),
     }

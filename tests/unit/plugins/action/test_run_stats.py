@@ -142,6 +142,7 @@ def test_what_a_bad_verification_has_read_is_told_too() -> None:
 
 
 RESTORE = "Restore_20260901_020000_7f3a"
+SOURCE = "Full_20260831_220000_1b2c"
 DOWN = {"total": 41.0, "stop": 8.0, "files": 1.0, "database": 20.0, "start": 12.0}
 
 
@@ -161,6 +162,7 @@ def restore(
         "verb": "restore",
         "scope": "full",
         "fleet": "alteryx_prod",
+        "backup": {"run_id": SOURCE},
         "nodes": {
             "node1": {**node, "roles": ["controller"]},
             "node2": {**node, "roles": ["worker"], "restores_database": False},
@@ -193,6 +195,7 @@ def test_a_good_restore_tells_its_identity_what_each_node_has_and_the_downtime_o
         "code": 0,
         "reason": "",
         "run_id": RESTORE,
+        "source_run_id": SOURCE,
         "servers": [{"node": "node1", "server": "new"}, {"node": "node2", "server": "new"}],
         "downtime": 41.0,
     }
