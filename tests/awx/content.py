@@ -14,6 +14,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible import _values
 from tests.awx import modules
@@ -37,12 +38,13 @@ IS_PLAYBOOK = re.compile(
 
 
 @cache
-def read() -> dict[str, list[dict[str, Any]]]:
-    """The data with the values of settings.yml in it."""
+def read(**settings: str) -> dict[str, list[dict[str, Any]]]:
+    """The data with the values of settings.yml in it, or with these in the place of some."""
     loader = DataLoader()
     found: dict[str, Any] = {}
     for file in sorted((FOLDER / "data").glob("*.yml")):
         found |= loader.load_from_file(str(file), cache="none", unsafe=False, trusted_as_template=True)
+    found |= settings
     templar = Templar(loader=loader, variables=found)
     return {name: templar.template(found[name]) for name in modules.KINDS}
 
@@ -131,6 +133,7 @@ def playbook_problems(project: Path, template: Mapping[str, Any]) -> list[str]:
 # --- variables ------------------------------------------------------------------------------------------------------
 
 
+@cache
 def read_variables(playbook: Path) -> set[str]:
     """The variables of ours that a playbook of the project can read: those that its roles and tasks name."""
     names: set[str] = set()
@@ -195,7 +198,7 @@ def variable_problems(data: Data, project: Path = PROJECT) -> list[str]:
             if name not in asked:
                 found.append(f"{who}: {target} does not ask for {name}, so AWX ignores it")
             else:
-                found += [f"{who}: {problem}" for problem in _answer_problems(asked[name], value)]
+                found += [f"{who}: {problem}" for problem in answer_problems(asked[name], value)]
         found += [
             f"{who}: {target} asks for {name}, and nobody is there to answer"
             for name, question in asked.items()
@@ -226,7 +229,7 @@ def question_problems(question: Mapping[str, Any], read_by: set[str]) -> list[st
     if not question["question_name"] or not isinstance(question["required"], bool):
         return [f"{name}: a question needs a question_name and required"]
     has_default = question["default"] != "" or not question["required"]
-    found = [f"{name}: {problem}" for problem in _answer_problems(question, question["default"]) if has_default]
+    found = [f"{name}: {problem}" for problem in answer_problems(question, question["default"]) if has_default]
     answers = [question["default"]] if has_default else []
     if question["type"] in ("multiplechoice", "multiselect"):
         choices = list(question["choices"])
@@ -241,7 +244,7 @@ def question_problems(question: Mapping[str, Any], read_by: set[str]) -> list[st
     return found
 
 
-def _answer_problems(question: Mapping[str, Any], answer: Any) -> list[str]:
+def answer_problems(question: Mapping[str, Any], answer: Any) -> list[str]:
     """What AWX itself would say to an answer (awx/main/models/mixins.py)."""
     if answer == "" and not question["required"]:
         return []
@@ -257,6 +260,62 @@ def _answer_problems(question: Mapping[str, Any], answer: Any) -> list[str]:
     else:
         good = isinstance(answer, str) and question.get("min", 0) <= len(answer) <= question.get("max", 1024)
     return [] if good else [f"AWX does not take the answer {answer!r} to a question of the type {kind}"]
+
+
+# --- credentials ----------------------------------------------------------------------------------------------------
+
+_SHARE = {"ALTERYX_SHARE_USER", "ALTERYX_SHARE_PASSWORD"}
+# They share files of tasks with a playbook that works at destinations, and do not do so themselves.
+_AT_NO_DESTINATION = {"topology.yml", "smoke.yml", "roll_back_restore.yml", "accept_restore.yml"}
+
+
+def credential_problems(data: Data, inventory: str, project: Path = PROJECT) -> list[str]:
+    """Where a value of a credential does not arrive: nothing gives it, nothing reads it, or a template lacks it.
+
+    Args:
+        data: of AWX.
+        inventory: the text of an inventory.
+        project: that the templates use.
+    """
+    types = {one["name"]: one["injectors"] for one in data["controller_credential_types"]}
+    looked_up = set(re.findall(r"(?<=env', ')\w+", inventory))
+    in_environment = {name for injectors in types.values() for name in injectors.get("env", {})}
+    given = in_environment.union(*(injectors.get("extra_vars", {}) for injectors in types.values()))
+    wanted = looked_up.union(re.findall(r"\bvault_\w+", inventory))
+    found = [f"no credential gives {name}, which the inventory uses" for name in sorted(wanted - given)]
+    found += [f"the inventory does not look up {name}" for name in sorted(in_environment - looked_up)]
+    # AWX refuses to set these.
+    found += [f"AWX does not set {name}" for name in given if name.startswith(("ANSIBLE_", "AWX_", "TOWER_"))]
+    type_of = {one["name"]: one["credential_type"] for one in data["controller_credentials"]}
+    for template in data["controller_templates"]:
+        name, playbook = template["name"], template["playbook"]
+        used = [type_of[credential] for credential in template["credentials"]]
+        found += [f"{name}: two credentials of the type {one}" for one in set(used) if used.count(one) > 1]
+        gets = {variable for one in used for variable in types[one].get("env", {})}
+        is_there = "alteryx_distribution_credentials" in read_variables(project / playbook)
+        if is_there and playbook not in _AT_NO_DESTINATION and not gets >= _SHARE:
+            found.append(f"{name}: {playbook} works at destinations, and no credential has the account of a share")
+        if _SHARE & gets and (not is_there or playbook in _AT_NO_DESTINATION):
+            found.append(f"{name}: {playbook} works at no destination, and gets the account of a share")
+    return found
+
+
+def injected_environment(data: Data, template: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
+    """The environment that AWX makes of what was entered into the credentials of a template.
+
+    Args:
+        data: of AWX.
+        template: that is launched.
+        inputs: field -> value; the same for every credential. AWX leaves out a field that is empty.
+    """
+    types = {one["name"]: one["injectors"] for one in data["controller_credential_types"]}
+    type_of = {one["name"]: one["credential_type"] for one in data["controller_credentials"]}
+    environment = ImmutableSandboxedEnvironment()
+    return {
+        name: environment.from_string(text).render({key: value for key, value in inputs.items() if value})
+        for credential in template["credentials"]
+        for name, text in types[type_of[credential]].get("env", {}).items()
+    }
 
 
 # --- times ----------------------------------------------------------------------------------------------------------

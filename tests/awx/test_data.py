@@ -124,6 +124,11 @@ MODE = next(
     for question in TEMPLATES["Alteryx: verify backups"]["survey_spec"]["spec"]
     if question["variable"] == "alteryx_catalogue_mode"
 )
+DESTINATION = next(
+    question
+    for question in TEMPLATES["Alteryx: restore a backup"]["survey_spec"]["spec"]
+    if question["variable"] == "alteryx_catalogue_destination"
+)
 AGE = next(
     question
     for question in TEMPLATES["Alteryx: list backups"]["survey_spec"]["spec"]
@@ -138,6 +143,8 @@ AGE = next(
         ({**MODE, "choices": ["full", "everything"]}, "the answer 'everything': value of alteryx_catalogue_mode"),
         ({**MODE, "default": "all"}, "AWX does not take the answer 'all'"),
         ({**MODE, "type": "choice"}, "AWX knows no question of the type choice"),
+        ({**DESTINATION, "variable": "alteryx_catalogue_destinaton"}, "did you mean alteryx_catalogue_destination?"),
+        ({**DESTINATION, "default": "n" * 41}, "AWX does not take the answer"),
         ({**AGE, "min": -1}, "must not be negative"),
         ({**AGE, "default": "1"}, "AWX does not take the answer '1'"),
         ({**AGE, "type": "text", "default": "a day", "min": 0, "max": 9}, "the answer 'a day'"),
@@ -151,6 +158,26 @@ def test_planted_wrong_questions_are_found(question: dict[str, Any], problem: st
     spec = {"name": "", "description": "", "spec": [question]}
     found = content.variable_problems(changed("controller_templates", "Alteryx: list backups", {"survey_spec": spec}))
     assert [one for one in found if problem in one], found
+
+
+def test_every_playbook_that_takes_a_destination_asks_for_it_unless_the_workflow_decides() -> None:
+    asking = {
+        name
+        for name, template in TEMPLATES.items()
+        for question in (template.get("survey_spec") or {}).get("spec", [])
+        if question["variable"] == "alteryx_catalogue_destination"
+    }
+    assert asking == {
+        "Alteryx: list backups",
+        "Alteryx: verify backups",
+        "Alteryx: rehearsal of a restore",
+        "Alteryx: restore a backup",
+    }
+    # A planted question where the playbook would not use the answer.
+    spec = {"name": "", "description": "", "spec": [DESTINATION]}
+    for name in ("Alteryx: copy backups", "Alteryx: pin a backup"):
+        (found,) = content.variable_problems(changed("controller_templates", name, {"survey_spec": spec}))
+        assert "the playbook does not read alteryx_catalogue_destination" in found
 
 
 @pytest.mark.parametrize(
@@ -178,18 +205,70 @@ def test_planted_wrong_variables_are_found(kind: str, name: str, changes: dict[s
     assert problem in found
 
 
-def test_credentials_give_what_the_example_inventory_looks_up() -> None:
-    text = (sources.ROOT / "inventory" / "example.yml").read_text(encoding="utf-8")
-    looked_up = set(re.findall(r"\bvault_\w+|(?<=env', ')\w+", text))
-    given = {
-        name
-        for kind in DATA["controller_credential_types"]
-        for injected in kind["injectors"].values()
-        for name in injected
+INVENTORY = (sources.ROOT / "inventory" / "example.yml").read_text(encoding="utf-8")
+SHARE_TYPE = next(one for one in DATA["controller_credential_types"] if one["name"] == "Alteryx: account of a share")
+
+
+def test_what_credentials_give_is_what_the_example_inventory_looks_up_in_the_templates_that_need_it() -> None:
+    assert content.credential_problems(DATA, INVENTORY) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "changes", "problem"),
+    [
+        (
+            "controller_credential_types",
+            SHARE_TYPE["name"],
+            {"injectors": {"env": {**SHARE_TYPE["injectors"]["env"], "ALTERYX_SHARE_DOMAIN": "x"}}},
+            "the inventory does not look up ALTERYX_SHARE_DOMAIN",
+        ),
+        (
+            "controller_credential_types",
+            SHARE_TYPE["name"],
+            {"injectors": {"env": {"ALTERYX_SHARE_USER": "x"}}},
+            "no credential gives ALTERYX_SHARE_PASSWORD, which the inventory uses",
+        ),
+        (
+            "controller_credential_types",
+            SHARE_TYPE["name"],
+            {"injectors": {**SHARE_TYPE["injectors"], "extra_vars": {"ANSIBLE_SHARE": "x"}}},
+            "AWX does not set ANSIBLE_SHARE",
+        ),
+        (
+            "controller_templates",
+            "Alteryx: copy backups",
+            {"credentials": ["Alteryx: nodes"]},
+            "copy_backup.yml works at destinations, and no credential has the account of a share",
+        ),
+        (
+            "controller_templates",
+            "Alteryx: topology",
+            {"credentials": ["Alteryx: nodes", "Alteryx: share"]},
+            "topology.yml works at no destination, and gets the account of a share",
+        ),
+        (
+            "controller_templates",
+            "Alteryx: topology",
+            {"credentials": ["Alteryx: nodes", "Alteryx: nodes"]},
+            "two credentials of the type Alteryx: node login (WinRM)",
+        ),
+    ],
+)
+def test_planted_values_that_do_not_arrive_are_found(
+    kind: str, name: str, changes: dict[str, Any], problem: str
+) -> None:
+    found = content.credential_problems(changed(kind, name, changes), INVENTORY)
+    assert [one for one in found if problem in one], found
+
+
+def test_a_credential_that_nobody_has_filled_in_keeps_no_job_from_its_start() -> None:
+    # AWX does not start a job whose credential lacks a required field. Not every site has a share.
+    assert "required" not in SHARE_TYPE["inputs"]
+    found = content.injected_environment(DATA, TEMPLATES["Alteryx: copy backups"], {})
+    assert {name: value for name, value in found.items() if "SHARE" in name} == {
+        "ALTERYX_SHARE_USER": "",
+        "ALTERYX_SHARE_PASSWORD": "",
     }
-    assert looked_up <= given
-    # AWX refuses others.
-    assert [name for name in given if name.startswith(("ANSIBLE_", "AWX_", "TOWER_"))] == []
 
 
 def test_injectors_use_the_fields_of_their_type_and_hide_secrets() -> None:
