@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,6 @@ HERE = Path(__file__).resolve().parent
 CONTRACT = HERE / "contract.json"
 FOLDER = r"D:\Contract"
 PLAYBOOKS = ("contract_drain.yml", "contract.yml", "contract_restore.yml", "contract_removal.yml")
-# A stand-in cannot restore.
-ON_STANDIN = [name for name in PLAYBOOKS if name != "contract_restore.yml"]
 
 # Dictionaries whose keys are data: how many levels of them.
 _MAPS = {"sections": 2, "documents": 1, "nodes": 1}
@@ -53,17 +50,6 @@ def scenes(playbook: str) -> dict[str, dict[str, Any]]:
 
 SCENES = {name: said for playbook in PLAYBOOKS for name, said in scenes(playbook).items()}
 REASONS = {name: said["contract_reason"] for name, said in SCENES.items() if "contract_reason" in said}
-
-
-def playbooks(lab: Lab) -> list[str]:
-    """The playbooks that a kind of node can run."""
-    return ON_STANDIN if lab.kind == "standin" else list(PLAYBOOKS)
-
-
-def asked(lab: Lab, names: Collection[str]) -> set[str]:
-    """Those of the names that a kind of node is asked for."""
-    unasked = {name for playbook in PLAYBOOKS if playbook not in playbooks(lab) for name in scenes(playbook)}
-    return set(names) - unasked
 
 
 def shape(value: Any, path: str = "", maps: int = 0) -> set[str]:
@@ -103,7 +89,7 @@ def ask_every_module(lab: Lab, run_playbook: PlaybookRunner, folder: Path) -> di
         found = _run(run_playbook, PLAYBOOKS[0], folder)
     finally:
         lab.end_engines()
-    for name in playbooks(lab)[1:]:
+    for name in PLAYBOOKS[1:]:
         try:
             found |= _run(run_playbook, name, folder)
         finally:
@@ -139,24 +125,23 @@ def test_what_modules_answer_has_the_keys_and_types_of_the_contract(
         CONTRACT.write_text(json.dumps(shapes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     contract = json.loads(CONTRACT.read_text(encoding="utf-8"))
     differences = {
-        name: _difference(contract.get(name, []), shapes.get(name, []))
-        for name in asked(lab, contract.keys()) | shapes.keys()
+        name: _difference(contract.get(name, []), shapes.get(name, [])) for name in contract.keys() | shapes.keys()
     }
     assert {name: lines for name, lines in differences.items() if lines} == {}
 
 
 @on_standin_too
-@pytest.mark.reaches(*[REASONS[name] for playbook in ON_STANDIN for name in scenes(playbook) if name in REASONS])
-def test_a_failure_has_the_reason_that_belongs_to_it(lab: Lab, answers: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.reaches(*REASONS.values())
+def test_a_failure_has_the_reason_that_belongs_to_it(answers: dict[str, dict[str, Any]]) -> None:
     found = {name: answer["reason"] for name, answer in answers.items() if answer["failed"]}
     reasons.saw(*found.values())
-    assert found == {name: REASONS[name] for name in asked(lab, REASONS)}
+    assert found == REASONS
 
 
 @on_standin_too
-def test_changed_is_true_where_something_was_changed_or_would_be(lab: Lab, answers: dict[str, dict[str, Any]]) -> None:
+def test_changed_is_true_where_something_was_changed_or_would_be(answers: dict[str, dict[str, Any]]) -> None:
     found = {name for name, answer in answers.items() if answer["changed"]}
-    assert found == asked(lab, [name for name, said in SCENES.items() if said.get("contract_changes")])
+    assert found == {name for name, said in SCENES.items() if said.get("contract_changes")}
 
 
 def test_the_contract_asks_every_module() -> None:

@@ -90,6 +90,9 @@ def alteryx_service(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     lease = standin_state.lease(node)
     prior_state = lease["prior_state"] if lease else before["state"]
     goal = {"started": "Running", "stopped": "Stopped", "restored": prior_state}[wanted]
+    restore = {}
+    if wanted != "stopped" and standin_state.has_restored(node, run_id):
+        goal, restore = "Running", {"restore": "committed", "undone": []}
     states = []
     if before["state"] != goal and not arguments.get("_ansible_check_mode"):
         if goal == "Stopped":
@@ -103,4 +106,5 @@ def alteryx_service(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
         "states": states,
         "service": facts(node, name),
         "workflows": [],
+        **restore,
     }

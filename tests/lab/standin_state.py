@@ -17,6 +17,8 @@ from .standin_files import STATE_FOLDER, write_text
 _LOCK = rf"{STATE_FOLDER}\run.json"
 _LEASE = rf"{STATE_FOLDER}\lease.json"
 _SCHEDULES = rf"{STATE_FOLDER}\schedules.json"
+RESTORES = rf"{STATE_FOLDER}\restores"
+"""Where the records of restores are."""
 
 
 followers: dict[str, tuple[Node, float, list[dict[str, str]]]] = {}
@@ -115,8 +117,8 @@ def maintenance_lease(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments["state"] == "opened":
         own_lease(node, arguments["run_id"])
         return {"changed": True}
-    if found and found["prior_state"] != state:
-        message = f"The service is {state} and was {found['prior_state']} before, so the lease is kept"
+    if found and found["prior_state"] == "Running" != state:
+        message = f"The service is {state} and was Running before, so the lease is kept"
         raise NodeFailure("service_not_restored", message)
     if not acts:
         return {"changed": found is not None}
@@ -148,6 +150,11 @@ def _take(node: Node, arguments: dict[str, Any], prior_state: str) -> dict[str, 
     }
     write_text(node.path(_LEASE), json.dumps(taken))
     return taken
+
+
+def has_restored(node: Node, run_id: str) -> bool:
+    """Has this run restored the node, or rolled a restore back?"""
+    return node.path(rf"{RESTORES}\{run_id}.committed.json").exists()
 
 
 def schedules_left(node: Node) -> str:
