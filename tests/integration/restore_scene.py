@@ -103,11 +103,17 @@ def take_golden_state(node: Node) -> GoldenState:
         collections,
         users,
         no_database,
-        {name: _digest(node.path(path)) for name, path in paths.items() if node.path(path).is_file()},
+        read_files(node),
         _permissions(node, [*paths.values(), *([DATA] if alteryx_install.has_database(node.role) else [])]),
         answer["state"],
         answer["start_type"],
     )
+
+
+def read_files(node: Node) -> dict[str, str]:
+    """The critical files of any kind of node: name -> SHA-256."""
+    files = {name: node.path(path) for name, path in _paths(node).items()}
+    return {name: _digest(file) for name, file in files.items() if file.is_file()}
 
 
 def read_data_folder(node: Node, folder: str = DATA) -> tuple[dict[str, Collection], dict[str, str]]:
@@ -169,6 +175,11 @@ def damage_server(node: Node, seed: int) -> list[str]:
     if alteryx_install.has_database(node.role):
         with _served_database(node) as client:
             done += _damage_documents(client, seed)
+    return [*done, *damage_files(node, seed)]
+
+
+def damage_files(node: Node, seed: int) -> list[str]:
+    """Spoil the critical files of any kind of node. Returns their names."""
     settings = node.path(SETTINGS)
     text = settings.read_text(encoding="utf-8")
     assert "<WorkingPath>" in text
@@ -187,7 +198,7 @@ def damage_server(node: Node, seed: int) -> list[str]:
     with node.path(FILES[r"Engine\SystemAlias.xml"]).open("ab") as file:
         file.write(f"<!-- damage {seed} -->\r\n".encode())
     node.path(FILES[r"Engine\SystemConnections.xml"]).unlink()
-    return [*done, *FILES, r"Keys\storage.key", r"Keys\dcm\vault.dat", r"Keys\dcm\added.key"]
+    return [*FILES, r"Keys\storage.key", r"Keys\dcm\vault.dat", r"Keys\dcm\added.key"]
 
 
 def break_server(node: Node, *, disabled: bool = True) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,19 @@ import yaml
 
 from tests import reasons
 from tests.awx import content
-from tests.lab import layout
+from tests.lab import layout, standin_service
 
+from . import restore_scene as scene
 from .kinds import KINDS, STANDIN, WINDOWS
-from .lab_of_tests import Lab
+from .lab_of_tests import ARCHIVES, STATE_FOLDER, Lab
+from .onlooker import Onlooker
 
 BINARIES = Path(sys.executable).parent
-(WORKFLOW,) = content.read()["controller_workflows"]
-TEMPLATES = {template["name"]: template for template in content.read()["controller_templates"]}
 GROUP = "alteryx_lab"
+# The fleet of the lab takes the place of that of the administrator.
+DATA = content.read(site_fleet=GROUP)
+(WORKFLOW,) = DATA["controller_workflows"]
+TEMPLATES = {template["name"]: template for template in DATA["controller_templates"]}
 
 pytestmark = [
     # What the playbooks do to a node is proved elsewhere.
@@ -69,10 +74,28 @@ class Awx:
     lab: Lab
     _number: int = field(default=0)
 
-    def runs(self, playbook: str, *options: str, extra_vars: Mapping[str, Any] | None = None) -> Job:
-        """Run a playbook of the project."""
+    def runs(
+        self,
+        playbook: str,
+        *options: str,
+        extra_vars: Mapping[str, Any] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Run a playbook of the project.
+
+        Args:
+            playbook: its file.
+            options: of ansible-playbook.
+            extra_vars: of the template, its survey and the jobs before it.
+            variables: of the environment, from credentials.
+        """
         self._number += 1
         env = self.folder / "env"
+        paths = (
+            f"{self.folder}/requirements_collections:{self.folder}/.ansible/collections:/usr/share/ansible/collections"
+        )
+        given = {"ANSIBLE_COLLECTIONS_PATH": paths, **(variables or {})}
+        (env / "envvars").write_text(json.dumps(given), encoding="utf-8")
         (env / "extravars").write_text(json.dumps(dict(extra_vars or {})), encoding="utf-8")
         (env / "cmdline").write_text(" ".join(["-l", GROUP, *options]), encoding="utf-8")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
@@ -95,6 +118,38 @@ class Awx:
         assert done.returncode == rc, done.stderr
         status = (artifacts / "status").read_text(encoding="utf-8")
         return Job(rc, status, told, output[-6000:])
+
+    def launches(
+        self, name: str, answers: Mapping[str, Any] | None = None, entered: Mapping[str, str] | None = None
+    ) -> Job:
+        """Launch a template.
+
+        Args:
+            name: of the template.
+            answers: to questions of its survey; the others are answered by their defaults.
+            entered: what a person has entered into its credentials.
+        """
+        template = TEMPLATES[name]
+        asked = {question["variable"]: question for question in (template.get("survey_spec") or {}).get("spec", [])}
+        given = {variable: question["default"] for variable, question in asked.items()} | dict(answers or {})
+        refused = [problem for key, answer in given.items() for problem in content.answer_problems(asked[key], answer)]
+        assert refused == []
+        return self.runs(
+            template["playbook"],
+            *(["--check"] if template["job_type"] == "check" else []),
+            extra_vars={**template.get("extra_vars", {}), **given},
+            variables=content.injected_environment(DATA, template, entered or {}),
+        )
+
+    def said(self, secret: str) -> list[str]:
+        """Files of jobs that hold a text, without the environment, which AWX masks before it shows it."""
+        found = []
+        for file in (self.folder / "artifacts").rglob("*"):
+            text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+            if file.name == "command":
+                text = json.dumps(json.loads(text)["command"])
+            found += [str(file)] if secret in text else []
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +178,6 @@ def awx(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Awx:
     for name in ("inventory", "env"):
         (folder / name).mkdir()
     shutil.copy2(lab.inventory, folder / "inventory" / "hosts.yml")
-    paths = f"{folder}/requirements_collections:{folder}/.ansible/collections:/usr/share/ansible/collections"
-    variables = {"ANSIBLE_COLLECTIONS_PATH": paths}
-    (folder / "env" / "envvars").write_text(json.dumps(variables), encoding="utf-8")
     return Awx(folder, lab)
 
 
@@ -180,25 +232,31 @@ class Walk:
     Args:
         awx: the folder of its jobs.
         failing: identifiers of approvals that are denied or time out.
+        before: identifier of a node -> what happens on the server before its job, or while its approval waits.
     """
 
-    def __init__(self, awx: Awx, failing: set[str]) -> None:
+    def __init__(
+        self, awx: Awx, failing: set[str] | None = None, before: Mapping[str, Callable[[], None]] | None = None
+    ) -> None:
         self.jobs: dict[str, Job] = {}
         self.artifacts: dict[str, Any] = {}
+        self.before = dict(before or {})
         nodes = {node["identifier"]: node for node in WORKFLOW["workflow_nodes"]}
         name: str | None = WORKFLOW["workflow_nodes"][0]["identifier"]
         while name:
-            failed = name in failing
+            self.before.pop(name, lambda: None)()
+            failed = name in (failing or ())
             if nodes[name]["unified_job_template"]["type"] != "workflow_approval":
                 failed = not self._run(awx, nodes[name], TEMPLATES[nodes[name]["unified_job_template"]["name"]])
             links = nodes[name].get("related", {}).get("failure_nodes" if failed else "success_nodes", [])
             name = links[0]["identifier"] if links else None
+        assert not self.before, "the workflow has not come there"
 
     def _run(self, awx: Awx, node: Mapping[str, Any], template: Mapping[str, Any]) -> bool:
         # What jobs before it have set is given to the next one; neither its template nor its node wins over it.
         given = {**template.get("extra_vars", {}), **node.get("extra_data", {}), **self.artifacts}
         name, check = node["identifier"], ["--check"] if template["job_type"] == "check" else []
-        self.jobs[name] = awx.runs(template["playbook"], *check, extra_vars=given)
+        self.jobs[name] = awx.runs(template["playbook"], "-l", WORKFLOW["limit"], *check, extra_vars=given)
         self.artifacts |= self.jobs[name].artifacts
         return self.jobs[name].status == "successful"
 
@@ -209,16 +267,19 @@ def put(awx: Awx, playbook: str, task: dict[str, Any]) -> None:
     (awx.folder / "project" / playbook).write_text(yaml.safe_dump([play]), encoding="utf-8")
 
 
-def upgrade(awx: Awx, task: dict[str, Any]) -> None:
-    """Put the operator's upgrade into the project."""
-    put(awx, "upgrade.yml", task)
+def writes_id(file: Path) -> dict[str, Any]:
+    """A task of the operator that writes the id of the backup that it was given into a file."""
+    told = {"content": "{{ server_backup_run_id }}", "dest": str(file)}
+    return {"name": "Work", "ansible.builtin.copy": told, "delegate_to": "localhost", "run_once": True}
+
+
+FAILS = {"name": "Fail", "ansible.builtin.fail": {"msg": "The installer has ended with 1603"}}
 
 
 def test_the_workflow_backs_up_verifies_that_backup_upgrades_and_looks(awx: Awx) -> None:
     file = awx.folder / "upgraded"
-    told = {"content": "{{ server_backup_run_id }}", "dest": str(file)}
-    upgrade(awx, {"name": "Upgrade", "ansible.builtin.copy": told, "delegate_to": "localhost", "run_once": True})
-    walk = Walk(awx, set())
+    put(awx, "upgrade.yml", writes_id(file))
+    walk = Walk(awx)
     assert list(walk.jobs) == ["backup", "verification", "upgrade", "smoke", "rehearsal"]
     run_id = walk.jobs["backup"].artifacts["server_backup_run_id"]
     for name in ("backup", "verification", "smoke", "rehearsal"):
@@ -230,72 +291,235 @@ def test_the_workflow_backs_up_verifies_that_backup_upgrades_and_looks(awx: Awx)
     assert walk.artifacts["server_backup_run_id"] == run_id
 
 
-@pytest.mark.long
-def test_a_denied_approval_leaves_everything_as_it_is(awx: Awx) -> None:
+@pytest.mark.reaches("archive_bad")
+def test_a_backup_that_cannot_be_read_back_ends_the_workflow_before_its_approval(awx: Awx) -> None:
     marker = awx.folder / "touched"
-    upgrade(
-        awx,
-        {"name": "Touch", "ansible.builtin.file": {"path": str(marker), "state": "touch"}, "delegate_to": "localhost"},
-    )
+    put(awx, "upgrade.yml", writes_id(marker))
+    damaged: list[Path] = []
+
+    def spoil() -> None:
+        newest = max(awx.lab.node.path(ARCHIVES).rglob("*.zip"), key=lambda file: file.stat().st_mtime)
+        data = bytearray(newest.read_bytes())
+        data[len(data) // 2] ^= 1
+        newest.write_bytes(data)
+        damaged.append(newest)
+
+    walk = Walk(awx, before={"verification": spoil})
+    assert list(walk.jobs) == ["backup", "verification"]
+    walk.jobs["verification"].assert_told(3, "archive_bad")
+    assert not marker.exists()
+    assert awx.lab.node.service().state == "Running"
+    for file in damaged[0].parent.glob(f"{damaged[0].stem}.*"):
+        file.unlink()
+
+
+def test_a_denied_approval_leaves_everything_as_it_is(awx: Awx) -> None:
+    marker = awx.folder / "not_approved"
+    put(awx, "upgrade.yml", writes_id(marker))
+    server = Server(awx, Server.state(awx.lab))
     walk = Walk(awx, {"approval"})
     assert list(walk.jobs) == ["backup", "verification"]
     assert not marker.exists()
+    assert server.is_as_before()
     assert awx.lab.node.service().state == "Running"
 
 
+@dataclass
+class Server:
+    """The server that an upgrade spoils, judged from outside: by its critical files, and on Wine by its documents,
+    permissions and users, too."""
+
+    awx: Awx
+    before: Any
+
+    @staticmethod
+    def state(lab: Lab) -> Any:
+        """What it is now."""
+        return scene.take_golden_state(lab.node) if lab.kind == "wine" else scene.read_files(lab.node)
+
+    def is_as_before(self) -> bool:
+        """Is it the one of the backup?"""
+        now = self.state(self.awx.lab)
+        return scene.compare(self.before, now) == [] if self.awx.lab.kind == "wine" else now == self.before
+
+    def spoil(self) -> None:
+        """What the upgrade does to it."""
+        (scene.damage_server if self.awx.lab.kind == "wine" else scene.damage_files)(self.awx.lab.node, 7)
+        assert not self.is_as_before()
+
+    def stop(self) -> None:
+        """Stop its service, as a person at the node would."""
+        if self.awx.lab.kind == "standin":
+            standin_service.put(self.awx.lab.node, "Stopped")
+        else:
+            self.awx.lab.stop_service()
+
+    def restores(self) -> list[str]:
+        """The restores that nobody has accepted yet."""
+        folder = self.awx.lab.node.path(rf"{STATE_FOLDER}\restores")
+        return sorted(file.name.partition(".")[0] for file in folder.glob("*.committed.json"))
+
+    def accept(self) -> None:
+        """Accept every restore, as a person does by its template."""
+        for run_id in self.restores():
+            answers = {"alteryx_restore_run": run_id, "alteryx_restore_confirm": GROUP}
+            self.awx.launches("Alteryx: accept a restore", answers).assert_told(0)
+        assert scene.kept(self.awx.lab.node) == []
+
+
+@pytest.fixture
+def server(awx: Awx) -> Iterator[Server]:
+    """The server, whose restores are accepted afterwards, so that the next one is not refused."""
+    server = Server(awx, Server.state(awx.lab))
+    yield server
+    server.accept()
+    awx.lab.recover()
+
+
+def assert_brought_back(server: Server, walk: Walk, reinstalled: Path) -> None:
+    """The way back has reinstalled, and then restored the backup of the workflow to the fleet of its approval."""
+    run_id = walk.jobs["backup"].artifacts["server_backup_run_id"]
+    assert list(walk.jobs)[-2:] == ["reinstallation", "restore"]
+    assert reinstalled.read_text(encoding="utf-8") == run_id
+    job = walk.jobs["restore"]
+    job.assert_told(0)
+    told = {name.removeprefix("server_backup_"): value for name, value in job.artifacts.items()}
+    assert told["source_run_id"] == run_id
+    assert told["servers"] == [{"node": server.awx.lab.node.name, "server": "new"}]
+    assert told["downtime"] > 0
+    assert server.restores() == [told["run_id"]]
+    assert any(told["run_id"] in path for path in scene.kept(server.awx.lab.node))
+    assert server.is_as_before()
+    assert server.awx.lab.node.service().state == "Running"
+    assert server.awx.lab.leftovers() == []
+
+
+def test_a_failed_upgrade_is_reinstalled_and_restored_after_the_second_approval(awx: Awx, server: Server) -> None:
+    reinstalled = awx.folder / "reinstalled"
+    put(awx, "upgrade.yml", FAILS)
+    put(awx, "reinstall.yml", writes_id(reinstalled))
+    walk = Walk(awx, before={"upgrade": server.spoil})
+    assert list(walk.jobs)[:-2] == ["backup", "verification", "upgrade"]
+    assert_brought_back(server, walk, reinstalled)
+
+
 @pytest.mark.long
-def test_an_upgrade_that_fails_ends_the_workflow_where_its_way_back_is_not_approved(awx: Awx) -> None:
-    shutil.copy2(content.PROJECT / "upgrade.yml", awx.folder / "project" / "upgrade.yml")
-    walk = Walk(awx, {"approval_of_the_way_back"})
+def test_a_server_that_fails_the_smoke_test_is_reinstalled_and_restored_after_the_second_approval(
+    awx: Awx, server: Server
+) -> None:
+    reinstalled = awx.folder / "reinstalled_after_smoke"
+
+    def leave_down() -> None:
+        server.spoil()
+        server.stop()
+
+    put(awx, "upgrade.yml", writes_id(awx.folder / "upgraded_badly"))
+    put(awx, "reinstall.yml", writes_id(reinstalled))
+    walk = Walk(awx, before={"smoke": leave_down})
+    assert list(walk.jobs)[:-2] == ["backup", "verification", "upgrade", "smoke"]
+    walk.jobs["smoke"].assert_told(1, "unexpected")
+    assert "AlteryxService is Stopped" in walk.jobs["smoke"].output
+    assert_brought_back(server, walk, reinstalled)
+
+
+@pytest.mark.long
+@pytest.mark.reaches("restore_unconfirmed")
+def test_a_denied_way_back_restores_nothing_until_a_person_launches_the_restore_by_hand(
+    awx: Awx, server: Server
+) -> None:
+    marker = awx.folder / "reinstalled_without_approval"
+    put(awx, "upgrade.yml", FAILS)
+    put(awx, "reinstall.yml", writes_id(marker))
+    spoiled: list[Any] = []
+
+    def look() -> None:
+        spoiled.extend([Server.state(awx.lab), awx.lab.node.service()])
+
+    walk = Walk(awx, {"approval_of_the_way_back"}, {"upgrade": server.spoil, "approval_of_the_way_back": look})
     assert list(walk.jobs) == ["backup", "verification", "upgrade"]
-    assert "There is no upgrade yet, and nothing was touched" in " ".join(walk.jobs["upgrade"].output.split())
-    assert walk.artifacts["server_backup_run_id"].startswith("Full_")
+    assert not marker.exists()
+    assert [Server.state(awx.lab), awx.lab.node.service()] == spoiled
+    assert server.restores() == []
+
+    run_id = walk.artifacts["server_backup_run_id"]
+    answers = {"alteryx_restore_backup": run_id, "alteryx_restore_confirm": "another_fleet"}
+    awx.launches("Alteryx: restore a backup", answers).assert_told(3, "restore_unconfirmed")
+    assert [Server.state(awx.lab), awx.lab.node.service()] == spoiled
+    restored = awx.launches("Alteryx: restore a backup", {**answers, "alteryx_restore_confirm": GROUP})
+    restored.assert_told(0)
+    assert restored.artifacts["server_backup_source_run_id"] == run_id
+    assert server.is_as_before()
 
 
 @pytest.mark.long
-def test_an_approved_way_back_ends_with_a_reinstallation_that_is_not_yours_yet(awx: Awx) -> None:
+def test_the_jobs_that_are_yours_refuse_until_you_replace_them(awx: Awx) -> None:
     for name in ("upgrade.yml", "reinstall.yml"):
         shutil.copy2(content.PROJECT / name, awx.folder / "project" / name)
-    walk = Walk(awx, set())
+    walk = Walk(awx)
     assert list(walk.jobs) == ["backup", "verification", "upgrade", "reinstallation"]
+    assert "There is no upgrade yet, and nothing was touched" in " ".join(walk.jobs["upgrade"].output.split())
     output = " ".join(walk.jobs["reinstallation"].output.split())
     assert "There is no reinstallation yet, and this job has touched nothing" in output
     assert walk.artifacts["server_backup_run_id"] in output
 
 
-@pytest.mark.long
-def test_the_way_back_reinstalls_and_then_restores_the_backup_of_the_workflow_to_the_fleet_of_its_approval(
-    awx: Awx,
-) -> None:
-    shutil.copy2(content.PROJECT / "upgrade.yml", awx.folder / "project" / "upgrade.yml")
-    put(awx, "reinstall.yml", {"name": "Reinstall", "ansible.builtin.debug": {"msg": "the old version"}})
-    # Stands for the restore: what it does is proved elsewhere, what it is given is told here.
-    names = ("alteryx_restore_backup", "alteryx_restore_scope", "alteryx_restore_confirm")
-    file = awx.folder / "given"
-    given = {"content": "\n".join(f"{{{{ {name} }}}}" for name in names), "dest": str(file)}
-    put(
-        awx,
-        "restore.yml",
-        {"name": "Restore", "ansible.builtin.copy": given, "delegate_to": "localhost", "run_once": True},
-    )
-    try:
-        walk = Walk(awx, set())
-    finally:
-        shutil.copy2(content.PROJECT / "restore.yml", awx.folder / "project" / "restore.yml")
-    assert list(walk.jobs) == ["backup", "verification", "upgrade", "reinstallation", "restore"]
-    assert walk.jobs["restore"].status == "successful"
-    run_id = walk.jobs["backup"].artifacts["server_backup_run_id"]
-    assert file.read_text(encoding="utf-8").splitlines() == [run_id, "full", WORKFLOW["limit"]]
+ACCOUNT = {"username": r"EXAMPLE\svc-backup", "password": "Pa55-of+the/share"}
+SHARE = r"\\nas1\alteryx"
+
+
+@pytest.fixture
+def share(awx: Awx, lab_doubles: None) -> Iterator[Path]:
+    """A share, and in the inventory what the example inventory has of it in its comments."""
+    example = (layout.ROOT / "inventory" / "example.yml").read_text(encoding="utf-8")
+    block = example[example.index("# alteryx_distribution_destinations:") :].partition("\n\n")[0]
+    assert SHARE in block
+    file = awx.folder / "inventory" / "group_vars" / f"{GROUP}.yml"
+    file.parent.mkdir()
+    file.write_text(re.sub(r"(?m)^ *# ", "", block), encoding="utf-8")
+    folder = awx.lab.node.path(SHARE)
+    folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder.parent)
+    shutil.rmtree(file.parent)
+
+
+def test_the_account_of_a_share_comes_from_its_credential_and_is_on_no_command_line(awx: Awx, share: Path) -> None:
+    empty = awx.launches("Alteryx: configuration backup")
+    empty.assert_told(3, "invalid_variable")
+    assert "alteryx_distribution_credentials.nas has no password" in " ".join(empty.output.split())
+    with Onlooker([]) as seen:
+        awx.launches("Alteryx: configuration backup", entered=ACCOUNT).assert_told(0)
+        listed = awx.launches("Alteryx: list backups", {"alteryx_catalogue_destination": "nas"}, ACCOUNT)
+    listed.assert_told(0)
+    (copy,) = share.rglob("*.zip")
+    assert copy.stem in listed.output
+    assert any(b"ansible-playbook" in line for line in seen.command_lines)
+    assert [line for line in seen.command_lines if ACCOUNT["password"].encode() in line] == []
+    assert awx.said(ACCOUNT["password"]) == []
 
 
 @pytest.mark.long
-def test_smoke_finds_a_service_that_does_not_run(awx: Awx, recovered: Lab) -> None:
-    if recovered.kind != "standin":
-        recovered.stop_service()
-    else:
-        from tests.lab import standin_service
-
-        standin_service.put(recovered.node, "Stopped")
-    job = awx.runs("smoke.yml")
-    job.assert_told(1, "unexpected")
-    assert "AlteryxService is Stopped" in job.output
+@pytest.mark.reaches("backup_at_destination")
+def test_the_templates_work_at_the_destination_that_their_survey_names(awx: Awx, server: Server, share: Path) -> None:
+    made = awx.launches("Alteryx: full backup", entered=ACCOUNT)
+    made.assert_told(0)
+    run_id = made.artifacts["server_backup_run_id"]
+    nas = {"alteryx_catalogue_destination": "nas"}
+    for name, answers in (
+        ("Alteryx: copy backups", {"alteryx_distribution_copy_id": run_id}),
+        ("Alteryx: list backups", {"alteryx_catalogue_destination": "all"}),
+        ("Alteryx: verify backups", nas),
+        ("Alteryx: pin a backup", {"alteryx_retention_pin_id": run_id}),
+        ("Alteryx: delete old backups", {}),
+        ("Alteryx: rehearsal of a restore", nas),
+    ):
+        awx.launches(name, answers, ACCOUNT).assert_told(0)
+    shutil.rmtree(awx.lab.node.path(ARCHIVES))
+    server.spoil()
+    wanted = {"alteryx_restore_backup": run_id, "alteryx_restore_confirm": GROUP}
+    awx.launches("Alteryx: restore a backup", wanted, ACCOUNT).assert_told(3, "backup_at_destination")
+    restored = awx.launches("Alteryx: restore a backup", {**wanted, **nas}, ACCOUNT)
+    restored.assert_told(0)
+    assert restored.artifacts["server_backup_source_run_id"] == run_id
+    assert server.is_as_before()
+    assert awx.said(ACCOUNT["password"]) == []
