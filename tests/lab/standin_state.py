@@ -115,7 +115,8 @@ def maintenance_lease(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
             raise NodeFailure("lease_taken", message)
         return {"changed": True, **({"lease": _take(node, arguments, state)} if acts else {})}
     if arguments["state"] == "opened":
-        own_lease(node, arguments["run_id"])
+        if acts:
+            own_lease(node, arguments["run_id"])
         return {"changed": True}
     if found and found["prior_state"] == "Running" != state:
         message = f"The service is {state} and was Running before, so the lease is kept"

@@ -14,6 +14,7 @@ from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailur
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 from .._copy import _destinations
 from .._core import _names
@@ -56,10 +57,10 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         self._noted: list[dict[str, str]] = []
         try:
             if self.refuses_unknown_variables:
+                declared = variables.get("alteryx_preflight_other_variables") or ()
                 _values.refuse_unknown_variables(variables)
-                for words in _values.variable_warnings(
-                    [variables], variables.get("alteryx_preflight_other_variables") or ()
-                ):
+                _values.refuse_strange_variables(load_extra_vars(self._loader), declared)
+                for words in _values.variable_warnings([variables], declared):
                     warn(words)
             result.update(self.perform(self._arguments(secrets, variables), variables))
         except Exception as error:

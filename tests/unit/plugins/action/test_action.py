@@ -180,6 +180,16 @@ def test_a_misspelled_variable_is_refused_by_what_a_playbook_asks_first() -> Non
     assert "alteryx_preflight_mode" in result["message"]
 
 
+@pytest.mark.parametrize("declared", [[], ["alteryx_verify_backup"]])
+def test_an_unknown_name_of_e_is_refused_unless_the_operator_has_declared_it(
+    monkeypatch: pytest.MonkeyPatch, declared: list[str]
+) -> None:
+    monkeypatch.setattr(_action, "load_extra_vars", lambda _loader: {"alteryx_verify_backup": "x", "site_x": 1})
+    variables = {"alteryx_preflight_other_variables": declared}
+    result = harness.run(node_info.ActionModule, {}, lambda _: samples.facts(), variables=variables)
+    assert result.get("reason") == (None if declared else "unknown_variable")
+
+
 @pytest.mark.parametrize(("plugin", "arguments", "reason", "code"), [
     (node_info.ActionModule, {}, "unreachable", 3),
     (maintenance_lease.ActionModule, {"state": "released", "run_id": "r"}, "connection_lost", 1),
