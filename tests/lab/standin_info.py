@@ -109,7 +109,7 @@ def _folder(node: Node, path: str) -> dict[str, Any]:
             "drive_exists": True,
             "exists": folder.is_dir(),
             "is_file": folder.is_file(),
-            "free_bytes": shutil.disk_usage(drive).free,
+            "free_bytes": shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free,
             "volume": path[:3],
         }
     return fact
