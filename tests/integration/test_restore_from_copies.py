@@ -29,9 +29,11 @@ __all__ = ["server"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 
-NAS, AWAY = r"\\nas1\ayx", r"\\nas9\ayx"
+NAS, NAS2, AWAY = r"\\nas1\ayx", r"\\nas2\ayx", r"\\nas9\ayx"
 PASSWORD = "Pa55-of+the/share"
 SHARE = {"name": "nas", "path": NAS, "credential": "svc"}
+SHARE2 = {"name": "nas2", "path": NAS2, "credential": "svc"}
+BACKUP_FILES = (".zip", ".manifest.json", ".secrets.pem", ".sha256")
 COPIES: dict[str, object] = {
     "alteryx_distribution_destinations": [SHARE, {"name": "away", "path": AWAY}],
     "alteryx_distribution_credentials": {"svc": {"user": r"EXAMPLE\svc", "password": PASSWORD}},
@@ -39,28 +41,40 @@ COPIES: dict[str, object] = {
 }
 
 
-def copies(node: Node) -> Path:
-    """The folder of a node on the share."""
-    return node.path(NAS) / FLEET / node.name
+def copies(node: Node, share: str = NAS) -> Path:
+    """The folder of a node on a share."""
+    return node.path(share) / FLEET / node.name
 
 
-def hashes(node: Node) -> dict[str, str]:
-    """Everything on the share, as it must stay."""
-    found = (file for file in node.path(NAS).rglob("*") if file.is_file())
-    return {str(file.relative_to(node.folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
+def hashes(folder: Path) -> dict[str, str]:
+    """Everything in a folder, by an observer outside of the code under test."""
+    found = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
 
 
-def back_up(lab: Lab, run_playbook: PlaybookRunner) -> Run:
-    """A full backup whose archives are on a share only."""
+def backup_hashes(folder: Path) -> dict[str, str]:
+    """Those of the files of a backup, which are the same wherever it is."""
+    return {name: digest for name, digest in hashes(folder).items() if name.endswith(BACKUP_FILES)}
+
+
+def back_up(lab: Lab, run_playbook: PlaybookRunner, *shares: dict[str, str]) -> Run:
+    """A full backup whose archives are on shares only."""
+    for share in shares:
+        for node in lab.nodes:
+            shutil.rmtree(node.path(share["path"]), ignore_errors=True)
+            node.path(share["path"]).mkdir(parents=True)
+    only_shares = {**COPIES, "alteryx_distribution_destinations": list(shares)}
     for node in lab.nodes:
-        shutil.rmtree(node.path(NAS), ignore_errors=True)
-        node.path(NAS).mkdir(parents=True)
-    only_share = {**COPIES, "alteryx_distribution_destinations": [SHARE]}
-    run = run_playbook("full_backup.yml", extra_vars=only_share, timeout=900)
+        shutil.rmtree(node.path(ARCHIVES), ignore_errors=True)
+    run = run_playbook("full_backup.yml", extra_vars=only_shares, timeout=900)
     run.assert_ok()
     for node in lab.nodes:
+        own = backup_hashes(node.path(ARCHIVES) / node.name)
+        assert [name for name in own if name.endswith(".zip")]
+        for share in shares:
+            assert backup_hashes(copies(node, share["path"])) == own, (node.name, share["name"])
+    for node in lab.nodes:
         shutil.rmtree(node.path(ARCHIVES))
-        assert list(copies(node).glob("*.zip"))
     return run
 
 
@@ -70,7 +84,7 @@ def backed_up(
 ) -> Iterator[tuple[Server, scene.ColdCopy]]:
     """A backup that is on the share only, and the server as it was then; see the fixture server."""
     lab.recover()
-    run = back_up(lab, run_playbook)
+    run = back_up(lab, run_playbook, SHARE)
     match = run_id_pattern("Full").fullmatch(run.outcome["run_id"])
     assert match
     copy = scene.ColdCopy.of(lab.node, tmp_path_factory.mktemp("cold"))
@@ -89,7 +103,7 @@ def restore(server: Server, destination: str, *options: str, **variables: object
 @wine_only
 def test_a_server_is_restored_from_the_share_that_the_refusal_names(server: Server) -> None:
     server.damage()
-    before = hashes(server.lab.node)
+    before = hashes(server.lab.node.path(NAS))
     with nothing_touched(server):
         for wanted in ("latest", server.backup.base):
             refused = restore(server, "", alteryx_restore_backup=wanted)
@@ -103,7 +117,7 @@ def test_a_server_is_restored_from_the_share_that_the_refusal_names(server: Serv
     assert run.outcome["backup"]["destination"] == "nas"
     assert scene.compare(server.golden, server.now()) == []
     assert server.leftovers() == []
-    assert hashes(server.lab.node) == before
+    assert hashes(server.lab.node.path(NAS)) == before
     assert not server.lab.node.path(ARCHIVES).exists()
     assert PASSWORD not in run.output
     server.accept(run.outcome["run_id"]).assert_ended_well()
@@ -177,22 +191,34 @@ def test_a_share_that_vanishes_while_it_is_read_ends_the_run_before_the_stop(ser
     assert server.leftovers() == []
 
 
-def test_every_node_of_a_fleet_is_restored_from_its_own_copy(fleet: Lab, tmp_path: Path) -> None:
+def test_a_fleet_has_its_backup_in_three_places_and_every_node_is_restored_from_its_copy_on_one_share(
+    fleet: Lab, tmp_path: Path
+) -> None:
     run_playbook = PlaybookRunner(fleet)
-    back_up(fleet, run_playbook)
+    copied = back_up(fleet, run_playbook, SHARE, SHARE2).outcome["copies"]
+    assert len(copied) == 2 * len(fleet.nodes)
+    for copy in copied:
+        assert copy["rate"] > 0
+        print(  # noqa: T201  # the figures
+            f"{copy['node']} -> {copy['destination']}: {copy['bytes']} bytes, {copy['rate'] / 1e6:.1f} MB/s, "
+            f"sent in {copy['send_seconds']:.2f} s, copied and read back in {copy['seconds']:.2f} s"
+        )
     cold = [(node, scene.ColdCopy.of(node, tmp_path / node.name)) for node in fleet.nodes]
     backed_up = Fleet(fleet, run_playbook, {node.name: scene.take_golden_state(node) for node in fleet.nodes})
     try:
         for node in fleet.nodes:
             scene.damage_server(node, 19)
-        run = backed_up.run("restore.yml", **COPIES, alteryx_catalogue_destination="nas")
+        places = {**COPIES, "alteryx_distribution_destinations": [SHARE, SHARE2]}
+        run = backed_up.run("restore.yml", **places, alteryx_catalogue_destination="nas2")
         run.assert_ended_well()
+        assert run.outcome["backup"]["destination"] == "nas2"
         assert backed_up.differences(backed_up.golden) == {}
         assert backed_up.leftovers() == []
         backed_up.run("accept_restore.yml", alteryx_restore_run=run.outcome["run_id"]).assert_ended_well()
     finally:
         for node, copy in cold:
             copy.put_back(node)
-            shutil.rmtree(node.path(NAS), ignore_errors=True)
+            for path in (NAS, NAS2):
+                shutil.rmtree(node.path(path), ignore_errors=True)
         for lab in fleet.each():
             lab.recover()
