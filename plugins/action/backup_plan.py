@@ -78,6 +78,8 @@ class ActionModule(NodeAction):
                 f"service {node.service.state}, "
                 f"{_describe_data(node)}{paths.archive_file(node.archive_folder, node.base_name)}"
             )
+            if node.room:
+                show(f"plan: {node.name} lacks room on {node.room['volume']}; old backups may be deleted for it")
             if request.stops_services and node.name not in (planned.controller, "") and not node.standby:
                 host = variables.get("alteryx_window_controller_address") or node.controller_host
                 port = variables.get("alteryx_window_controller_port") or node.controller_port
@@ -87,6 +89,7 @@ class ActionModule(NodeAction):
             "changed": False,
             "plan": plan,
             "run": {key: value for key, value in plan.items() if key not in _OF_ALL_NODES},
+            "room": {node.name: node.room for node in planned.nodes if node.room},
             "leaves_out": self._list_unused(planned, arguments, asked["hosts"], variables),
             "last_run": _files.read_last_run(Path(arguments["report_directory"]), request.fleet, request.mode)
             if arguments["report_directory"]

@@ -15,7 +15,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._copy import _copies
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.text import counted, size
-from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _orders
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention import _orders, _room
 
 _SECONDS = 3600
 """For one state at one destination."""
@@ -28,6 +28,8 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_prune.yml."""
         host, plan, state = variables["inventory_hostname"], arguments["plan"], arguments["state"]
         checked = self._read_checked(arguments["checked"], plan, variables)
+        if state == "begun" and (short := _room.find_shortage_now(plan, checked)):
+            raise StepFailed("space_short", f"{short[1]}; the other sets are in use", {"node": short[0]})
         orders = _orders.list_orders(plan, host, _orders.read_held(checked))
         own = {
             **{key: arguments[key] for key in ("state", "folder", "run_id")},

@@ -47,6 +47,7 @@ _VARIABLES = {
     "credentials": "alteryx_distribution_credentials",
     "retention_policy": "alteryx_retention_policy",
     "retention_max_share": "alteryx_retention_max_share",
+    "retention_room": "alteryx_retention_room",
 }
 
 
@@ -122,6 +123,7 @@ class ActionModule(NodeAction):
             "secrets": arguments["secrets"],
             "recipients": recipients,
             "prunes": bool(policy) or prunes_copies,
+            "prunes_for_room": bool(policy) and arguments["retention_room"],
             "copies": bool(destinations),
             "destinations": [dataclasses.asdict(one) for one in destinations],
             **{

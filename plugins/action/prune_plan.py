@@ -23,6 +23,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retenti
     _orders,
     _places,
     _policy,
+    _room,
     _sets,
 )
 
@@ -35,12 +36,14 @@ class ActionModule(NodeAction):
         policy = _policy.read_policy(arguments["policy"], arguments["max_share"])
         hosts = list(variables["ansible_play_hosts_all"])
         fleet, members = find_fleet(hosts, variables)
-        run = arguments["run"]
+        run, needs = arguments["run"], arguments["needs"]
         catalogues = {host: raw_variables(variables, host).get(arguments["catalogues"]) or {} for host in hosts}
         refusal = _find_partial(hosts, members) or _find_unread(catalogues) or _find_clock(catalogues)
         if refusal and not run:
             raise refusal
-        refused = refusal.message if refusal else self._find_failure(run, hosts, variables)
+        # Before the dump, a run has nothing to show yet.
+        results = {} if needs else {host: _steps.read_results(raw_variables(variables, host)) for host in hosts}
+        refused = refusal.message if refusal else self._find_failure(run, results)
         if refused:
             # The backup is good. The problem that prevents the deletion of others is a warning and not a failure of the
             # run.
@@ -51,23 +54,37 @@ class ActionModule(NodeAction):
         sets = _sets.read_sets(readable, fleet, now, judged=run_id)
         places = _places.read_places(readable, fleet, now, policy, judged=run_id)
         decisions, of_places = _places.decide_everywhere(sets, places, policy, now)
+        room, short, why = {}, None, refused
+        for_room = _room.list_deleted(results, self.check_mode)
+        if needs:
+            measured = {host: raw_variables(variables, host).get(arguments["measured"]) or {} for host in hosts}
+            # Nothing is deleted at destinations for room on a node.
+            room, places = _room.read_room(needs, measured), []
+            short = _room.find_shortage(_orders.write_plan(decisions, readable, fleet, run_id, refused), room)
+            why = refused or (short[1] if short else "" if room else "there is enough room now")
+        elif for_room:
+            # So that one run deletes no more than max_share.
+            why = refused or _describe.describe_for_room(for_room, self.check_mode)
         plan = _orders.join_plans(
-            _orders.write_plan(decisions, readable, fleet, run_id, refused),
+            _orders.write_plan(decisions, readable, fleet, run_id, why),
             [
                 _orders.write_place_plan(place, of_places.get(place.name, []), readable, fleet, run_id, refused)
                 for place in places
             ],
         )
+        plan |= {"room": room, "for_room": [] if self.check_mode else for_room}
         for each in (plan, *plan["places"]):
             each["summary"] = _describe.summarize(each, self.check_mode)
             show(_describe.describe_plan(each, would=self.check_mode))
+        if short:
+            host, numbers = short
+            raise StepFailed("space_short", f"{numbers}: {refused}" if refused else numbers, {"node": host})
         return {"changed": False, "plan": plan, "summary": plan["summary"]}
 
-    def _find_failure(self, run: t.Mapping[str, t.Any], hosts: list[str], variables: dict[str, t.Any]) -> str:
+    def _find_failure(self, run: t.Mapping[str, t.Any], results: _steps.Results) -> str:
         """Why the current run has not been good so far; "" if it has. A prediction has no results to check yet."""
-        if not run or self.check_mode:
+        if not results or not run or self.check_mode:
             return ""
-        results = {host: _steps.read_results(raw_variables(variables, host)) for host in hosts}
         outcome = _report.compose(run["mode"], results, False, utc_text(), time.monotonic())
         return f"this run has failed: {outcome['message']}" if outcome["exit_code"] else ""
 

@@ -20,6 +20,7 @@ $spec = @{
         # Written by `make docs` from node_info.yml.
         service_name = @{ type = 'str'; default = 'AlteryxService' }
         folders = @{ type = 'list'; elements = 'str'; default = @() }
+        room = @{ type = 'dict'; default = @{} }
         mongodump = @{ type = 'str'; default = '' }
         health_url = @{ type = 'str'; default = '' }
     }

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .kinds import on_standin_too, wine_only
+from .kinds import STANDIN, on_standin_too, wine_only
 from .lab_of_tests import Lab
 from .older_backups import copy_to_days, read_audit
 from .playbook_run import PlaybookRunner
@@ -159,3 +162,100 @@ def test_what_is_in_use_stays_whole_and_what_is_stuck_is_finished_later(
     # The policy does not matter for what has begun.
     run_playbook("prune.yml", extra_vars=WHERE).assert_ended_well()
     assert sets(root) == [_now, _ten, _twenty, sixty]
+
+
+@dataclass(frozen=True)
+class SmallDrive:
+    """A file system of the host for the archive directory alone, with as much free space as a test wants."""
+
+    root: Path
+
+    def leave(self, free: int) -> None:
+        """Let so many bytes be free."""
+        usage = shutil.disk_usage(self.root)
+        subprocess.run(["mount", "-o", f"remount,size={usage.used + free}", self.root], check=True)
+
+
+@pytest.fixture
+def drive(root: Path) -> Iterator[SmallDrive]:
+    """The archive directory on a small drive."""
+    root.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", root], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted: {mounted.stderr.decode().strip()}")
+    yield SmallDrive(root)
+    subprocess.run(["umount", "--lazy", root], check=True)
+
+
+# A dump of twenty times the data, so that it needs more room than all backups together have.
+FOR_ROOM: dict[str, object] = {**RULES, "alteryx_retention_room": True, "alteryx_preflight_space_factor": 20}
+room_kinds = pytest.mark.parametrize(
+    "lab", [pytest.param("wine", marks=[pytest.mark.wine, pytest.mark.long]), STANDIN], indirect=True
+)
+
+
+def lack(drive: SmallDrive, run_playbook: PlaybookRunner, parts: float) -> None:
+    """Let a run lack so many times the room that the policy frees: that of the two oldest of five sets.
+
+    What it needs is in the refusal of a run that must not delete for room, which deletes nothing.
+    """
+    before = sets(drive.root)
+    drive.leave(4096)
+    refused = run_playbook("full_backup.yml", extra_vars={**FOR_ROOM, "alteryx_retention_room": False})
+    refused.assert_failed(3, "space_short", message="of the archive directory has 4096 bytes free")
+    assert refused.outcome["step"] == "plan"
+    assert sets(drive.root) == before
+    found = re.search(r"needed are (\d+) bytes", refused.outcome["message"])
+    assert found
+    needed = int(found[1])
+    drive.leave(needed)
+    for name in before[-2:]:
+        # Large logs, because the data and with it what is needed may grow a little until the next run.
+        (log,) = drive.root.glob(f"*/BackupLog_*{name[-15:]}.log")
+        with log.open("ab") as file:
+            file.write(bytes(needed // 8))
+    old = [file for name in before[-2:] for file in drive.root.rglob(f"*{name[-15:]}*") if file.is_file()]
+    drive.leave(needed - int(parts * sum(file.stat().st_size for file in old)))
+
+
+@room_kinds
+@pytest.mark.reaches("space_short", exit_code=3)
+def test_a_run_that_lacks_room_deletes_by_the_policy_and_goes_on(
+    lab: Lab, drive: SmallDrive, run_playbook: PlaybookRunner
+) -> None:
+    make(run_playbook, drive.root, "full", days=(10, 20, 40, 60))
+    lack(drive, run_playbook, 0.5)
+    before, ten, twenty, forty, sixty = sets(drive.root)
+    predicted = run_playbook("full_backup.yml", "--check", extra_vars=FOR_ROOM)
+    predicted.assert_ended_well()
+    assert f"would delete {forty}" in predicted.text
+    assert predicted.outcome["retention"]["deleted"] == []
+    assert sets(drive.root) == [before, ten, twenty, forty, sixty]
+    run = run_playbook("full_backup.yml", extra_vars=FOR_ROOM)
+    run.assert_ok()
+    now, *others = sets(drive.root)
+    assert others == [before, ten, twenty]
+    assert (run.outcome["retention"]["deleted"], run.outcome["retention"]["kept"]) == ([forty, sixty], 4)
+    assert run.node()["archive"].endswith(f"{now}.zip")
+    # Before the service is stopped.
+    assert 0 < run.log.index(f"prune: deleted {forty}, {sixty}") < run.log.index("lease: begun")
+    (line,) = read_audit(drive.root)
+    assert (line["verb"], [one["name"] for one in line["backups"]]) == ("prune", [forty, sixty])
+    assert line["run_id"] == run.outcome["run_id"]
+
+
+@room_kinds
+@pytest.mark.reaches("space_short", exit_code=3)
+def test_a_run_that_would_lack_room_all_the_same_deletes_nothing(
+    lab: Lab, drive: SmallDrive, run_playbook: PlaybookRunner
+) -> None:
+    make(run_playbook, drive.root, "full", days=(10, 20, 40, 60))
+    lack(drive, run_playbook, 1.5)
+    before, service = sets(drive.root), lab.node.service()
+    for options in (["--check"], []):
+        run = run_playbook("full_backup.yml", *options, extra_vars=FOR_ROOM)
+        run.assert_failed(3, "space_short", message="and retention would free ")
+        assert run.outcome["step"] == "prune_plan"
+    assert sets(drive.root) == before
+    assert not list(drive.root.rglob("BackupAudit.log"))
+    assert lab.node.service() == service

@@ -32,6 +32,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def free_space(volume: str, purpose: str, free: int, need: int) -> str:
+    """How much room a volume has, and how much is needed there."""
+    return f"the volume {volume} of the {purpose} has {free} bytes free, needed are {need} bytes"
+
+
 def size(count: float) -> str:
     """Bytes for people: 12.3 MB (powers of ten)."""
     for unit in ("B", "kB", "MB", "GB"):

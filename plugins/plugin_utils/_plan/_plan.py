@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from .._core import _names, paths
 from .._core.reasons import StepFailed
+from .._core.text import free_space
 from .._database import _dump, _mongodb, _persistence
 from .._database._mongodb import Connection
 from .._fleet import _health, _node_facts, _runtime_settings, _topology
@@ -44,6 +45,8 @@ class Request:
     """Has the operator set the credentials of the Server's API?"""
     prunes: bool = False
     """Has the operator allowed runs to delete old backups?"""
+    prunes_for_room: bool = False
+    """Has the operator allowed that before the dump, too, if the room is short?"""
     copies: bool = False
     """Has the operator configured copies at other places?"""
 
@@ -107,6 +110,9 @@ class NodePlan:
     dump: dict[str, t.Any] = field(default_factory=lambda: dict(NO_DUMP))
     resumes_schedules: bool = False
     """Has an interrupted run left a record of schedules that this run can use?"""
+    room: dict[str, t.Any] = field(default_factory=dict)
+    """volume and bytes: the room that retention must find in the archive directory before the dump; {} if there is
+    enough, or if it must not."""
 
     @property
     def dumps(self) -> bool:
@@ -286,8 +292,10 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
             unknown = f"Windows does not tell how much space is free in the {word} {path}; needed are {need} bytes"
             node_plan.warnings.append(unknown)
         elif have < need:
-            message = f"the volume {by_path[path].volume} of the {word} has {have} bytes free, needed are {need} bytes"
-            raise StepFailed("space_short", message)
+            # Backups are deleted in the archive directory only, so its volume alone can get more room.
+            if not (request.prunes_for_room and volume[path] == volume[request.archive_directory]):
+                raise StepFailed("space_short", free_space(by_path[path].volume, word, have, need))
+            node_plan.room = {"volume": by_path[path].volume, "bytes": need}
     node_plan.warnings += _not_counted(facts.database)
 
 
@@ -493,5 +501,6 @@ def list_unused(planned: FleetPlan, hooks: t.Collection[str], pauses: bool, adop
         "database_hook": "hook" not in methods or "database" not in hooks,
         "distribution": not planned.request.copies,
         "retention": not planned.request.prunes,
+        "room": not any(node.room for node in nodes),
     }
     return [name for name, is_unused in unused.items() if is_unused]

@@ -379,8 +379,10 @@ def _retention(results: Results) -> dict[str, t.Any]:
     whole = all(map(is_ok, done))
     did = {name for result in done for name in result.get("did", ())} if whole else set()
     places = [place for result in done for place in result.get("places", ())] if whole else []
+    whole_plan = _count_deleted(plan, did)
     return {
-        **_count_deleted(plan, did),
+        **whole_plan,
+        "deleted": [*plan.get("for_room", ()), *whole_plan["deleted"]],
         "destinations": [
             {
                 "destination": place["destination"],

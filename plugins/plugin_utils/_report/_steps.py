@@ -100,10 +100,14 @@ def _facts(result: StepResult) -> Words:
         yield "INFO", f"data files of the embedded MongoDB in {database['folder']}: {size(database['bytes'])}"
         for words in database["skipped"]:
             yield "INFO", f"not counted: {one_line(words)}"
-    for folder in result.get("folders") or []:
-        yield "INFO", f"{folder['path']}: {size(folder['free_bytes'])} free"
+    yield from _room(result)
     for process in alteryx.get("processes") or []:
         yield "DEBUG", f"process {process.get('name')} ({process.get('process_id')})"
+
+
+def _room(result: StepResult) -> Words:
+    for folder in result.get("folders") or []:
+        yield "INFO", f"{folder['path']}: {size(folder['free_bytes'])} free"
 
 
 def _plan(result: StepResult) -> Words:
@@ -419,6 +423,10 @@ STEPS: dict[str, Step] = {
         Step("mongodb", "alteryx_preflight_mongodb", _mongodb),
         Step("lock", "alteryx_preflight_lock", _lock, has_detail=True),
         Step("dump_recovery", "alteryx_preflight_dumps", _lock, has_detail=True),
+        # Only if the archive directory lacks room and the operator lets retention free it. In between are the steps of
+        # retention, as at the end of a run.
+        Step("room_before", "alteryx_retention_room_before", _room),
+        Step("room_after", "alteryx_retention_room_after", _room),
         # Only if the operator has configured copies.
         Step("probe", "alteryx_distribution_probed", _probe),
         Step("trial", "alteryx_configuration_trial"),

@@ -47,13 +47,24 @@ def summarize(plan: t.Mapping[str, t.Any], would: bool = False) -> str:
     sets = plan["sets"]
     doomed = [one for one in sets if one["deletes"]]
     if plan["refused"]:
-        return f"nothing is deleted: {plan['refused']}"
+        return f"nothing {'more ' if plan.get('for_room') else ''}is deleted: {plan['refused']}"
     if not sets:
         return "nothing is deleted: there are no backup sets of this fleet"
     if not doomed:
         return f"nothing is deleted: a rule keeps each of the {counted(len(sets), 'backup set')}"
     verb = "would be deleted" if would else "are to be deleted"
     return f"{len(doomed)} of {counted(len(sets), 'backup set')} {verb}, {size(sum(one['bytes'] for one in doomed))}"
+
+
+def describe_for_room(names: t.Sequence[str], would: bool) -> str:
+    """What a run has deleted before its dump.
+
+    Args:
+        names: of the backup sets.
+        would: is this a prediction?
+    """
+    verb = "would delete" if would else "has deleted"
+    return f"for room, this run {verb} {', '.join(names)} before its dump"
 
 
 def _printable(text: str) -> str:

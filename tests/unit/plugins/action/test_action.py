@@ -76,9 +76,12 @@ def test_what_a_job_is_told_is_in_no_invocation_at_any_verbosity(script: Path) -
     assert {name for name, _unused in declared} in (set(), {"_code"}, {"_spec", "_code"})
 
 
+SECRET_SPEC = {"password": {"type": "str", "no_log": True}, "room": {"type": "dict"}}
+
+
 def test_a_secret_argument_is_in_no_result_whatever_the_node_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "Pa55word-of-a-share"
-    monkeypatch.setattr(_collection, "argument_spec", lambda _: {"password": {"type": "str", "no_log": True}})
+    monkeypatch.setattr(_collection, "argument_spec", lambda _: SECRET_SPEC)
     for node in (
         {"output": f"logged in with {secret}", "all": [{"x": secret}]},
         {"failed": True, "reason": "unexpected", "msg": f"{secret} was refused"},
@@ -455,3 +458,14 @@ def test_the_sample_steps_are_those_the_report_asks_for_in_their_order() -> None
 def _returned(module: str) -> set[str]:
     text = (_collection.ROOT / "plugins" / "modules" / f"{module}.yml").read_text(encoding="utf-8")
     return set(re.findall(r"(?m)^  (\w+):$", text.partition("\nRETURN:")[2])) | {"changed"}
+
+
+@pytest.mark.reaches("space_short", when="short")
+@pytest.mark.parametrize("short", [pytest.param(0, id="enough"), pytest.param(1, id="short")])
+def test_a_node_is_measured_again_after_a_deletion_for_room(short: int) -> None:
+    facts = samples.facts()
+    free = facts["folders"][0]["free_bytes"]
+    asked = {"folders": ["D:\\a"], "room": {"volume": "D:\\", "bytes": free + short}}
+    result = harness.run(node_info.ActionModule, asked, lambda _: {**facts, "folders": facts["folders"][:1]})
+    assert result.get("reason", "") == ("space_short" if short else "")
+    assert not short or f"has {free} bytes free, needed are {free + 1} bytes, after retention" in result["message"]

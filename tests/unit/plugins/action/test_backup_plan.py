@@ -141,3 +141,13 @@ def test_what_is_given_for_any_host_is_used_by_the_run(
     result = harness.run(ActionModule, arguments, variables={"hostvars": harness.HostVariables(hostvars)})
     optional = {"schedules", "resume", "before", "after"}
     assert optional - set(result["leaves_out"]) == used
+
+
+def test_a_plan_names_the_nodes_that_lack_room_if_retention_may_find_it(capsys: pytest.CaptureFixture[str]) -> None:
+    short = [{**folder, "free_bytes": 1, "volume": "D:\\"} for folder in samples.facts()["folders"]]
+    request = samples.request_fields(prunes_for_room=True)
+    for folders, bytes_needed in ((samples.facts()["folders"], 0), (short, 3 * samples.facts()["database"]["bytes"])):
+        result = planned({"node1": "a"}, options={"request": request}, folders=folders)
+        assert result["room"] == ({"node1": {"volume": "D:\\", "bytes": bytes_needed}} if bytes_needed else {})
+        assert ("room" in result["leaves_out"]) is not bool(bytes_needed)
+        assert ("lacks room on D:" in capsys.readouterr().out) is bool(bytes_needed)

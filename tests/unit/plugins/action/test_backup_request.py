@@ -131,6 +131,18 @@ def test_any_space_factor_above_0_is_the_operators_choice(tmp_path: Path, factor
     assert asked(tmp_path, space_factor=factor)["request"]["space_factor"] == factor
 
 
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [({"retention_room": True}, True), ({"retention_room": False}, False), ({}, False),
+     ({"retention_room": True, "retention_policy": {}}, False)],
+)  # fmt: skip
+def test_backups_are_deleted_for_room_only_by_a_policy_and_where_that_is_asked_for(
+    tmp_path: Path, options: dict[str, t.Any], wanted: bool
+) -> None:
+    request = asked(tmp_path, **{"retention_policy": {"full": {"days": 30}}, **options})["request"]
+    assert request["prunes_for_room"] is wanted
+
+
 @pytest.mark.parametrize("trust", ["enforce", "warn"])
 def test_what_to_do_about_untrusted_folders_is_part_of_the_request(tmp_path: Path, trust: str) -> None:
     assert asked(tmp_path)["request"]["folder_trust"] == "enforce"

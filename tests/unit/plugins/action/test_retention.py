@@ -189,6 +189,100 @@ def test_a_node_is_told_exactly_the_plan_but_for_what_is_in_use_anywhere(state: 
     assert (told[0]["_node"], told[0]["plan"]) == ("node1", {})
 
 
+def short_of(*lacks: int) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """What the first nodes need, and their results of node_info: each lacks so many bytes."""
+    needs = {host: {"volume": "D:\\", "bytes": 5000 + lack} for host, lack in zip(NODES, lacks, strict=False)}
+    return needs, {host: {"folders": [{"free_bytes": 5000}]} for host in needs}
+
+
+def for_room(folder: Path, *lacks: int, check_mode: bool = False, **found: t.Any) -> dict[str, t.Any]:
+    """The plan of a run whose first nodes lack so many bytes."""
+    needs, measures = short_of(*lacks)
+    variables = play(folder, **found)
+    for host in measures:
+        variables["hostvars"][host]["before"] = measures[host]
+    asked = {"run": run_samples.request_fields(), "needs": needs, "measured": "before"}
+    return planned(variables, check_mode, **asked)
+
+
+def freed(folder: Path, host: str) -> int:
+    orders = planned(play(folder))["plan"]["nodes"][host]
+    return sum(file["bytes"] for order in orders for file in (*order["files"], *order["others"]))
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_before_the_dump_the_plan_of_the_policy_is_carried_out_if_it_frees_enough(
+    tmp_path: Path, check_mode: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacks = [freed(tmp_path, host) for host in NODES]
+    plan = for_room(tmp_path, *lacks, check_mode=check_mode)["plan"]
+    usual = planned(play(tmp_path))["plan"]
+    assert (plan["acts"], plan["sets"], plan["nodes"]) == (True, usual["sets"], usual["nodes"])
+    assert set(plan["room"]) == set(NODES)
+    assert ("would delete " in capsys.readouterr().out) is check_mode
+
+
+@pytest.mark.reaches("space_short")
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_nothing_is_deleted_for_room_if_one_node_would_not_have_enough(
+    tmp_path: Path, check_mode: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frees = [freed(tmp_path, host) for host in NODES]
+    capsys.readouterr()
+    result = for_room(tmp_path, 1, frees[1] + 1, check_mode=check_mode)
+    assert (result["reason"], result["exit_code"], result["node"]) == ("space_short", 3, "node2")
+    assert f"and retention would free {frees[1]} bytes" in result["message"]
+    assert "delete  ServerBackup" not in capsys.readouterr().out
+
+
+@pytest.mark.reaches("space_short")
+def test_what_makes_ages_uncertain_deletes_nothing_for_room_either(tmp_path: Path) -> None:
+    result = for_room(tmp_path, 1, node2=listed("node2", clock_off=365 * 86400.0))
+    assert result["reason"] == "space_short"
+    assert "the clock of node2 is 365.0 days ahead" in result["message"]
+
+
+def test_nothing_is_deleted_if_there_is_room_since_the_run_was_planned(tmp_path: Path) -> None:
+    plan = for_room(tmp_path, 0, -1)["plan"]
+    assert (plan["acts"], plan["refused"], plan["room"]) == (False, "there is enough room now", {})
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_run_that_has_deleted_for_room_deletes_only_copies_at_its_end(tmp_path: Path, check_mode: bool) -> None:
+    before = for_room(tmp_path, 1)["plan"]
+    gone = [one["name"] for one in before["sets"] if one["deletes"]]
+    did: dict[str, t.Any] = {"changed": True, "held": [], "did": [] if check_mode else gone, "bytes": 1}
+    steps = run_steps(prune_plan={"plan": before}, prune=did)
+    found = {node: {**listed(node), "places": [{**at("nas"), **at_node(at("nas"), node)}]} for node in NODES}
+    plan = planned(
+        play(tmp_path, steps=steps, **found), check_mode=check_mode, run=run_samples.request_fields()
+    )["plan"]  # fmt: skip
+    assert not plan["deletes"]
+    assert ", ".join(gone) in plan["summary"]
+    assert plan["for_room"] == ([] if check_mode else gone)
+    assert [sum(one["deletes"] for one in place["sets"]) for place in plan["places"]] == [3]
+
+
+@pytest.mark.reaches("space_short")
+def test_nothing_is_deleted_for_room_if_what_is_in_use_is_needed(tmp_path: Path) -> None:
+    plan = for_room(tmp_path, freed(tmp_path, "node1"))["plan"]
+    held = [{"name": "ServerBackup_Full_20260201_020000", "why": "it is open"}]
+    for in_use, reason in (([], ""), (held, "space_short")):
+        # The other node has the archive open.
+        checks = {"node1": {"checks": {"held": []}}, "node2": {"checks": {"held": in_use}}}
+        asked = {"state": "begun", "folder": samples.FOLDER, "plan": plan, "checked": "checks"}
+        told: list[dict[str, t.Any]] = []
+
+        def node(arguments: dict[str, t.Any], told: list[dict[str, t.Any]] = told) -> dict[str, t.Any]:
+            told.append(arguments)
+            return {"changed": True, "held": [], "did": [], "bytes": 0}
+
+        variables = {"hostvars": harness.HostVariables(checks), "inventory_hostname": "node2"}
+        result = harness.run(backup_prune.ActionModule, asked, node, variables)
+        assert result.get("reason", "") == reason
+        assert len(told) == (0 if reason else 1)
+
+
 def pinned(
     variables: dict[str, t.Any], host: str = "node1", **arguments: t.Any
 ) -> tuple[dict[str, t.Any], list[t.Any]]:

@@ -499,6 +499,30 @@ def test_one_byte_decides_on_each_drive(short: int) -> None:
     assert (failure.value.reason.name, failure.value.reason.exit_code) == ("space_short", 3)
 
 
+@pytest.mark.parametrize(
+    ("archive", "free", "needed"),
+    [("E:\\a", (200, 99), 100), ("D:\\a", (299, 299), 300), ("E:\\a", (199, 99), 0), ("E:\\a", (200, 100), None)],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_retention_may_find_room_where_the_archives_are_and_nowhere_else(
+    archive: str, free: tuple[int, int], needed: int | None, allowed: bool
+) -> None:
+    facts = samples.facts(database__bytes=100)
+    paths = (r"D:\s", archive)
+    facts["folders"] = [
+        {**facts["folders"][0], "path": path, "volume": path[:3], "free_bytes": each}
+        for path, each in zip(paths, free, strict=True)
+    ]
+    asked = samples.request(staging_directory=paths[0], archive_directory=archive, prunes_for_room=allowed)
+    if needed is None:
+        assert plan_node("node1", facts, asked).room == {}
+    elif needed and allowed:
+        assert plan_node("node1", facts, asked).room == {"volume": archive[:3], "bytes": needed}
+    else:
+        with pytest.raises(StepFailed, match="bytes free, needed are"):
+            plan_node("node1", facts, asked)
+
+
 def test_a_volume_mounted_in_a_folder_is_judged_on_its_own() -> None:
     facts = samples.facts(database__bytes=100)
     mounted, beside = r"D:\Mounted\s", r"D:\a"
@@ -732,6 +756,7 @@ ALL_PARTS = {
     "database_hook",
     "distribution",
     "retention",
+    "room",
 }
 
 
@@ -748,6 +773,13 @@ def test_copies_are_made_where_the_operator_wants_them() -> None:
 def test_a_policy_of_retention_is_used() -> None:
     plan = plan_fleet({"node1": samples.facts()}, samples.request(prunes=True))
     assert "retention" not in _plan.list_unused(plan, (), pauses=False)
+
+
+def test_room_is_made_where_it_is_short_and_the_operator_wants_it() -> None:
+    facts = samples.facts(database__bytes=100)
+    facts["folders"] = [{**folder, "volume": "D:\\", "free_bytes": 299} for folder in facts["folders"]]
+    plan = plan_fleet({"node1": facts}, samples.request(prunes=True, prunes_for_room=True))
+    assert "room" not in _plan.list_unused(plan, (), pauses=False)
 
 
 @pytest.mark.parametrize("hook", _plan.HOOKS)

@@ -52,6 +52,16 @@ def test_why_nothing_is_deleted_is_in_the_summary() -> None:
     )
 
 
+def test_what_was_deleted_for_room_before_the_dump_is_in_outcome_and_summary() -> None:
+    plan = {"plan": {"sets": SETS[1:], "summary": "nothing is deleted: told", "for_room": NAMES[:1]}}
+    composed = outcome(prune_plan=plan, prune={"did": NAMES[:1], "bytes": 1000})
+    assert (composed["retention"]["deleted"], composed["retention"]["kept"]) == (NAMES[:1], 1)
+    assert "retention deleted 1 backup set, 1 are kept" in _report.summary(composed, "x")
+    # A run that fails before its end has only the plan for room.
+    failed = outcome(lease=samples.failed("guard_silent", 1))
+    assert (failed["verdict"], failed["retention"]["deleted"]) == ("FAILED", NAMES[:1])
+
+
 def test_what_was_deleted_at_destinations_is_told_of_each() -> None:
     places = [{"destination": name, **PLANNED["plan"]} for name in ("nas", "tape")]  # type: ignore[dict-item]
     plan = {"plan": {**PLANNED["plan"], "places": places}}  # type: ignore[dict-item]
