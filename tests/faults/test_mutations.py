@@ -74,7 +74,7 @@ def test_a_job_whose_lease_has_another_generation_ends_its_dump(
 ) -> None:
     if check == "off":
         copy.change(
-            "plugins/module_utils/window_job.ps1", "[int]$now.lease.generation -ne [int]$lease.generation", "$false"
+            "plugins/module_utils/NodeLease.psm1", "[int]$now.lease.generation -ne [int]$Lease.generation", "$false"
         )
     lab.node.behave(emongodump_delay_ms="8000")
     run = start("database_backup.yml", environment=copy.environment, playbooks=copy.playbooks)
