@@ -55,7 +55,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report 
 )
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _outcome
 
-_VARIABLES = frozenset(step.variable for step in _steps.STEPS.values())
+_VARIABLES = {step.variable: step.name for step in _steps.STEPS.values()}
 _PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 _REQUEST = _steps.STEPS["request"].variable
 _RESTORE = f"{_outcome.PREFIX}plan"
@@ -82,6 +82,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._summarized: set[str] = set()  # the reasons that the summary of the run names with their hints
         self._has_summary = False
         self._results: dict[str, dict[str, t.Any]] = {}  # host -> registered variable -> result
+        self._unanswered: dict[str, t.Any] = {}  # host -> the task that was sent to it and has not answered
         self._process = os.getpid()
         self._is_interrupted = False
         self._has_ended = False
@@ -113,6 +114,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if self._is_interrupted:
             raise KeyboardInterrupt
 
+    def v2_runner_on_start(self, host: t.Any, task: t.Any) -> None:
+        """Records the task that a host begins. Until the host has answered, it is not known whether it took effect."""
+        self._unanswered[host.get_name()] = task
+
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
         """A run is a prediction only if a whole play is in check mode. Only plays of this collection must reach their
         report."""
@@ -140,8 +145,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 )
             )
 
+    def v2_runner_on_skipped(self, result: t.Any) -> None:
+        """A skipped task has changed nothing."""
+        self._unanswered.pop(self._host(result), None)
+
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
-        """Records a node that cannot be reached. The report says whether the run changed it before."""
+        """Records a node that cannot be reached. The report says whether the run changed it before. The task has not
+        answered."""
         self._add_reason("unreachable", self._host(result))
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
@@ -213,9 +223,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         task, host = self._part(result, "task"), self._part(result, "host")
         if task is None or host is None:
             return
-        # Since ansible-core 2.21 a task may register several variables, and has a mapping of their names.
-        names = (task.register,) if isinstance(task.register, str) else task.register or ()
-        for name in _KEPT.intersection(names):
+        self._unanswered.pop(host.get_name(), None)
+        for name in _KEPT.intersection(self._registers(task)):
             self._results.setdefault(host.get_name(), {})[name] = self._fields(result)
 
     def _request(self) -> t.Mapping[str, t.Any]:
@@ -235,7 +244,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             signal.signal(number, signal.SIG_IGN)
         results = {host: _steps.read_results(registered) for host, registered in self._results.items()}
         step = _interruption.last_step(results)
-        lines = _interruption.describe_nodes(results)
+        unanswered = {
+            host: (_VARIABLES[name], task.name)
+            for host, task in self._unanswered.items()
+            for name in self._registers(task)
+            if name in _VARIABLES
+        }
+        lines = _interruption.describe_nodes(results, self._check_mode, unanswered)
         outcome = _report.compose(
             request["request"]["mode"],
             results,
@@ -281,6 +296,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         known = _variables.read(Path(__file__).resolve().parent.parent.parent / "roles")
         for name, near in _variables.unknown(re.findall(r"\b\w+\b", text), known):
             self._display.error(f"no such variable: {name} (did you mean {near}?)")
+
+    @staticmethod
+    def _registers(task: t.Any) -> t.Collection[str]:
+        """The variables that a task registers. Since ansible-core 2.21, there may be several: a mapping of names."""
+        return (task.register,) if isinstance(task.register, str) else task.register or ()
 
     def _host(self, result: t.Any) -> str:
         host = self._part(result, "host")

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import typing as t
+from types import MappingProxyType
 
 from .._core.failures import is_ok
 from ._steps import STEPS, HostResults, Results
+
+_NOTHING: t.Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 def last_step(results: Results) -> str:
@@ -17,18 +20,26 @@ def last_step(results: Results) -> str:
     return next((step for step in reversed(STEPS) if step in found), "")
 
 
-def describe_nodes(results: Results) -> list[str]:
-    """One line for each node on which something continues or is locked; one sentence if there is no such node.
+def describe_nodes(
+    results: Results, check_mode: bool = False, unanswered: t.Mapping[str, tuple[str, str]] = _NOTHING
+) -> list[str]:
+    """One line for each node on which something continues, is locked or is not known; one sentence if there is no such
+    node.
 
     Args:
         results: of the steps that have ended.
+        check_mode: whether the run was a prediction, which changes nothing.
+        unanswered: host -> step that was sent to it and has not answered, and the name of its task.
     """
-    told = {host: " ".join(_describe_node(steps)) for host, steps in results.items()}
+    hosts = [] if check_mode else dict.fromkeys((*results, *unanswered))
+    told = {host: " ".join(_describe_node(results.get(host, {}), *unanswered.get(host, ("", "")))) for host in hosts}
     lines = [f"{host}: {text}" for host, text in told.items() if text]
     return lines or ["The run has changed nothing on any node."]
 
 
-def _describe_node(steps: HostResults) -> t.Iterator[str]:
+def _describe_node(steps: HostResults, unanswered: str, task: str) -> t.Iterator[str]:
+    if unanswered and not STEPS[unanswered].looks:
+        yield f'The task "{task}" has not answered, so it is not known whether it took effect.'
     lease = steps.get("lease", {}).get("lease") or {}
     if is_ok(steps.get("lease")) and lease and not is_ok(steps.get("release")):
         service, deadline = lease.get("service", "the service"), lease.get("deadline", "its deadline")
@@ -43,7 +54,17 @@ def _describe_node(steps: HostResults) -> t.Iterator[str]:
                 f"Its window job continues: it completes the dump and then starts {service}. If the job dies, the guard"
                 f" of the node starts {service}, at the latest at {deadline}."
             )
-    if is_ok(steps.get("lock")) and not is_ok(steps.get("unlock")):
+    if unanswered in ("lock", "unlock"):
+        yield (
+            f"If it {'did' if unanswered == 'lock' else 'did not'}, the lock of this run stays until recover.yml or the"
+            " next run removes it."
+        )
+    elif is_ok(steps.get("lock")) and not is_ok(steps.get("unlock")):
         yield "The lock of this run stays until recover.yml or the next run removes it."
-    if (steps.get("pause") or {}).get("schedules"):
+    if unanswered in ("pause", "resume"):
+        yield (
+            f"If it {'did' if unanswered == 'pause' else 'did not'}, its schedules stay paused until recover.yml or the"
+            " next run enables them."
+        )
+    elif (steps.get("pause") or {}).get("schedules"):
         yield "Its schedules stay paused until recover.yml or the next run enables them."

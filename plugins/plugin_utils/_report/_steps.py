@@ -400,6 +400,7 @@ class Step:
         of_the_run: one node reports it for all nodes, and it is in the log of each.
         goes_on: after its failure the run continues, or may continue.
         has_detail: the detail of its failure has the fields of its result, so the warnings are read from it.
+        looks: it changes nothing on a node.
         is_after: it runs after the backup was made and verified, so its failure does not affect the backup set.
     """
 
@@ -410,6 +411,7 @@ class Step:
     of_the_run: bool = False
     goes_on: bool = False
     has_detail: bool = False
+    looks: bool = False
     is_after: bool = False
 
 
@@ -417,10 +419,10 @@ STEPS: dict[str, Step] = {
     step.name: step
     for step in (
         # In the order of the sequence.
-        Step("request", "alteryx_preflight_request", _request, of_the_run=True),
-        Step("facts", "alteryx_preflight_facts", _facts),
-        Step("plan", "alteryx_preflight_plan", _plan, of_the_run=True),
-        Step("mongodb", "alteryx_preflight_mongodb", _mongodb),
+        Step("request", "alteryx_preflight_request", _request, of_the_run=True, looks=True),
+        Step("facts", "alteryx_preflight_facts", _facts, looks=True),
+        Step("plan", "alteryx_preflight_plan", _plan, of_the_run=True, looks=True),
+        Step("mongodb", "alteryx_preflight_mongodb", _mongodb, looks=True),
         Step("lock", "alteryx_preflight_lock", _lock, has_detail=True),
         Step("dump_recovery", "alteryx_preflight_dumps", _lock, has_detail=True),
         # Only if the archive directory lacks room and the operator lets retention free it. In between are the steps of
@@ -429,21 +431,21 @@ STEPS: dict[str, Step] = {
         Step("room_after", "alteryx_retention_room_after", _room),
         # Only if the operator has configured copies.
         Step("probe", "alteryx_distribution_probed", _probe),
-        Step("trial", "alteryx_configuration_trial"),
+        Step("trial", "alteryx_configuration_trial", looks=True),
         Step("pause", "alteryx_window_pause", _pause),
-        Step("drain", "alteryx_window_drain", _drain),
+        Step("drain", "alteryx_window_drain", _drain, looks=True),
         Step("hook", "alteryx_window_hook", goes_on=True),
         Step("lease", "alteryx_window_lease", _lease),
         Step("arm", "alteryx_window_armed"),
-        Step("drain_again", "alteryx_window_drain_again", _drain),
+        Step("drain_again", "alteryx_window_drain_again", _drain, looks=True),
         Step("stop", "alteryx_window_stop", _stop, _lacks_stop),
-        Step("gate", "alteryx_window_gate", _gate, of_the_run=True),
+        Step("gate", "alteryx_window_gate", _gate, of_the_run=True, looks=True),
         Step("open", "alteryx_window_opened"),
         Step("told", "alteryx_window_told", goes_on=True),
         Step("window", "alteryx_window_dump", _window, _lacks_window, has_detail=True),
         Step("cancel", "alteryx_window_cancel"),
         Step("restore", "alteryx_window_restore", _restore, _lacks_restore),
-        Step("health", "alteryx_window_health", _health, goes_on=True),
+        Step("health", "alteryx_window_health", _health, goes_on=True, looks=True),
         Step("release", "alteryx_window_release", _release),
         Step("resume", "alteryx_window_resume", _resume, _lacks_resume, goes_on=True),
         Step("configuration", "alteryx_configuration_export", _configuration, _lacks_configuration),
@@ -452,8 +454,8 @@ STEPS: dict[str, Step] = {
         # Only if the operator has configured copies.
         Step("copy", "alteryx_distribution_copied", _copy, _lacks_copy, has_detail=True, is_after=True),
         # Only if the operator has set a policy.
-        Step("catalogue", "alteryx_retention_found", is_after=True),
-        Step("prune_plan", "alteryx_retention_plan", _retention, of_the_run=True, is_after=True),
+        Step("catalogue", "alteryx_retention_found", looks=True, is_after=True),
+        Step("prune_plan", "alteryx_retention_plan", _retention, of_the_run=True, looks=True, is_after=True),
         Step("prune_check", "alteryx_retention_checked", is_after=True),
         Step("prune_begin", "alteryx_retention_begun", is_after=True),
         Step("prune", "alteryx_retention_pruned", _prune, is_after=True),

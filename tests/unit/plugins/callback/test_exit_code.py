@@ -103,21 +103,54 @@ def test_a_backup_that_is_judged_and_not_reported_does_not_end_green(capsys: pyt
     assert "exit code 1 (run_incomplete): " in capsys.readouterr().err
 
 
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[CallbackModule], list[int]]:
+    """Interrupts a run; the answer is the exit codes of its process."""
+
+    def end(callback: CallbackModule) -> list[int]:
+        ends: list[int] = []
+        monkeypatch.setattr(os, "_exit", ends.append)
+        monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+        with pytest.raises(KeyboardInterrupt):
+            callback._interrupt(signal.SIGINT, None)
+        callback._end_without_report()
+        return ends
+
+    return end
+
+
 @pytest.mark.parametrize(("last", "code"), [(judged(0), 9), (reported(0), None)], ids=["judged", "reported"])
 def test_a_backup_is_reported_as_interrupted_unless_its_report_is_written(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last: SimpleNamespace, code: int | None
+    interrupt: t.Callable[[CallbackModule], list[int]], tmp_path: Path, last: SimpleNamespace, code: int | None
 ) -> None:
-    ends: list[int] = []
-    monkeypatch.setattr(os, "_exit", ends.append)
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     callback = CallbackModule()
     callback.v2_runner_on_ok(asked(report_directory=str(tmp_path)))
     callback.v2_runner_on_ok(last)
-    with pytest.raises(KeyboardInterrupt):
-        callback._interrupt(signal.SIGINT, None)
-    callback._end_without_report()
+    ends = interrupt(callback)
     outcomes = [json.loads(file.read_text(encoding="utf-8")) for file in tmp_path.glob("*/outcome.json")]
     assert ends == [outcome["exit_code"] for outcome in outcomes] == ([] if code is None else [code])
+
+
+@pytest.mark.parametrize("answer", ["none", "ok", "failed", "unreachable", "skipped"])
+@pytest.mark.parametrize("register", ["alteryx_preflight_lock", {"alteryx_preflight_lock": "x"}], ids=str)
+def test_an_interrupted_run_says_of_a_step_that_has_not_answered_that_it_is_not_known(
+    interrupt: t.Callable[[CallbackModule], list[int]],
+    capsys: pytest.CaptureFixture[str],
+    register: object,
+    answer: str,
+) -> None:
+    callback = CallbackModule()
+    callback.v2_runner_on_ok(asked())
+    result = of_host("node1", f"{NAME}.run_lock")
+    result.task = SimpleNamespace(action=f"{NAME}.run_lock", name="Lock the node", register=register)
+    callback.v2_runner_on_start(result.host, result.task)
+    if answer != "none":
+        getattr(callback, f"v2_runner_on_{answer}")(result)
+    assert interrupt(callback) == [9]
+    said = capsys.readouterr().err
+    unknown = ' now      node1: The task "Lock the node" has not answered, so it is not known whether it took effect.'
+    # The connection may have been lost after the lock was taken.
+    assert (unknown in said) is (answer in ("none", "unreachable"))
 
 
 def test_a_good_report_ends_green() -> None:

@@ -812,6 +812,39 @@ def test_an_interrupted_run_says_what_continues_on_each_node_in_a_line_of_its_ow
         assert f"WARNING - report: {line}\n" in _log.text(composed, results)
 
 
+@pytest.mark.parametrize(
+    ("step", "ended", "then"),
+    [
+        ("lock", (), "If it did, the lock of this run stays until recover.yml or the next run removes it."),
+        (
+            "unlock",
+            ("lock",),
+            "If it did not, the lock of this run stays until recover.yml or the next run removes it.",
+        ),
+        ("pause", (), "If it did, its schedules stay paused until recover.yml or the next run enables them."),
+        ("resume", (), "If it did not, its schedules stay paused until recover.yml or the next run enables them."),
+        ("configuration", ("lock",), "The lock of this run stays until recover.yml or the next run removes it."),
+    ],
+)
+def test_it_is_not_known_whether_a_step_that_has_not_answered_took_effect(
+    step: str, ended: tuple[str, ...], then: str
+) -> None:
+    steps = samples.steps()
+    results = {"node1": {name: steps[name] for name in ("request", "facts", "plan", *ended)}}
+    assert _interruption.describe_nodes(results, unanswered={"node1": (step, "Do it")}) == [
+        f'node1: The task "Do it" has not answered, so it is not known whether it took effect. {then}'
+    ]
+
+
+def test_a_step_that_only_looks_and_a_prediction_have_changed_nothing() -> None:
+    nothing = ["The run has changed nothing on any node."]
+    for step in ("request", "facts", "plan", "mongodb"):
+        assert _interruption.describe_nodes({"node1": {}}, unanswered={"node1": (step, "Look")}) == nothing
+    results = {"node1": samples.steps()}
+    del results["node1"]["unlock"], results["node1"]["release"]
+    assert _interruption.describe_nodes(results, check_mode=True, unanswered={"node1": ("unlock", "x")}) == nothing
+
+
 def test_a_backup_of_a_stand_in_says_that_it_is_simulated() -> None:
     steps = samples.steps("full")
     steps["facts"] = {**steps["facts"], "simulated": True}
