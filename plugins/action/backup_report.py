@@ -41,7 +41,7 @@ class ActionModule(NodeAction):
         if arguments["state"] == "composed":
             result["publish"] = _report.list_publications(results, outcome, self.check_mode)
         else:
-            log = _log.text(outcome, results)
+            log = _log.text(outcome, results, check_mode=self.check_mode)
             folder = reports / outcome["name"]
             try:
                 result["directory"] = str(_files.write_report(folder, outcome, log))

@@ -262,7 +262,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             continues=lines,
         )
         sys.stdout.flush()
-        sys.stderr.write(f"\n{_report.summary(outcome, self._write(request, outcome, results))}\n")
+        sys.stderr.write(f"\n{_report.summary(outcome, self._write(request, outcome, results, self._check_mode))}\n")
         reason = REASONS["run_interrupted"]
         sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
         sys.stderr.flush()
@@ -283,12 +283,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         os._exit(reason.exit_code)
 
     @staticmethod
-    def _write(request: t.Mapping[str, t.Any], outcome: dict[str, t.Any], results: _steps.Results) -> str:
+    def _write(
+        request: t.Mapping[str, t.Any], outcome: dict[str, t.Any], results: _steps.Results, check_mode: bool
+    ) -> str:
         if not request.get("report_directory"):
             return "not written: no folder for reports is known"
         folder = Path(request["report_directory"]) / outcome["name"]
         try:
-            return str(_files.write_report(folder, outcome, _log.text(outcome, results)))
+            return str(_files.write_report(folder, outcome, _log.text(outcome, results, check_mode=check_mode)))
         except StepFailed as failure:
             return f"not written: {failure.message}"
 

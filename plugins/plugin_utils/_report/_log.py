@@ -37,13 +37,14 @@ class Line:
         return f"{self.at} {self.level} {self.node} {self.step}: {self.text}"
 
 
-def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> str:
+def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "", check_mode: bool = False) -> str:
     """The log of a run.
 
     Args:
         outcome: see _report.compose.
         results: host -> step -> result.
         node: only the log of this node; "" for all nodes.
+        check_mode: whether the run was a prediction.
     """
     said = {(failure["node"], failure["step"]): failure for failure in outcome["failures"]}
     lines: list[Line] = []
@@ -52,34 +53,37 @@ def text(outcome: t.Mapping[str, t.Any], results: Results, node: str = "") -> st
             # A result that one node reports for all is registered on all. In a fleet of hundreds of nodes, the log of a
             # node contains only what concerns it.
             if (result.get("node") or host) == host and (host == node or not node or step in _STEPS_OF_THE_RUN):
-                lines += _step(host, step, result, said.get((host, step)), outcome["finished"])
+                lines += _step(host, step, result, said.get((host, step)), outcome["finished"], check_mode)
     lines.sort(key=lambda line: line.at)
     told = {(line.node, line.step) for line in lines if line.level == "ERROR"}
     warned = {f"{line.node}: {line.text}" for line in lines if line.level == "WARNING"}
     # The events of other nodes are in their own logs.
     others = tuple(f"{host}: " for host in outcome["nodes"] if node and host != node)
     warnings = [words for words in outcome["warnings"] if words not in warned and not words.startswith(others)]
-    lines = [*_opening(outcome), *lines, *_closing(outcome, told, warnings)]
+    lines = [*_opening(outcome, check_mode), *lines, *_closing(outcome, told, warnings)]
     if node:
         lines = [line for line in lines if line.node in (node, RUN) or line.step in _STEPS_OF_THE_RUN]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _opening(outcome: t.Mapping[str, t.Any]) -> list[Line]:
+def _opening(outcome: t.Mapping[str, t.Any], check_mode: bool) -> list[Line]:
     head = (
-        f"{outcome['tool'] or 'backup'}: run {outcome['run_id'] or outcome['name']}, mode {outcome['mode']}, "
-        f"fleet {outcome['fleet'] or '(none)'}"
+        f"{outcome['tool'] or 'backup'}: {'prediction (--check) of the ' if check_mode else ''}"
+        f"run {outcome['run_id'] or outcome['name']}, mode {outcome['mode']}, fleet {outcome['fleet'] or '(none)'}"
     )
     return [Line(outcome["started"], "INFO", RUN, "run", f"{head}, nodes {', '.join(outcome['nodes']) or '(none)'}")]
 
 
-def _step(host: str, step: str, result: StepResult, failure: t.Mapping[str, t.Any] | None, now: str) -> list[Line]:
+def _step(
+    host: str, step: str, result: StepResult, failure: t.Mapping[str, t.Any] | None, now: str, check_mode: bool
+) -> list[Line]:
     started, finished = result.get("started", now), result.get("ended", now)
     lines = [Line(started, "INFO", host, step, "begun")]
     lines += [Line(event["at"], event["level"], host, step, one_line(event["text"])) for event in read_events(result)]
-    lines += [Line(finished, level, host, step, words) for level, words in describe_step(step, result)]
+    lines += [Line(finished, level, host, step, words) for level, words in describe_step(step, result, check_mode)]
     if failure is None:
-        return [*lines, Line(finished, "INFO", host, step, f"done in {result.get('seconds', 0)} s")]
+        verb = "predicted" if check_mode and not STEPS[step].looks else "done"
+        return [*lines, Line(finished, "INFO", host, step, f"{verb} in {result.get('seconds', 0)} s")]
     lines += [Line(finished, "DEBUG", host, step, words) for words in _output(result)]
     return [
         *lines,
@@ -114,7 +118,9 @@ def _closing(
     lines += [Line(now, "WARNING", RUN, "report", words) for words in outcome["continues"]]
     for host, node in outcome["nodes"].items():
         words = f"service {node['service_before']} -> {node['service_after']}"
-        if node["archive"]:
+        if node["archive"] and not node["archive_sha256"]:
+            words += f"; {node['archive']} would be written"
+        elif node["archive"]:
             words += (
                 f"; {node['archive']}, {size(node['archive_bytes'])}, {counted(node['file_count'], 'file')}, "
                 f"sha256 {node['archive_sha256']}, {node['verdict']}"

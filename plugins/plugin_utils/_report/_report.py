@@ -189,7 +189,7 @@ def compose(
     ended = datetime.fromisoformat(now)
     stamp = request.get("stamp") or _names.stamp(ended)
     name_mode = mode if mode in _names.MODES else "full"
-    nodes = {host: _node(host, steps, plan) for host, steps in results.items()}
+    nodes = {host: _node(host, steps, plan, check_mode) for host, steps in results.items()}
     # The downtime of the controller, if there is one, because users wait for it.
     downtimes = [
         nodes[host]["downtime"] for host in sorted(nodes, key=lambda host: not (plan and host == plan["controller"]))
@@ -230,7 +230,9 @@ def _request_of(results: Results) -> t.Mapping[str, t.Any]:
     return {}
 
 
-def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+def _node(
+    host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.Any] | None, check_mode: bool
+) -> dict[str, t.Any]:
     facts = steps.get("facts", {})
     planned = plan["nodes"].get(host, {}) if plan else {}
     window = steps.get("window", {})
@@ -254,7 +256,7 @@ def _node(host: str, steps: t.Mapping[str, StepResult], plan: t.Mapping[str, t.A
         "archive_bytes": archive.get("archive_bytes", 0),
         "archive_sha256": archive.get("archive_sha256", ""),
         "file_count": archive.get("file_count", 0),
-        "secrets": bool(archive.get("secrets")),
+        "secrets": bool(archive.get("secrets") or (check_mode and is_ok(archive or None) and planned.get("secrets"))),
         "verdict": _verdict(verify),
         "steps": {step: describe_time(result) for step, result in steps.items()},
     }
@@ -513,7 +515,8 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
             what = f"dump {size(node['dump_bytes'])}, " if node["dump_bytes"] else ""
             secret = "secrets encrypted beside it" if node["secrets"] else "no secrets file"
             lines.append(f"          {node['archive']}")
-            if outcome["verdict"] == "PREDICTED":
+            if not node["archive_sha256"]:
+                # A prediction has written no archive.
                 continue
             what += f"archive {size(node['archive_bytes'])}, {counted(node['file_count'], 'file')}"
             lines.append(f"          {what}, sha256 {node['archive_sha256'][:12]}..., {node['verdict']}, {secret}")
@@ -559,13 +562,13 @@ def list_publications(
         node = plan["nodes"].get(host)
         if node is None:
             continue
-        log = _log.text(outcome, results, host)
+        log = _log.text(outcome, results, host, check_mode)
         if is_ok(_archive_of(steps) or None):
             files = {f"{host}\\{outcome['log_name']}": log}
             if host == (plan["controller"] or host):
                 files = {
                     f"{set_name(plan)}.set.json": _manifest.of_set(plan, outcome, _verdict_of_set(outcome)),
-                    outcome["log_name"]: _log.text(outcome, results),
+                    outcome["log_name"]: _log.text(outcome, results, check_mode=check_mode),
                     **files,
                 }
             answer[host] = {"folder": node["archive_root"], "files": files}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass
+from functools import partial
 
 from .._copy import _copies
 from .._core import paths
@@ -148,14 +149,16 @@ def _names(schedules: t.Iterable[t.Mapping[str, str]]) -> str:
     return ", ".join(one_line(each["name"] or each["id"]) for each in schedules)
 
 
-def _pause(result: StepResult) -> Words:
+def _pause(result: StepResult, predicts: bool = False) -> Words:
     if result.get("schedules"):
-        yield "INFO", f"paused, and to be enabled again: {_names(result['schedules'])}"
+        verb = "would be paused, and" if predicts else "paused, and to be"
+        yield "INFO", f"{verb} enabled again: {_names(result['schedules'])}"
 
 
-def _resume(result: StepResult) -> Words:
+def _resume(result: StepResult, predicts: bool = False) -> Words:
     if result.get("schedules"):
-        yield "SUCCESS", f"enabled again: {_names(result['schedules'])}"
+        level, would = ("INFO", "would be ") if predicts else ("SUCCESS", "")
+        yield level, f"{would}enabled again: {_names(result['schedules'])}"
     if result.get("gone"):
         yield "INFO", f"deleted meanwhile: {_names(result['gone'])}"
     if result.get("left"):
@@ -232,7 +235,8 @@ def _release(result: StepResult) -> Words:
         yield "INFO", f"its own job has started the service: {result['why']}"
 
 
-def _configuration(result: StepResult) -> Words:
+def _configuration(result: StepResult, predicts: bool = False) -> Words:
+    would = "would be " if predicts else ""
     for entry in result.get("files") or []:
         if entry["present"]:
             permissions = (
@@ -251,13 +255,13 @@ def _configuration(result: StepResult) -> Words:
         by_state = {
             state: [item for item in metadata if item["state"] == state] for state in ("found", "absent", "unreadable")
         }
-        yield "INFO", f"recorded in node.json: {', '.join(item['id'] for item in by_state['found'])}"
+        yield "INFO", f"{would}recorded in node.json: {', '.join(item['id'] for item in by_state['found'])}"
         for item in by_state["absent"]:
             yield "INFO", f"{item['id']}: none, {one_line(item['why'])}"
         for item in by_state["unreadable"]:
             yield "WARNING", f"{item['id']} could not be read: {one_line(item['why'])}"
     if result.get("secrets"):
-        yield "INFO", f"encrypted: {', '.join(result['secrets'])}"
+        yield "INFO", f"{would}encrypted: {', '.join(result['secrets'])}"
 
 
 def _left_out(entry: t.Mapping[str, t.Any]) -> str:
@@ -315,9 +319,9 @@ def _prune(result: StepResult) -> Words:
             yield "SUCCESS", f"deleted at {place['destination']} {', '.join(place['did'])}: {size(place['bytes'])}"
 
 
-def _set(result: StepResult) -> Words:
+def _set(result: StepResult, predicts: bool = False) -> Words:
     for path in result.get("written") or []:
-        yield "INFO", f"written: {path}"
+        yield "INFO", f"{'would be ' if predicts else ''}written: {path}"
 
 
 # --- what a step must show in a good run and does not show in this one; empty if it does ------------------------------
@@ -396,6 +400,7 @@ class Step:
         name: its name in the log, outcome.json and the summary.
         variable: the variable in which its role registers the result.
         describe: level and text for the log after a success. A WARNING is also in outcome.json and in the summary.
+        foretell: the same for a prediction, where it differs.
         lacks: what it must show on a node in a good run and does not show; "" if nothing is missing.
         of_the_run: one node reports it for all nodes, and it is in the log of each.
         goes_on: after its failure the run continues, or may continue.
@@ -408,6 +413,7 @@ class Step:
     variable: str
     describe: t.Callable[[StepResult], Words] = _nothing
     lacks: t.Callable[[Plan, t.Mapping[str, t.Any], HostResults], str] = _lacks_nothing
+    foretell: t.Callable[[StepResult], Words] | None = None
     of_the_run: bool = False
     goes_on: bool = False
     has_detail: bool = False
@@ -432,14 +438,14 @@ STEPS: dict[str, Step] = {
         # Only if the operator has configured copies.
         Step("probe", "alteryx_distribution_probed", _probe),
         Step("trial", "alteryx_configuration_trial", looks=True),
-        Step("pause", "alteryx_window_pause", _pause),
+        Step("pause", "alteryx_window_pause", _pause, foretell=partial(_pause, predicts=True)),
         Step("drain", "alteryx_window_drain", _drain, looks=True),
         Step("hook", "alteryx_window_hook", goes_on=True),
         Step("lease", "alteryx_window_lease", _lease),
         Step("arm", "alteryx_window_armed"),
         Step("drain_again", "alteryx_window_drain_again", _drain, looks=True),
         Step("stop", "alteryx_window_stop", _stop, _lacks_stop),
-        Step("gate", "alteryx_window_gate", _gate, of_the_run=True, looks=True),
+        Step("gate", "alteryx_window_gate", _gate, foretell=_nothing, of_the_run=True, looks=True),
         Step("open", "alteryx_window_opened"),
         Step("told", "alteryx_window_told", goes_on=True),
         Step("window", "alteryx_window_dump", _window, _lacks_window, has_detail=True),
@@ -447,8 +453,14 @@ STEPS: dict[str, Step] = {
         Step("restore", "alteryx_window_restore", _restore, _lacks_restore),
         Step("health", "alteryx_window_health", _health, goes_on=True, looks=True),
         Step("release", "alteryx_window_release", _release),
-        Step("resume", "alteryx_window_resume", _resume, _lacks_resume, goes_on=True),
-        Step("configuration", "alteryx_configuration_export", _configuration, _lacks_configuration),
+        Step("resume", "alteryx_window_resume", _resume, _lacks_resume, partial(_resume, predicts=True), goes_on=True),
+        Step(
+            "configuration",
+            "alteryx_configuration_export",
+            _configuration,
+            _lacks_configuration,
+            partial(_configuration, predicts=True),
+        ),
         Step("archive", "alteryx_archive_written", _archive, _lacks_archive),
         Step("verify", "alteryx_archive_verified", _verify, _lacks_verify),
         # Only if the operator has configured copies.
@@ -462,17 +474,17 @@ STEPS: dict[str, Step] = {
         # In a run that failed after its dump.
         Step("archive_late", "alteryx_archive_written_late", _archive),
         Step("verify_late", "alteryx_archive_verified_late", _verify),
-        Step("set", "alteryx_report_set", _set),
+        Step("set", "alteryx_report_set", _set, foretell=partial(_set, predicts=True)),
         Step("unlock", "alteryx_report_unlock", _lock),
     )
 }
 
 
-def describe_step(name: str, result: StepResult) -> list[tuple[str, str]]:
+def describe_step(name: str, result: StepResult, check_mode: bool = False) -> list[tuple[str, str]]:
     """Levels and texts for the log about a step. For a failed step, only warnings."""
     step = STEPS[name]
     if is_ok(result):
-        return list(step.describe(result))
+        return list((step.foretell if check_mode and step.foretell else step.describe)(result))
     detail = result.get("detail") or {} if step.has_detail else {}
     return [(level, words) for level, words in step.describe(detail) if level == "WARNING"] if detail else []
 

@@ -22,7 +22,7 @@ LINE = re.compile(
 
 def lines(steps: dict[str, dict[str, t.Any]], mode: str = "full", check_mode: bool = False) -> list[str]:
     outcome = _report.compose(mode, {"node1": steps}, check_mode, NOW, 1300.0, "alteryx_ops.server_backup 0.1.0")
-    return _log.text(outcome, {"node1": steps}).splitlines()
+    return _log.text(outcome, {"node1": steps}, check_mode=check_mode).splitlines()
 
 
 def test_the_log_is_one_line_an_event_in_the_order_of_time() -> None:
@@ -121,6 +121,40 @@ def test_where_our_own_code_broke_is_logged_in_full() -> None:
 def test_a_step_that_says_little_does_not_break_the_log(step: str, result: dict[str, t.Any]) -> None:
     for check_mode in (False, True):
         assert lines({**samples.steps(), step: result}, check_mode=check_mode)
+
+
+def test_the_log_of_a_prediction_says_what_would_be_done_and_claims_nothing() -> None:
+    steps = samples.steps()
+    listed = {"schedules": [{"id": "a", "name": "Daily sales"}], "changed": True}
+    steps |= {"pause": listed, "resume": listed}
+    # In check mode, modules answer with fewer fields.
+    steps["lease"] = steps["window"] = steps["verify"] = {"changed": True}
+    steps["archive"] = {"changed": True, "archive": r"E:\x.zip"}
+    steps["set"] = {"changed": True, "written": [r"E:\x.set.json"]}
+    text = "\n".join(lines(steps, check_mode=True))
+    for piece in (
+        f"prediction (--check) of the run {samples.RUN_ID}, mode full",
+        "INFO node1 pause: would be paused, and enabled again: Daily sales",
+        "INFO node1 resume: would be enabled again: Daily sales",
+        "INFO node1 configuration: would be recorded in node.json: version, odbc_drivers",
+        "INFO node1 configuration: would be encrypted: controller_token, mongodb_passwords",
+        r"INFO node1 set: would be written: E:\x.set.json",
+        r"INFO node1 report: service Running -> Running; E:\x.zip would be written",
+        "facts: done in 0.9 s",
+        "lock: predicted in 0.9 s",
+    ):
+        assert piece in text, piece
+    for claim in (
+        ": written: ",
+        ": encrypted: ",
+        ": recorded ",
+        ": paused",
+        ": enabled",
+        "sha256",
+        " verified",
+        "ready",
+    ):
+        assert claim not in text, claim
 
 
 def test_what_needs_attention_is_a_warning() -> None:

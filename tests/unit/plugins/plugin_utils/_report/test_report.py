@@ -363,7 +363,24 @@ def test_check_mode_predicts_and_claims_no_backup(mode: str) -> None:
     steps["verify"] = {"changed": True}
     composed = outcome(steps, mode, check_mode=True)
     assert (composed["verdict"], composed["exit_code"]) == ("PREDICTED", 0)
-    assert composed["nodes"]["node1"]["verdict"] == "not verified"
+    node = composed["nodes"]["node1"]
+    assert node["verdict"] == "not verified"
+    # As a run would do it.
+    assert node["secrets"] is (mode != "database")
+    assert "sha256" not in _report.summary(composed, "x")
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_prediction_that_failed_claims_no_backup_either(reached: bool) -> None:
+    steps = samples.steps()
+    steps["verify"] = samples.failed("unexpected", 1)
+    steps["archive"] = {"changed": True, "archive": r"E:\x.zip"}
+    if not reached:
+        del steps["archive"], steps["verify"]
+    composed = outcome(steps, check_mode=True)
+    assert composed["verdict"] == "FAILED"
+    assert composed["nodes"]["node1"]["secrets"] is reached
+    assert "sha256" not in _report.summary(composed, "x")
 
 
 def test_check_mode_stops_nothing_so_nothing_can_be_left_down() -> None:
