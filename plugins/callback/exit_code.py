@@ -20,6 +20,8 @@ description:
   - Runs without a failure of this collection keep Ansible's own exit code.
   - A backup that is interrupted before its report (Ctrl-C, SIGTERM) ends with 9. It prints, for each node, what
     continues there and until when, and what to do next. It also writes C(outcome.json).
+  - Any other playbook of this collection that is interrupted ends with 9 too. It prints the task that was interrupted,
+    and what to do next.
   - A backup that ends without its report for another reason, such as C(--step), ends with 1. So does a playbook of this
     collection of which no task ran, for example because of C(--start-at-task) with a name that is not found.
 requirements:
@@ -87,7 +89,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._is_interrupted = False
         self._has_ended = False
         self._check_mode = False
-        self._is_ours = False
+        self._playbook = ""  # the name of the playbook of this collection
         self._has_begun = False
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
@@ -123,7 +125,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         report."""
         self._check_mode = bool(getattr(play, "check_mode", False))
         file = Path(str(play.get_path()).rpartition(":")[0])
-        self._is_ours = self._is_ours or file.resolve().parent == _PLAYBOOKS
+        if file.resolve().parent == _PLAYBOOKS:
+            self._playbook = file.name
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         """Records a failed task. The tasks of this collection have their exit code in the result. Ansible's check of a
@@ -181,7 +184,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Ends the run. Only the code of a SystemExit is passed on by ansible-playbook."""
         self._has_ended = True
-        if self._is_ours and not self._is_published and not self._codes:
+        if self._playbook and not self._is_published and not self._codes:
             incomplete = REASONS["run_incomplete"]
             what = (
                 "the backup ended without its report" if self._request() else "" if self._has_begun else "no task ran"
@@ -209,8 +212,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             if node and name and name not in self._summarized and node not in nodes.setdefault(name, []):
                 nodes[name].append(node)
         for name, hosts in nodes.items():
-            more = f" and {len(hosts) - _NAMED} more" if hosts[_NAMED:] else ""
-            self._display.display(f" failed   {', '.join(hosts[:_NAMED])}{more} [{name}]", stderr=True)
+            self._display.display(f" failed   {_name_hosts(hosts)} [{name}]", stderr=True)
         hints = [REASONS[name].hint for name in sorted(nodes, key=lambda name: name != reason) if name in REASONS]
         for hint in dict.fromkeys(hints):
             self._display.display(f" next     {hint}", stderr=True)
@@ -233,15 +235,26 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         return next((result for result in found if "request" in result), {})
 
     def _end_without_report(self) -> None:
-        """Prints and stores the outcome of a backup that was interrupted."""
+        """Prints what was interrupted and ends with the exit code for it. Also stores the outcome of a backup."""
         if os.getpid() != self._process or self._has_ended or self._is_published or not self._is_interrupted:
-            return
-        request = self._request()
-        if not request:
-            self._end_restore()
             return
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        text = self._describe_backup() or self._describe_restore() or self._describe_playbook()
+        if not text:
+            return
+        sys.stdout.flush()
+        reason = REASONS["run_interrupted"]
+        sys.stderr.write(f"\n{text}\n{_describe_end(reason.exit_code, reason.name)}\n")
+        sys.stderr.flush()
+        # At this point, only this call can set the exit code.
+        os._exit(reason.exit_code)
+
+    def _describe_backup(self) -> str:
+        """Stores the outcome of a backup; "" for other plays and for a backup without a request."""
+        request = self._request()
+        if not request:
+            return ""
         results = {host: _steps.read_results(registered) for host, registered in self._results.items()}
         step = _interruption.last_step(results)
         unanswered = {
@@ -261,26 +274,23 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             interruption=f"the run was interrupted after the step {step}",
             continues=lines,
         )
-        sys.stdout.flush()
-        sys.stderr.write(f"\n{_report.summary(outcome, self._write(request, outcome, results, self._check_mode))}\n")
-        reason = REASONS["run_interrupted"]
-        sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
-        sys.stderr.flush()
-        # At this point, only this call can set the exit code.
-        os._exit(reason.exit_code)
+        return _report.summary(outcome, self._write(request, outcome, results, self._check_mode))
 
-    def _end_restore(self) -> None:
-        """Prints and stores the outcome of a restore that was interrupted."""
+    def _describe_restore(self) -> str:
+        """ "" for other plays and for a restore without a plan."""
         plans = [found[_RESTORE]["plan"] for found in self._results.values() if "plan" in found.get(_RESTORE, {})]
         if not plans:
-            return
+            return ""
         results = {host: _outcome.read_steps(found) for host, found in self._results.items()}
-        sys.stdout.flush()
-        sys.stderr.write(f"\n{_outcome.describe_interruption(plans[0], results)}\n")
-        reason = REASONS["run_interrupted"]
-        sys.stderr.write(f"{_describe_end(reason.exit_code, reason.name)}\n")
-        sys.stderr.flush()
-        os._exit(reason.exit_code)
+        return str(_outcome.describe_interruption(plans[0], results))
+
+    def _describe_playbook(self) -> str:
+        """ "" for a playbook that is not of this collection."""
+        tasks: dict[str, list[str]] = {}
+        for host, task in self._unanswered.items():
+            tasks.setdefault(task.name, []).append(host)
+        named = [f'"{task}" ({_name_hosts(hosts)})' for task, hosts in tasks.items()]
+        return self._playbook and _interruption.describe_playbook(self._playbook, named)
 
     @staticmethod
     def _write(
@@ -318,6 +328,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         # ansible-core 2.20 renames _result and deprecates the old name.
         fields = getattr(result, "result", None)
         return fields if isinstance(fields, t.Mapping) else result._result
+
+
+def _name_hosts(hosts: t.Sequence[str]) -> str:
+    more = f" and {len(hosts) - _NAMED} more" if hosts[_NAMED:] else ""
+    return f"{', '.join(hosts[:_NAMED])}{more}"
 
 
 def _describe_end(code: int, reason: str) -> str:

@@ -37,6 +37,20 @@ def describe_nodes(
     return lines or ["The run has changed nothing on any node."]
 
 
+def describe_playbook(playbook: str, unanswered: t.Sequence[str]) -> str:
+    """Two lines about a playbook without a report: what was interrupted, and the next command.
+
+    Args:
+        playbook: the name of its file.
+        unanswered: the tasks that have not answered, each with its hosts.
+    """
+    where = f" in the task {', '.join(unanswered)}" if unanswered else ""
+    return (
+        f" now      {playbook} was interrupted{where}. If it has started a job on a node, that job continues.\n"
+        f" next     Run {playbook} again. If it is refused because a job is still active, wait until the job has ended."
+    )
+
+
 def _describe_node(steps: HostResults, unanswered: str, task: str) -> t.Iterator[str]:
     if unanswered and not STEPS[unanswered].looks:
         yield f'The task "{task}" has not answered, so it is not known whether it took effect.'

@@ -153,6 +153,32 @@ def test_an_interrupted_run_says_of_a_step_that_has_not_answered_that_it_is_not_
     assert (unknown in said) is (answer in ("none", "unreachable"))
 
 
+@pytest.mark.parametrize("playbook", ["verify_backup.yml", "recover.yml", "full_backup.yml"])
+def test_a_playbook_that_is_interrupted_without_a_report_says_what_it_did_and_what_is_next(
+    interrupt: t.Callable[[CallbackModule], list[int]], capsys: pytest.CaptureFixture[str], playbook: str
+) -> None:
+    callback = CallbackModule()
+    callback.v2_playbook_on_play_start(SimpleNamespace(get_path=lambda: f"{ROOT}/playbooks/{playbook}:9"))
+    task = SimpleNamespace(action=f"{NAME}.run_lock", name="Do it", register="")
+    for host in ("node1", "node2"):
+        callback.v2_runner_on_start(SimpleNamespace(get_name=lambda host=host: host), task)
+    callback.v2_runner_on_ok(of_host("node2"))
+    assert interrupt(callback) == [9]
+    now, then, end = capsys.readouterr().err.splitlines()[1:]
+    assert now.startswith(f' now      {playbook} was interrupted in the task "Do it" (node1). If it has started a job')
+    assert then.startswith(f" next     Run {playbook} again. ")
+    assert end == "exit code 9 (run_interrupted): the run was interrupted before it ended"
+
+
+def test_the_interruption_of_a_playbook_of_others_stays_as_it_is(
+    interrupt: t.Callable[[CallbackModule], list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    callback = CallbackModule()
+    callback.v2_playbook_on_play_start(SimpleNamespace(get_path=lambda: "/other/site.yml:1"))
+    assert interrupt(callback) == []
+    assert capsys.readouterr().err == ""
+
+
 def test_a_good_report_ends_green() -> None:
     callback = CallbackModule()
     callback.v2_runner_on_ok(reported(0))
