@@ -28,8 +28,8 @@ _HEAD = """<!-- Written by `make docs` from plugins/plugin_utils/_core/reasons.y
 `playbooks/ansible.cfg`. Without the callback, Ansible's own codes apply, and 2 means that a host failed. `outcome.json`
 contains the code in both cases.
 
-Ansible's own codes also apply when Ansible itself stops: 1 if `--limit` matches no host, 4 if a playbook cannot be
-read, and 99 after Ctrl-C.
+Ansible's own codes also apply when Ansible itself stops: 1 if `--limit` matches no host, and 4 if a playbook cannot be
+read.
 
 A run has one code. Code 7 outranks all others. Otherwise the run has the code of its first failure. `outcome.json`,
 the log and the last lines on the screen name the reason, the node, the step, what happened and what to do next.

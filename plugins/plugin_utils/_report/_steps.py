@@ -433,8 +433,8 @@ STEPS: dict[str, Step] = {
         Step("dump_recovery", "alteryx_preflight_dumps", _lock, has_detail=True),
         # Only if the archive directory lacks room and the operator lets retention free it. In between are the steps of
         # retention, as at the end of a run.
-        Step("room_before", "alteryx_retention_room_before", _room),
-        Step("room_after", "alteryx_retention_room_after", _room),
+        Step("room_before", "alteryx_retention_room_before", _room, looks=True),
+        Step("room_after", "alteryx_retention_room_after", _room, looks=True),
         # Only if the operator has configured copies.
         Step("probe", "alteryx_distribution_probed", _probe),
         Step("trial", "alteryx_configuration_trial", looks=True),
