@@ -115,7 +115,9 @@ def describe_copy(copy: Copy) -> str:
     readback = _READBACKS[copy["readback"]]
     if copy["state"] == "present":
         return f"{size(copy['bytes'])} were there already, {readback}"
-    parts = [f"{size(copy['sent_bytes'])} in {copy['send_seconds']:.0f} s ({size(copy['rate'])}/s)"]
+    # The rate of less than a second says nothing.
+    rate = f" ({size(copy['rate'])}/s)" if copy["rate"] else ""
+    parts = [f"{size(copy['sent_bytes'])} in {copy['send_seconds']:.0f} s{rate}"]
     if copy["resumed_bytes"]:
         parts.append(f"{size(copy['resumed_bytes'])} were there from an earlier attempt")
     if copy["attempts"] > 1:

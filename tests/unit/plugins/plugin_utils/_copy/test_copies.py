@@ -28,6 +28,7 @@ def copy(**changes: t.Any) -> dict[str, t.Any]:
         ({}, "2.0 MB in 2 s (1.0 MB/s), read back past the cache"),
         ({"readback": "cached"}, "2.0 MB in 2 s (1.0 MB/s), read back, maybe from the cache"),
         ({"readback": "none"}, "2.0 MB in 2 s (1.0 MB/s), not read back"),
+        ({"rate": 0, "send_seconds": 0.2}, "2.0 MB in 0 s, read back past the cache"),
         ({"state": "present"}, "2.0 MB were there already, read back past the cache"),
         (
             {"resumed_bytes": 500_000, "attempts": 2},
