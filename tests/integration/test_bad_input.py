@@ -168,6 +168,20 @@ def test_a_run_of_which_tags_leave_out_everything_is_no_success(run_playbook: Pl
     run.assert_failed(1, "run_incomplete")
 
 
+PLAYBOOKS_THAT_REFUSE = sorted(file.name for file in PLAYBOOKS.glob("*.yml") if file.name != "recover.yml")
+
+
+@NOT_TOUCHED
+@pytest.mark.parametrize("playbook", PLAYBOOKS_THAT_REFUSE)
+@pytest.mark.reaches("unknown_variable", exit_code=3)
+def test_an_unknown_name_of_e_is_refused_by_every_playbook_but_recover(
+    run_playbook: PlaybookRunner, playbook: str
+) -> None:
+    run = run_playbook(playbook, extra_vars={"alteryx_verify_backup": "Full_20260101_000000_0000"})
+    assert run.rc == 3, run.output
+    assert "-e sets what no role of this collection reads: alteryx_verify_backup" in run.text
+
+
 WRONG, NEAREST = "alteryx_preflight_staging_dir", "alteryx_preflight_staging_directory"
 
 
