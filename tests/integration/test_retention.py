@@ -189,9 +189,8 @@ def drive(root: Path) -> Iterator[SmallDrive]:
 
 # A dump of twenty times the data, so that it needs more room than all backups together have.
 FOR_ROOM: dict[str, object] = {**RULES, "alteryx_retention_room": True, "alteryx_preflight_space_factor": 20}
-room_kinds = pytest.mark.parametrize(
-    "lab", [pytest.param("wine", marks=[pytest.mark.wine, pytest.mark.long]), STANDIN], indirect=True
-)
+# Not on a Wine node: Wine shows a mounted folder as a link to somewhere else, and retention trusts no such folder.
+room_kinds = pytest.mark.parametrize("lab", [STANDIN], indirect=True)
 
 
 def lack(drive: SmallDrive, run_playbook: PlaybookRunner, parts: float) -> None:
