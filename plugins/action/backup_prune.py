@@ -28,9 +28,11 @@ class ActionModule(NodeAction):
         """See plugins/modules/backup_prune.yml."""
         host, plan, state = variables["inventory_hostname"], arguments["plan"], arguments["state"]
         checked = self._read_checked(arguments["checked"], plan, variables)
-        if state == "begun" and (short := _room.find_shortage_now(plan, checked)):
+        held = _orders.read_held(checked)
+        # Sets that are in use are not deleted, so what is left of a plan for room may not free enough.
+        if state == "begun" and (short := _room.find_shortage(plan, plan.get("room") or {}, held)):
             raise StepFailed("space_short", f"{short[1]}; the other sets are in use", {"node": short[0]})
-        orders = _orders.list_orders(plan, host, _orders.read_held(checked))
+        orders = _orders.list_orders(plan, host, held)
         own = {
             **{key: arguments[key] for key in ("state", "folder", "run_id")},
             "plan": {},

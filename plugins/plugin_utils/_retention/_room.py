@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._core.text import free_space
-from ._orders import Plan, list_orders, read_held
+from ._orders import Plan, list_orders
 
 Room = t.Mapping[str, t.Mapping[str, t.Any]]
 """Host -> volume, bytes (needed there) and free_bytes, of each node that lacks room."""
@@ -33,7 +33,8 @@ def read_room(needs: t.Mapping[str, t.Mapping[str, t.Any]], measured: t.Mapping[
 
 
 def find_shortage(plan: Plan, room: Room, held: t.Collection[str] = ()) -> tuple[str, str] | None:
-    """The first node on which the plan does not free enough, and the numbers in a sentence; None if there is none.
+    """Finds the first node on which the plan does not free enough space. Returns the node and a sentence with the
+    numbers, or None if the plan frees enough on every node.
 
     Args:
         plan: see _orders.write_plan.
@@ -47,16 +48,6 @@ def find_shortage(plan: Plan, room: Room, held: t.Collection[str] = ()) -> tuple
             told = free_space(short["volume"], "archive directory", short["free_bytes"], short["bytes"])
             return host, f"{told}, and retention would free {frees} bytes"
     return None
-
-
-def find_shortage_now(plan: Plan, checked: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str, str] | None:
-    """The same when the nodes have said which sets are in use.
-
-    Args:
-        plan: with room, if it is one for room.
-        checked: see _orders.read_held.
-    """
-    return find_shortage(plan, plan.get("room") or {}, read_held(checked))
 
 
 def list_deleted(results: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]], predicts: bool) -> list[str]:
