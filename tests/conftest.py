@@ -213,11 +213,9 @@ class RunCounter:
         if "wine" not in {marker for _unused, _unused, markers in self.outcomes.values() for marker in markers}:
             write(f"{'of these wine':<22} none selected")
         if self.proofs:
-            whole = len({each.partition(":")[0] for each in proofs.lacking(self.proofs)})
-            write(
-                f"{'good run and failure':<22} on Wine of {len(proofs.names()) - whole} of {len(proofs.names())} "
-                "playbooks and roles"
-            )
+            names = set(proofs.names())
+            whole = names - {each.partition(":")[0] for each in proofs.lacking(self.proofs)}
+            write(f"{'good run and failure':<22} on Wine of {len(whole)} of {len(names)} playbooks and roles")
         write(f"{'faults of the lab':<22} {sum(map(len, self.faults.values())) or 'none'}")
         for test, faults in sorted(self.faults.items()):
             for fault in faults:
