@@ -70,7 +70,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
         self._is_watching = False
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
-        """Begins to watch what action plugins print, because no callback is told of it."""
+        """Starts to watch what action plugins print, because Ansible does not tell callbacks of it."""
         super().v2_playbook_on_start(playbook)
         if not self._is_watching:
             self._is_watching = True

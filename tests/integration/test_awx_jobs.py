@@ -355,7 +355,7 @@ class Server:
             self.awx.lab.stop_service()
 
     def restores(self) -> list[str]:
-        """The restores that nobody has accepted yet."""
+        """The restores that are not accepted yet."""
         folder = self.awx.lab.node.path(rf"{STATE_FOLDER}\restores")
         return sorted(file.name.partition(".")[0] for file in folder.glob("*.committed.json"))
 

@@ -115,7 +115,7 @@ def describe_copy(copy: Copy) -> str:
     readback = _READBACKS[copy["readback"]]
     if copy["state"] == "present":
         return f"{size(copy['bytes'])} were there already, {readback}"
-    # The rate of less than a second says nothing.
+    # The rate is 0 if the copy took no measurable time.
     rate = f" ({size(copy['rate'])}/s)" if copy["rate"] else ""
     parts = [f"{size(copy['sent_bytes'])} in {copy['send_seconds']:.0f} s{rate}"]
     if copy["resumed_bytes"]:
