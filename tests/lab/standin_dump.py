@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 import random
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,26 +43,18 @@ class Collection:
 @double
 def database_window(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     """Stop, dump, and restore the prior state of the service."""
-    node, begun = job.node, time.monotonic()
+    node = job.node
     lease = standin_state.own_lease(node, spec["run_id"])
-    marks: dict[str, float] = {}
-
-    def mark(name: str) -> None:
-        marks[name] = time.monotonic() - begun
-
-    mark("stop_requested")
-    job.log(f"stopping {spec['service_name']}")
-    states = standin_service.change(node, "Stopped")
-    mark("stopped")
+    states = job.stop(spec["service_name"])
     job.log(f"{spec['service_name']} is Stopped")
     job.log(f"dumping to {spec['dump_folder']}")
-    mark("dump_started")
+    job.mark("dump_started")
     output = _emongodump(node, spec["dump_folder"])
-    mark("dump_ended")
-    mark("start_requested")
+    job.mark("dump_ended")
+    job.mark("start_requested")
     job.log(f"starting {spec['service_name']}")
     states += standin_service.change(node, lease["prior_state"])
-    mark("running")
+    job.mark("running")
     standin_service.controller_is_back()
     job.log(f"{spec['service_name']} is {lease['prior_state']}")
     sizes = {path: file.stat().st_size for path, file in files_below(node.path(spec["dump_folder"])).items()}
@@ -71,13 +62,13 @@ def database_window(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
         "prior_state": lease["prior_state"],
         "restored": True,
         "states": states,
-        "marks": marks,
+        "marks": job.marks,
         "dump_folder": spec["dump_folder"],
         "exit_code": 0,
         "output": output,
         "files": [{"path": path, "bytes": size} for path, size in sizes.items()],
     }
-    if marks["dump_ended"] - marks["dump_started"] > spec["dump_timeout"]:
+    if job.marks["dump_ended"] - job.marks["dump_started"] > spec["dump_timeout"]:
         raise NodeFailure("dump_timeout", f"The dump was not done within {spec['dump_timeout']} s", detail)
     return detail
 

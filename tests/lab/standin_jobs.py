@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
+from . import standin_service
 from .node import Node
 from .standin_failure import NodeFailure
 from .standin_files import utc_text
@@ -16,16 +18,30 @@ from .standin_node import ModuleDouble
 
 
 class Job:
-    """One job: its node, and what it has said."""
+    """One job: its node, what it has said, and its marks: name -> seconds since it began."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.events: list[dict[str, str]] = []
+        self.marks: dict[str, float] = {}
+        self._begun = time.monotonic()
         self.log("SIMULATED: this is a stand-in node")
 
     def log(self, text: str, level: str = "INFO") -> None:
         """One line for the operator."""
         self.events.append({"at": utc_text(), "level": level, "text": text})
+
+    def mark(self, name: str) -> None:
+        """Notes that the job has come so far."""
+        self.marks[name] = time.monotonic() - self._begun
+
+    def stop(self, service: str) -> list[dict[str, str]]:
+        """Stops the service of the node; returns the states that it had."""
+        self.mark("stop_requested")
+        self.log(f"stopping {service}")
+        states = standin_service.change(self.node, "Stopped")
+        self.mark("stopped")
+        return states
 
 
 JobCode = Callable[[Job, dict[str, Any]], dict[str, Any]]

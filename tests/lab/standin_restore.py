@@ -10,7 +10,6 @@ import datetime
 import hashlib
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +56,17 @@ def restore_record(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
 @double
 def _exchange(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     """Stop, exchange files and data folder, commit, start."""
-    node, begun = job.node, time.monotonic()
+    node = job.node
     lease = standin_state.own_lease(node, spec["run_id"])
     database = spec["database"]
-    marks: dict[str, float] = {}
-
-    def mark(name: str) -> None:
-        marks[name] = time.monotonic() - begun
-
-    mark("stop_requested")
-    job.log(f"stopping {spec['service_name']}")
-    states = standin_service.change(node, "Stopped")
-    mark("stopped")
+    states = job.stop(spec["service_name"])
     entries = [_put(node, item, item["path"]) for item in spec["files"]]
     counted: list[dict[str, Any]] = []
     if database:
-        mark("database_began")
+        job.mark("database_began")
         entries.append(_put(node, {**database, "new": ""}, database["data_folder"]))
         counted = json.loads(node.path(database["counts"]).read_text(encoding="utf-8"))["collections"]
-        mark("database_ended")
+        job.mark("database_ended")
     for entry in entries:
         job.log(f"restored {entry['path']}")
     record = {key: spec[key] for key in ("run_id", "verb", "of")}
@@ -83,10 +74,10 @@ def _exchange(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
     began = f"{datetime.datetime.now(datetime.UTC):%m/%d/%Y %H:%M:%S}"
     record |= {"service": spec["service_name"], "began": began, "entries": entries}
     write_text(node.path(rf"{standin_state.RESTORES}\{spec['run_id']}.committed.json"), json.dumps(record))
-    mark("committed")
-    mark("start_requested")
+    job.mark("committed")
+    job.mark("start_requested")
     states += standin_service.change(node, "Running")
-    mark("running")
+    job.mark("running")
     job.log(f"{spec['service_name']} is Running")
     return {
         "prior_state": lease["prior_state"],
@@ -94,7 +85,7 @@ def _exchange(job: Job, spec: dict[str, Any]) -> dict[str, Any]:
         "committed": True,
         "undone": [],
         "states": states,
-        "marks": marks,
+        "marks": job.marks,
         "collections": len(counted),
         "documents": sum(collection["documents"] for collection in counted),
         "remarks": [],
