@@ -25,11 +25,12 @@ $settings = @{
 }
 function Get-Record {
     # The rules of PSScriptAnalyzer run at the same time and share tables without a lock, so on a busy machine it throws
-    # a NullReferenceException now and then. Such a file is analysed again, and the output says so.
+    # now and then: a NullReferenceException, or that a cmdlet lacks a parameter which it has. An exception is not a
+    # finding. Such a file is analysed again, at most twice, and the output says so.
     param([string] $Path)
     for ($attempt = 1; ; $attempt++) {
         try { return @(Invoke-ScriptAnalyzer -Path $Path -Settings $settings) }
-        catch [NullReferenceException] {
+        catch {
             if ($attempt -eq 3) { throw }
             [Console]::Out.WriteLine("PSScriptAnalyzer failed at ${Path}: $_")
         }
