@@ -86,7 +86,7 @@ function Get-FolderFact {
         # The comparison is case-sensitive, because in a Turkish locale ignoring case maps I to another letter.
         path = $Path; absolute = ($Path -cmatch '^[A-Za-z]:\\')
         drive_exists = $false; exists = $false; is_file = $false
-        free_bytes = [long]0; volume = ''
+        free_bytes = [long]0; volume = ''; link = ''
     }
     if ($fact.absolute) {
         $fact.drive_exists = [IO.Directory]::Exists($Path.Substring(0, 3))
@@ -94,6 +94,7 @@ function Get-FolderFact {
         if ($fact.drive_exists) {
             $fact.free_bytes = [long](Get-FreeByte -Path $Path)
             $fact.volume = Get-FolderVolume -Path $Path
+            $fact.link = Get-FolderLink -Path $Path
         }
         $fact.exists = [IO.Directory]::Exists($Path)
         $fact.is_file = [IO.File]::Exists($Path)

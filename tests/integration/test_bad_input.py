@@ -240,6 +240,25 @@ def test_a_file_where_a_folder_is_to_be(
     run.assert_failed(3, "folder_invalid", message=r"D:\Elsewhere is a file")
 
 
+@pytest.fixture
+def link(lab: Lab) -> Iterator[str]:
+    """A junction on the data drive, as a mounted volume looks too."""
+    (target := lab.node.path(r"D:\Elsewhere")).mkdir()
+    lab.node.junction(r"D:\Link", r"D:\Elsewhere")
+    yield r"D:\Link"
+    assert not list(target.iterdir())
+    lab.node.path(r"D:\Link").unlink()
+    target.rmdir()
+
+
+@pytest.mark.wine
+@pytest.mark.reaches("folder_invalid")
+def test_a_link_in_the_path_of_a_folder(link: str, untouched: object, run_playbook: PlaybookRunner) -> None:
+    run = run_playbook("full_backup.yml", extra_vars={"alteryx_archive_directory": rf"{link}\Backups"})
+    message = rf"{link}, in the path of the archive directory {link}\Backups, is a link"
+    run.assert_failed(3, "folder_invalid", message=message)
+
+
 @pytest.mark.long
 @NOT_TOUCHED
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.lab import layout
+
 from .kinds import STANDIN, on_standin_too, wine_only
 from .lab_of_tests import Lab
 from .older_backups import copy_to_days, read_audit
@@ -41,9 +43,15 @@ def sets(root: Path) -> list[str]:
     return sorted(names, reverse=True)
 
 
-def make(run_playbook: PlaybookRunner, root: Path, mode: str = "config", days: tuple[int, ...] = (10, 20, 40)) -> str:
-    """A backup of now and its copies of earlier days. Returns the name of the first."""
-    run_playbook(f"{mode}_backup.yml", extra_vars=WHERE).assert_ok()
+def make(
+    run_playbook: PlaybookRunner,
+    root: Path,
+    mode: str = "config",
+    days: tuple[int, ...] = (10, 20, 40),
+    where: str = FOLDER,
+) -> str:
+    """A backup of now and its copies of earlier days. Returns the name of the first. root: of where, on the host."""
+    run_playbook(f"{mode}_backup.yml", extra_vars={"alteryx_archive_directory": where}).assert_ok()
     copy_to_days([root], sets(root)[0], days)
     return sets(root)[0]
 
@@ -168,29 +176,46 @@ def test_what_is_in_use_stays_whole_and_what_is_stuck_is_finished_later(
 class SmallDrive:
     """A file system of the host for the archive directory alone, with as much free space as a test wants."""
 
+    mounted: Path
     root: Path
 
     def leave(self, free: int) -> None:
         """Let so many bytes be free."""
-        usage = shutil.disk_usage(self.root)
-        subprocess.run(["mount", "-o", f"remount,size={usage.used + free}", self.root], check=True)
+        usage = shutil.disk_usage(self.mounted)
+        subprocess.run(["mount", "-o", f"remount,size={usage.used + free}", self.mounted], check=True)
 
 
 @pytest.fixture
-def drive(root: Path) -> Iterator[SmallDrive]:
-    """The archive directory on a small drive."""
-    root.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", root], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted: {mounted.stderr.decode().strip()}")
-    yield SmallDrive(root)
-    subprocess.run(["umount", "--lazy", root], check=True)
+def drive(lab: Lab, tmp_path: Path) -> Iterator[SmallDrive]:
+    """The drive E: of the node, which is small, with the archive directory."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", tmp_path]
+    done = subprocess.run(mount, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted: {done.stderr.decode().strip()}")
+    # A folder of that file system, because Wine shows the root of a mounted one as a link.
+    (tmp_path / "drive").mkdir()
+    letter = layout.drive(lab.node.folder, "e")
+    letter.symlink_to(tmp_path / "drive")
+    device = layout.prefix(lab.node.folder) / "dosdevices" / "e:"
+    if lab.kind == "wine":
+        device.symlink_to("../../e")
+    yield SmallDrive(tmp_path, lab.node.path(SMALL))
+    device.unlink(missing_ok=True)
+    letter.unlink()
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
+SMALL = r"E:\Retention"
 # A dump of twenty times the data, so that it needs more room than all backups together have.
-FOR_ROOM: dict[str, object] = {**RULES, "alteryx_retention_room": True, "alteryx_preflight_space_factor": 20}
-# Not on a Wine node: Wine shows a mounted folder as a link to somewhere else, and retention trusts no such folder.
-room_kinds = pytest.mark.parametrize("lab", [STANDIN], indirect=True)
+FOR_ROOM: dict[str, object] = {
+    **RULES,
+    "alteryx_archive_directory": SMALL,
+    "alteryx_retention_room": True,
+    "alteryx_preflight_space_factor": 20,
+}
+room_kinds = pytest.mark.parametrize(
+    "lab", [pytest.param("wine", marks=[pytest.mark.wine, pytest.mark.long]), STANDIN], indirect=True
+)
 
 
 def lack(drive: SmallDrive, run_playbook: PlaybookRunner, parts: float) -> None:
@@ -222,7 +247,7 @@ def lack(drive: SmallDrive, run_playbook: PlaybookRunner, parts: float) -> None:
 def test_a_run_that_lacks_room_deletes_by_the_policy_and_goes_on(
     lab: Lab, drive: SmallDrive, run_playbook: PlaybookRunner
 ) -> None:
-    make(run_playbook, drive.root, "full", days=(10, 20, 40, 60))
+    make(run_playbook, drive.root, "full", days=(10, 20, 40, 60), where=SMALL)
     lack(drive, run_playbook, 0.5)
     before, ten, twenty, forty, sixty = sets(drive.root)
     predicted = run_playbook("full_backup.yml", "--check", extra_vars=FOR_ROOM)
@@ -248,7 +273,7 @@ def test_a_run_that_lacks_room_deletes_by_the_policy_and_goes_on(
 def test_a_run_that_would_lack_room_all_the_same_deletes_nothing(
     lab: Lab, drive: SmallDrive, run_playbook: PlaybookRunner
 ) -> None:
-    make(run_playbook, drive.root, "full", days=(10, 20, 40, 60))
+    make(run_playbook, drive.root, "full", days=(10, 20, 40, 60), where=SMALL)
     lack(drive, run_playbook, 1.5)
     before, service = sets(drive.root), lab.node.service()
     for options in (["--check"], []):

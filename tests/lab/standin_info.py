@@ -101,6 +101,7 @@ def _folder(node: Node, path: str) -> dict[str, Any]:
         "is_file": False,
         "free_bytes": 0,
         "volume": "",
+        "link": "",
     }
     drive = layout.drive(node.folder, path[0]) if absolute else None
     if drive and drive.is_dir():

@@ -93,7 +93,8 @@ class Mongodump:
 
 @dataclass(frozen=True)
 class Folder:
-    """A requested folder. free_bytes: negative if Windows does not report it."""
+    """A requested folder. free_bytes: negative if Windows does not report it. link: the part of the path that is a
+    junction, a link or a mounted volume, or empty."""
 
     path: str
     absolute: bool
@@ -101,6 +102,7 @@ class Folder:
     is_file: bool
     free_bytes: int
     volume: str
+    link: str
 
 
 @dataclass(frozen=True)

@@ -277,6 +277,10 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
             )
         if folder.is_file:
             raise StepFailed("folder_invalid", f"the {word} {path} is a file")
+        # Restore, retention and recover.yml refuse such a folder, because a link can lead to somewhere else later.
+        if folder.link:
+            what = "a link, a junction or a volume that is mounted in a folder"
+            raise StepFailed("folder_invalid", f"{folder.link}, in the path of the {word} {path}, is {what}")
     if not (request.takes_database and node_plan.database_kind == "embedded"):
         return
     # WiredTiger files are compressed, and a dump is not. In the archive, the dump has about the size of the data files.

@@ -146,7 +146,10 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
         "account": "LocalSystem", "process_id": 4711, "started": "2026-08-01T06:00:00.000Z", "executable": EXECUTABLE,
         "dependants": [],
     }  # fmt: skip
-    folder = {"absolute": True, "drive_exists": True, "exists": False, "is_file": False, "free_bytes": 500_000_000}
+    folder = {
+        "absolute": True, "drive_exists": True, "exists": False, "is_file": False, "link": "",
+        "free_bytes": 500_000_000,
+    }  # fmt: skip
     answer: dict[str, t.Any] = {
         "changed": False,
         "system": {

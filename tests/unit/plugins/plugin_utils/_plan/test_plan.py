@@ -426,6 +426,7 @@ def folders(number: int, **changes: t.Any) -> list[dict[str, t.Any]]:
         ({"absolute": False}, "folder_invalid"),
         ({"drive_exists": False}, "drive_missing"),
         ({"is_file": True}, "folder_invalid"),
+        ({"link": r"D:\Mounts"}, "folder_invalid"),
     ],
 )
 def test_a_folder_that_cannot_be_written_is_refused_by_its_purpose(
