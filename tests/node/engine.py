@@ -116,10 +116,15 @@ class Engine:
         if cancelled:
             (folder / "cancel").touch()
         host = rf"[IO.File]::ReadAllText('{code}\job_host.ps1')"
-        output = self.command(
-            rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{code}' '{job}'", timeout, environment, under
-        )
         log = folder / "job.log"
+        try:
+            output = self.command(
+                rf"& ([scriptblock]::Create({host})) '{JOBS}\{name}' '{code}' '{job}'", timeout, environment, under
+            )
+        except EngineError as error:
+            # How far the job came tells a fault of the lab's engine from one of the job.
+            left = {file.name: file.read_text(encoding="utf-8").strip()[-1000:] for file in sorted(folder.iterdir())}
+            raise EngineError(f"{error}\nThe job has left: {left}") from error
         result = _json(folder / "result.json")
         if result.get("reason"):
             reasons.saw(result["reason"])
