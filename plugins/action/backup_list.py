@@ -17,6 +17,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._ansible._screen import show, utc_text
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive import _catalogue
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import StepFailed
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.text import name_nodes
 
 _NOT_FOUND = ("backup_unknown", "no_good_backup", "invalid_variable")
 
@@ -40,7 +41,7 @@ class ActionModule(NodeAction):
         problems = _catalogue.problems(listed, datetime.now(UTC), mode, arguments["max_age"], fleets)
         listed["problems"] = [{"node": node, "text": text} for node, text in problems]
         told = [f"problem: {node}: {text}" for node, text in problems if node not in unfound]
-        told += [f"VERIFICATION FAILED  {host}: {text}" for host, text in unfound.items()]
+        told += [f"NOT VERIFIED  {nodes}: {text}" for nodes, text in name_nodes(unfound.items())]
         if told:
             show("\n" + "\n".join(told))
         changed = self._write(arguments["file"], listed)

@@ -48,6 +48,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.re
     StepFailed,
     overall_exit_code,
 )
+from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.text import name_some
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import (
     _files,
     _interruption,
@@ -62,8 +63,6 @@ _PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 _REQUEST = _steps.STEPS["request"].variable
 _RESTORE = f"{_outcome.PREFIX}plan"
 _REPORTS = {f"{_collection.NAME}.{name}" for name in ("backup_report", "restore_report")}
-_NAMED = 8
-"""The last lines name at most this number of nodes for each reason. The failed tasks have named all of them."""
 _KEPT = {*_VARIABLES, *(f"{_outcome.PREFIX}{step}" for step in ("plan", "lease", "job"))}
 
 
@@ -212,7 +211,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             if node and name and name not in self._summarized and node not in nodes.setdefault(name, []):
                 nodes[name].append(node)
         for name, hosts in nodes.items():
-            self._display.display(f" failed   {_name_hosts(hosts)} [{name}]", stderr=True)
+            self._display.display(f" failed   {name_some(hosts)} [{name}]", stderr=True)
         hints = [REASONS[name].hint for name in sorted(nodes, key=lambda name: name != reason) if name in REASONS]
         for hint in dict.fromkeys(hints):
             self._display.display(f" next     {hint}", stderr=True)
@@ -289,7 +288,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         tasks: dict[str, list[str]] = {}
         for host, task in self._unanswered.items():
             tasks.setdefault(task.name, []).append(host)
-        named = [f'"{task}" ({_name_hosts(hosts)})' for task, hosts in tasks.items()]
+        named = [f'"{task}" ({name_some(hosts)})' for task, hosts in tasks.items()]
         return self._playbook and _interruption.describe_playbook(self._playbook, named)
 
     @staticmethod
@@ -328,11 +327,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         # ansible-core 2.20 renames _result and deprecates the old name.
         fields = getattr(result, "result", None)
         return fields if isinstance(fields, t.Mapping) else result._result
-
-
-def _name_hosts(hosts: t.Sequence[str]) -> str:
-    more = f" and {len(hosts) - _NAMED} more" if hosts[_NAMED:] else ""
-    return f"{', '.join(hosts[:_NAMED])}{more}"
 
 
 def _describe_end(code: int, reason: str) -> str:

@@ -24,6 +24,24 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def name_some(names: t.Sequence[str], limit: int = 8) -> str:
+    """The first names of a list, and how many more there are: ayx-1, ayx-2 and 38 more."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(names[:limit])}{more}"
+
+
+def name_nodes(found: t.Iterable[tuple[str, str]]) -> t.Iterator[tuple[str, str]]:
+    """Node and text pairs, with a text that several nodes have in common once: (names of the nodes, text).
+
+    The order is that of the first node of each text.
+    """
+    nodes: dict[str, list[str]] = {}
+    for node, text in found:
+        nodes.setdefault(text, []).append(node)
+    for text, names in nodes.items():
+        yield name_some(list(dict.fromkeys(names))), text
+
+
 def duration(seconds: float) -> str:
     """A time for people, in the largest unit of which there are two or more: 90 s, 24.0 h, 8.0 days."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):

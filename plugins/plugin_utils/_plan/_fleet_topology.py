@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._core.reasons import StepFailed
+from .._core.text import name_nodes
 from .._database import _persistence
 from .._fleet import _node_facts, _runtime_settings, _topology
 
@@ -105,9 +106,9 @@ def describe_fleet(
         }
     table = _topology.describe(topology, shown, list(unread))
     lines = [
-        f"{kind}: {f'{node}: ' if node else ''}{text}"
+        f"{kind}: {f'{nodes}: ' if nodes else ''}{text}"
         for kind, found in (("problem", problems), ("warning", alarms), ("note", warnings))
-        for node, text in found
+        for nodes, text in name_nodes(found)
     ]
     roles = {node.name: node.roles for node in nodes}
     return FleetTopology(

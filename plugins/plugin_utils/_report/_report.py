@@ -15,7 +15,7 @@ from .._copy import _copies
 from .._core import _names, paths
 from .._core.failures import describe_end, describe_failure, describe_time, is_ok, list_hints
 from .._core.reasons import REASONS, StepFailed
-from .._core.text import counted, one_line, size
+from .._core.text import counted, name_nodes, name_some, one_line, size
 from .._server_api._schedules import read_record as _schedule_record
 from . import _log
 from ._prediction import describe_run
@@ -451,7 +451,7 @@ def _describe_warnings(outcome: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         shown[hosts[0]] = shown.get(hosts[0], 0) + 1
         if hosts[0] and shown[hosts[0]] > _WARNINGS:
             continue
-        named = ", ".join(hosts[:_WARNINGS]) + (f" and {len(hosts) - _WARNINGS} more" if hosts[_WARNINGS:] else "")
+        named = name_some(hosts, _WARNINGS)
         cut = f"{text[:_WARNING_CHARACTERS]}..." if len(text) > _WARNING_CHARACTERS else text
         yield f"{named}: {cut}" if named else cut
     for host, count in shown.items():
@@ -472,18 +472,17 @@ def _list_retention(retention: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     """The last lines of a run on the operator's screen."""
-    head = (
-        f"BACKUP {outcome['verdict']}  {outcome['fleet'] or '(no fleet)'}  mode={outcome['mode']}  "
-        f"id={outcome['run_id'] or outcome['name']}"
-    )
+    # The fleet is not known if the run was refused before it had one.
+    fleet = f"{outcome['fleet']}  " if outcome["fleet"] else ""
+    head = f"BACKUP {outcome['verdict']}  {fleet}mode={outcome['mode']}  id={outcome['run_id'] or outcome['name']}"
     lines = []
     if outcome["exit_code"]:
         lines.append(f"{head}  exit code {outcome['exit_code']} ({outcome['exit_meaning']})")
-        for failure in outcome["failures"]:
-            lines.append(
-                f" {failure['node'] or 'control node'}, step {failure['step']}: "
-                f"{failure['message']} [{failure['reason']}]"
-            )
+        failures = (
+            (failure["node"] or "control node", f"step {failure['step']}: {failure['message']} [{failure['reason']}]")
+            for failure in outcome["failures"]
+        )
+        lines += [f" {nodes}, {text}" for nodes, text in name_nodes(failures)]
         lines += [f" now      {line}" for line in outcome["continues"]]
         lines += [f" next     {hint}" for hint in list_hints(outcome)]
     else:

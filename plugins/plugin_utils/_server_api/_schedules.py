@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode, urlsplit
 
 from .._core.reasons import StepFailed
+from .._core.text import name_some
 
 SCHEMA = 1
 
@@ -155,9 +156,7 @@ def check_server(record: Record, base: str) -> None:
 
 def list_names(schedules: t.Iterable[Schedule]) -> str:
     """Names for people; only the first if there are very many."""
-    names = [" ".join((each.name or each.id).split()) for each in schedules]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return name_some([" ".join((each.name or each.id).split()) for each in schedules], _NAMED)
 
 
 def count_schedules(schedules: t.Sized) -> str:

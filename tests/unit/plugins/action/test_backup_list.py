@@ -112,7 +112,7 @@ def test_a_node_without_the_backup_to_verify_is_a_failure_and_shows_no_others(
     }
     printed("", {"node1": GOOD, "node2": GOOD}, results=results, verified="read")
     out = capsys.readouterr().out
-    assert out.rstrip().endswith("VERIFICATION FAILED  node1: no backup X. Correct it.")
-    assert (out.count(samples.BASE), out.count("VERIFICATION FAILED")) == (1, 1)
+    assert out.rstrip().endswith("NOT VERIFIED  node1: no backup X. Correct it.")
+    assert (out.count(samples.BASE), out.count("NOT VERIFIED")) == (1, 1)
     printed("", {"node1": GOOD}, results=results, verified="read")
     assert samples.BASE not in capsys.readouterr().out

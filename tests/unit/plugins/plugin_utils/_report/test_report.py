@@ -517,6 +517,15 @@ def test_a_step_that_failed_still_says_what_it_warned_of(step: str) -> None:
     assert ("node1: ended the job J" if step == "lock" else "node1: the dump is not proved") in warnings
 
 
+def test_the_summary_says_once_what_failed_alike_on_several_nodes() -> None:
+    refused = {host: {"facts": samples.failed("unreachable", 1, node=host)} for host in ("w0", "w1", "w2")}
+    composed = _report.compose("full", refused, False, NOW, CLOCK)
+    assert len(composed["failures"]) == 3
+    lines = _report.summary(composed, "x").splitlines()
+    assert [line.partition(": ")[0] for line in lines if ", step " in line] == [" w0, w1, w2, step facts"]
+    assert lines[0].startswith("BACKUP FAILED  mode=full  id=")
+
+
 def test_the_summary_says_once_what_several_nodes_warn_of_and_of_each_only_a_few() -> None:
     composed = outcome(samples.steps())
     composed["nodes"] = {f"w{n}": composed["nodes"]["node1"] for n in range(12)}
