@@ -164,9 +164,10 @@ def test_a_folder_in_which_nothing_can_be_written_stops_nothing(
 def test_secrets_that_cannot_be_read_fail_the_run(lab: Lab, run_playbook: PlaybookRunner) -> None:
     before = lab.node.service()
     lab.node.behave(getserversecret="fail")
-    # In full mode it is found out before anything is stopped.
-    run = run_playbook("full_backup.yml")
-    run.assert_failed(1, "secret_unreadable", message="getserversecret")
+    # In full mode it is found out before anything is stopped, and a prediction finds it out too.
+    for options in (["--check"], []):
+        run = run_playbook("full_backup.yml", *options)
+        run.assert_failed(1, "secret_unreadable", message="getserversecret")
     assert lab.node.service() == before
     assert _left(lab) == []
 
