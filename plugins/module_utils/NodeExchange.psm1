@@ -52,6 +52,24 @@ function Get-RestoreFingerprint {
     catch { 'unreadable' }
 }
 
+function Get-RenameProblem {
+    <#
+    .SYNOPSIS
+    Why a restore cannot exchange a data folder by renaming it, as a sentence without its subject; empty if it can.
+    .DESCRIPTION
+    The root of a drive has no name. Renaming a link leaves the data where they are, and puts the new folder on the
+    drive of the link, which may have less room.
+    #>
+    param([Parameter(Mandatory = $true)][AllowEmptyString()][string] $Path)
+    $folder = $Path.TrimEnd('\')
+    if ($folder -cmatch '^[A-Za-z]:$') { return 'is the root of a drive' }
+    if ($folder -and [IO.Directory]::Exists($folder) -and
+        ([IO.File]::GetAttributes($folder) -band [IO.FileAttributes]::ReparsePoint)) {
+        return 'is a link, a junction or a volume that is mounted in a folder'
+    }
+    ''
+}
+
 function Invoke-RestoreExchange {
     <#
     .SYNOPSIS
@@ -178,6 +196,6 @@ function Complete-Restore {
 }
 
 Export-ModuleMember -Function @(
-    'New-RestoreEntry', 'Test-RestorePath', 'Invoke-RestoreExchange', 'Copy-Permission', 'Get-BootStart',
-    'Suspend-StartAtBoot', 'Complete-Restore'
+    'New-RestoreEntry', 'Test-RestorePath', 'Get-RenameProblem', 'Invoke-RestoreExchange', 'Copy-Permission',
+    'Get-BootStart', 'Suspend-StartAtBoot', 'Complete-Restore'
 )

@@ -340,6 +340,12 @@ try {
     Write-FirstBeat
     Write-JobStatus -Phase 'copy'
     if ($null -ne $database) {
+        # The plan has looked at the folder of the settings only, and the folder may come from the backup.
+        $problem = Get-RenameProblem -Path $database.data_folder
+        if ($problem) {
+            $text = "the data folder $($database.data_folder) $problem"
+            throw (New-NodeFailure -Reason 'restore_folder_fixed' -Message $text)
+        }
         Assert-RoomToRestore -DataFolder $database.data_folder -Bytes $database.bytes -Reserve $Spec.space_reserve
     }
     if ($Spec.verb -eq 'restore') {

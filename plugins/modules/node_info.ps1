@@ -7,8 +7,8 @@
 #AnsibleRequires -CSharpUtil Ansible.Basic
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeModule
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeDisk
+#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeExchange
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.AlteryxNode
-#AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeLease
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeMongodump
 #AnsibleRequires -PowerShell ansible_collections.alteryx_ops.server_backup.plugins.module_utils.NodeSchedule
 
@@ -230,7 +230,10 @@ Invoke-NodeModule -Module $module -Body {
             $databaseFolder = [string]$settings.sections.Controller.EmbeddedMongoDBRootPath
         }
     }
-    $database = @{ folder = $databaseFolder; exists = $false; bytes = [long]0; skipped = @(); skipped_count = [long]0 }
+    $database = @{
+        folder = $databaseFolder; exists = $false; bytes = [long]0; skipped = @(); skipped_count = [long]0
+        rename_problem = [string](Get-RenameProblem -Path $databaseFolder)
+    }
     if ($databaseFolder) {
         $database.exists = [IO.Directory]::Exists($databaseFolder)
         if ($database.exists) {

@@ -55,7 +55,7 @@ def test_refuse_is_the_default_and_touches_nothing(lab: Lab, start: Start, watch
     playbook.write_text(json.dumps([{"hosts": "alteryx", "gather_facts": False, "tasks": [module]}]), encoding="utf-8")
     started = start(playbook).finish()
     assert started.rc == 1, started.output
-    assert "The window job of this node lives" in started.text
+    assert "The window job of this node is active" in started.text
     assert watching.dump_runs
     watching.restart_after_dump(90)
     assert not guard_acted(lab)

@@ -161,3 +161,23 @@ def test_a_file_that_others_write_to_can_be_read_and_one_they_hold_is_named(engi
 def free(folder: Path) -> int:
     told = os.statvfs(folder)
     return told.f_bavail * told.f_frsize
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("E:\\", "is the root of a drive"),
+        ("e:", "is the root of a drive"),
+        (rf"{ROOT}\link", "is a link, a junction or a volume that is mounted in a folder"),
+        (rf"{ROOT}\link\\", "is a link, a junction or a volume that is mounted in a folder"),
+        # A link above the folder is no obstacle, because the new folder is beside the old one.
+        (rf"{ROOT}\link\below", ""),
+        (rf"{ROOT}\data", ""),
+        (rf"{ROOT}\absent", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_restore_cannot_rename(engine: Engine, folder: Path, path: str, problem: str) -> None:
+    (folder / "data" / "below").mkdir(parents=True)
+    (folder / "link").symlink_to(folder / "data")
+    assert ask(engine, f"@{{ said = (Get-RenameProblem -Path '{path}') }}") == {"said": problem}

@@ -73,13 +73,15 @@ class SettingsFiles:
 
 @dataclass(frozen=True)
 class Database:
-    """The folder of the embedded MongoDB. skipped: what was not counted, some of skipped_count, in words."""
+    """The folder of the embedded MongoDB. skipped: what was not counted, some of skipped_count, in words.
+    rename_problem: why a restore cannot exchange the folder by renaming it, as a sentence without its subject."""
 
     folder: str
     exists: bool
     bytes: int
     skipped: tuple[str, ...]
     skipped_count: int
+    rename_problem: str
 
 
 @dataclass(frozen=True)

@@ -264,8 +264,6 @@ def _check_service(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
 
 def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> None:
     by_path = {folder.path: folder for folder in facts.folders}
-    needs: dict[str, int] = {}
-    volume = {path: folder.volume.casefold() for path, folder in by_path.items()}
     purpose = {request.staging_directory: "staging directory", request.archive_directory: "archive directory"}
     for path, word in purpose.items():
         folder = by_path[path]
@@ -281,8 +279,24 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
         if folder.link:
             what = "a link, a junction or a volume that is mounted in a folder"
             raise StepFailed("folder_invalid", f"{folder.link}, in the path of the {word} {path}, is {what}")
-    if not (request.takes_database and node_plan.database_kind == "embedded"):
-        return
+    if request.takes_database and node_plan.database_kind == "embedded":
+        _check_database_folder(node_plan, facts)
+        _check_space(node_plan, facts, request, purpose)
+
+
+def _check_database_folder(node_plan: NodePlan, facts: NodeFacts) -> None:
+    if facts.database.rename_problem:
+        node_plan.warnings.append(
+            f"restore.yml cannot restore this database, because the data folder {facts.database.folder} "
+            f"{facts.database.rename_problem}; docs/recovering.md describes a restore by hand"
+        )
+    node_plan.warnings += _not_counted(facts.database)
+
+
+def _check_space(node_plan: NodePlan, facts: NodeFacts, request: Request, purpose: t.Mapping[str, str]) -> None:
+    by_path = {folder.path: folder for folder in facts.folders}
+    volume = {path: folder.volume.casefold() for path, folder in by_path.items()}
+    needs: dict[str, int] = {}
     # WiredTiger files are compressed, and a dump is not. In the archive, the dump has about the size of the data files.
     data = node_plan.expected_bytes
     for path, need in (
@@ -300,7 +314,6 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
             if not (request.prunes_for_room and volume[path] == volume[request.archive_directory]):
                 raise StepFailed("space_short", free_space(by_path[path].volume, word, have, need))
             node_plan.room = {"volume": by_path[path].volume, "bytes": need}
-    node_plan.warnings += _not_counted(facts.database)
 
 
 def _not_counted(database: _node_facts.Database) -> list[str]:

@@ -40,6 +40,7 @@ class NodeNow:
 
     Attributes:
         data_folder: of the embedded MongoDB.
+        rename_problem: why that folder cannot be renamed, a sentence without its subject.
         settings_problem: why RuntimeSettings.xml of the node says nothing, with its path.
     """
 
@@ -48,6 +49,7 @@ class NodeNow:
     database_kind: str = ""
     data_folder: str = ""
     settings_problem: str = ""
+    rename_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def read_now(facts: NodeFacts) -> NodeNow:
         database_kind=kind if kind in _KINDS else "",
         data_folder=facts.database.folder,
         settings_problem=_find_settings_problem(facts),
+        rename_problem=facts.database.rename_problem,
     )
 
 
@@ -129,6 +132,7 @@ def find_refusals(
             _find_other_host(before, after),
             None if options.force_version else _find_version(before, after),
             _find_kind(before, after) if options.restores_database else None,
+            _find_folder(before, after) if options.restores_database else None,
             *(StepFailed("space_short", text) for text in find_shortages(options.needs.get(host, ()), options.reserve)),
         ]
         found += [(failure.reason.name, f"{host}: {failure.message}") for failure in failures if failure]
@@ -165,6 +169,12 @@ def _settings_warning(after: NodeNow, options: Options) -> str:
 def needs_sibling(folder: str) -> bool:
     """Must the database be restored into another folder first? emongorestore takes SOURCE,TARGET as one argument."""
     return re.search(r"[\s,]", folder) is not None
+
+
+def _find_folder(before: SavedNode, after: NodeNow) -> StepFailed | None:
+    if not before.holds_database or not after.rename_problem:
+        return None
+    return StepFailed("restore_folder_fixed", f"the data folder {after.data_folder} {after.rename_problem}")
 
 
 def _find_other_host(before: SavedNode, after: NodeNow) -> StepFailed | None:

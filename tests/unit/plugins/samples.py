@@ -173,7 +173,7 @@ def facts(letter: str = "a", **changes: t.Any) -> dict[str, t.Any]:
         },
         "database": {
             "folder": r"D:\Alteryx\Service\Persistence\MongoDB", "exists": True, "bytes": 100_000_000, "skipped": [],
-            "skipped_count": 0,
+            "skipped_count": 0, "rename_problem": "",
         },
         "mongodump": {"path": "", "version": "", "problem": ""},
         "folders": [{"path": path, "volume": path[:3], **folder} for path in (STAGING, ARCHIVES)],

@@ -439,6 +439,14 @@ def test_a_folder_that_cannot_be_written_is_refused_by_its_purpose(
     assert name in failure.value.message
 
 
+def test_a_database_that_no_playbook_can_restore_is_a_warning_of_its_backup() -> None:
+    facts = samples.facts(database={**samples.facts()["database"], "rename_problem": "is the root of a drive"})
+    found = [text for text in plan_node("node1", facts, samples.request()).warnings if "restore.yml" in text]
+    assert len(found) == 1
+    assert "is the root of a drive" in found[0]
+    assert not [t for t in plan_node("node1", facts, samples.request("config")).warnings if "restore.yml" in t]
+
+
 @given(
     data=st.integers(0, 10**13),
     factor=st.floats(0.1, 20),

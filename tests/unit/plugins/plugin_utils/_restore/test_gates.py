@@ -57,6 +57,14 @@ def test_what_is_not_known_of_a_broken_server_refuses_nothing() -> None:
     ]
 
 
+@pytest.mark.reaches("restore_folder_fixed")
+def test_a_data_folder_that_cannot_be_renamed_is_refused_where_the_database_is_restored() -> None:
+    root = replace(NOW, data_folder="E:\\", rename_problem="is the root of a drive")
+    assert refusals(now=root) == [("restore_folder_fixed", "node1: the data folder E:\\ is the root of a drive")]
+    assert refusals(now=root, restores_database=False) == []
+    assert refusals(saved=replace(SAVED, holds_database=False), now=root) == []
+
+
 @pytest.mark.reaches("restore_version", when="refused")
 @pytest.mark.parametrize(
     ("installed", "refused", "said"),
