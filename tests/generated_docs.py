@@ -3,10 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes what is repeated from elsewhere: `python -m tests.generated_docs` (make docs).
 
-From plugins/plugin_utils/_core/reasons.yml: docs/exit_codes.md and docs/after_the_stop.md whole, the table of exit
-codes in README.md, and the highest exit code in the schema of outcome.json. Options and defaults: see
-generated_options.py. The list of files: see file_list.py. The pictures: see rooms.py, timeline.py and
-retention_years.py.
+From plugins/plugin_utils/_core/reasons.yml: docs/exit_codes.md and docs/after_the_stop.md whole, and the highest exit
+code in the schema of outcome.json. Options and defaults: see generated_options.py. The list of files: see file_list.py.
+The pictures: see rooms.py, timeline.py and retention_years.py.
 """
 
 from __future__ import annotations
@@ -42,12 +41,11 @@ leave it stopped on purpose, and for the others something prevents the start.
 
 def documents() -> dict[Path, str]:
     """Every file that repeats something -> what it must hold."""
-    readme, schema = ROOT / "README.md", ROOT / "docs" / "schemas" / "outcome-1.schema.json"
+    schema = ROOT / "docs" / "schemas" / "outcome-1.schema.json"
     return {
         ROOT / "docs" / "exit_codes.md": _page(),
         ROOT / "docs" / "after_the_stop.md": _page_of_late_reasons(),
         file_list.PAGE: file_list.page(),
-        readme: _with_table(readme.read_text(encoding="utf-8")),
         schema: _with_bound(schema.read_text(encoding="utf-8")),
         rooms.PICTURE: rooms.picture(),
         timeline.PICTURE: timeline.picture(),
@@ -109,12 +107,6 @@ def _wrapped(text: str, begin: str) -> list[str]:
     return textwrap.wrap(
         text, 120, initial_indent=begin, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
-
-
-def _with_table(readme: str) -> str:
-    head = "| exit code | meaning |\n|---|---|\n"
-    rows = "".join(f"| {number} | {code.meaning} |\n" for number, code in _table()[0].items())
-    return re.sub(re.escape(head) + r"(?:\|.*\n)+", head + rows, readme)
 
 
 def _with_bound(schema: str) -> str:

@@ -77,6 +77,10 @@ def test_the_index_leads_to_every_page() -> None:
     assert missing == []
 
 
+def test_the_readme_is_short() -> None:
+    assert len((sources.ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
 # --- commands and variables -----------------------------------------------------------------------------------------
 
 
