@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.docs_site import ansible_docs
+from tests.docs_site import ansible_docs, line_breaks
 
 _HERE = Path(__file__).resolve().parent
 _GALAXY = yaml.safe_load((_HERE.parents[1] / "galaxy.yml").read_text(encoding="utf-8"))
@@ -37,9 +37,15 @@ html_show_copyright = False
 
 
 def setup(app: Any) -> None:
-    """Leave out the tables of contents of antsibull-docs: the theme shows one beside each page."""
+    """Leave out the tables of contents of antsibull-docs: the theme shows one beside each page. Make tables fit."""
     app.connect("source-read", _drop_contents)
+    app.connect("html-page-context", _place_breaks)
 
 
 def _drop_contents(_app: Any, _page: str, text: list[str]) -> None:
     text[0] = re.sub(r"(?m)^\.\. contents::.*\n(?:   .*\n)*", "", text[0])
+
+
+def _place_breaks(_app: Any, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
+    if "body" in context:
+        context["body"] = line_breaks.place(context["body"])

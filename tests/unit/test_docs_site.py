@@ -6,7 +6,7 @@ Sphinx, which `make site` installs."""
 
 from __future__ import annotations
 
-from tests.docs_site import option_order, source
+from tests.docs_site import line_breaks, option_order, source
 from tests.documents import Page
 from tests.lab import layout
 
@@ -58,6 +58,22 @@ def test_the_sidebar_has_the_sections_of_the_index_and_each_page_once() -> None:
 
 def test_the_first_page_leads_to_modules_and_roles() -> None:
     assert "(reference/index.rst)" in source.texts()["index.md"]
+
+
+def test_long_names_in_tables_can_be_broken_at_their_parts() -> None:
+    code = '<code><span class="pre">{}</span></code>'
+    names = ("alteryx_archive_directory", r"C:\ProgramData\x", "LocalAccount", "_plan")
+    page = "".join(f"<td>a_b {code.format(name)}</td>" for name in names) + code.format("alteryx_outside")
+    broken = ("alteryx_<wbr>archive_<wbr>directory", r"C:\<wbr>Program<wbr>Data\<wbr>x", "Local<wbr>Account", "_plan")
+    assert line_breaks.place(page) == (
+        "".join(f"<td>a_b {code.format(name)}</td>" for name in broken) + code.format("alteryx_outside")
+    )
+
+
+def test_options_are_never_broken() -> None:
+    assert line_breaks.place('<p><code><span class="pre">--start-at</span> <span class="pre">a-b</span></code>') == (
+        '<p><code><span class="pre option">--start-at</span> <span class="pre">a-b</span></code>'
+    )
 
 
 def row(name: str, text: str = "") -> str:
