@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives the caller of ansible-playbook the exit code of the run (0 to 9) instead of Ansible's own."""
+"""Gives the caller of ansible-playbook the exit code of the run instead of Ansible's own."""
 
 from __future__ import annotations
 

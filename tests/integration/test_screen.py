@@ -46,7 +46,7 @@ def cut_off(lab: Lab, tmp_path: Path) -> Path:
 
 def parts(run: Run) -> tuple[str, str]:
     """What was printed before the summary, and the summary with what follows it."""
-    body, separator, summary = run.stdout.partition("BACKUP FAILED")
+    body, separator, summary = run.stdout.partition("\nBACKUP ")
     assert separator, run.output
     return body, summary + run.stderr
 

@@ -436,7 +436,7 @@ def problems(
         fit = [one for host in hosts for one in asked[host] if one["complete"] and one["verified"]["verdict"] != "bad"]
         what = f"{mode} backup" if mode else "backup"
         if not fit:
-            found.append((unit, f"there is no good {what}: none is complete and not found to be bad"))
+            found.append((unit, f"there is no good {what}: every one is incomplete or was found to be bad"))
         elif max_age:
             newest = max(fit, key=lambda one: str(one["started"]))
             age = _age(newest["started"], now)

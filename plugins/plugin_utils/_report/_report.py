@@ -470,11 +470,21 @@ def _list_retention(retention: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield f" retention{where} {place['text']}"
 
 
+def _describe_verdict(outcome: t.Mapping[str, t.Any]) -> str:
+    # The report writes no set, and removes no lock, of a run that has no other step which changes something.
+    done = {step for node in outcome["nodes"].values() for step in node["steps"]} - {"set", "unlock"}
+    if outcome["exit_code"] == 3 and all(STEPS[step].looks for step in done):
+        return "REFUSED, nothing was touched"
+    return f"{outcome['verdict']}{', nothing was touched' if outcome['verdict'] == 'PREDICTED' else ''}"
+
+
 def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     """The last lines of a run on the operator's screen."""
     # The fleet is not known if the run was refused before it had one.
     fleet = f"{outcome['fleet']}  " if outcome["fleet"] else ""
-    head = f"BACKUP {outcome['verdict']}  {fleet}mode={outcome['mode']}  id={outcome['run_id'] or outcome['name']}"
+    head = (
+        f"BACKUP {_describe_verdict(outcome)}  {fleet}mode={outcome['mode']}  id={outcome['run_id'] or outcome['name']}"
+    )
     lines = []
     if outcome["exit_code"]:
         lines.append(f"{head}  exit code {outcome['exit_code']} ({outcome['exit_meaning']})")

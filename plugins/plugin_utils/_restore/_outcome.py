@@ -339,9 +339,10 @@ def _describe_next(outcome: t.Mapping[str, t.Any], name_command: t.Callable[[str
     restore_id = outcome["restore_id"] or outcome["run_id"]
     given = f"-l {fleet} -e alteryx_restore_run={restore_id} -e alteryx_restore_confirm={fleet}"
     yield " check    users, schedules, and a workflow on each worker (docs/recovering.md, After a restore)"
-    yield f" then     {name_command('accept_restore')} {given}"
+    yield f" keep     {name_command('accept_restore')} {given}"
+    yield "          deletes what this restore has kept, so that it cannot be undone"
     if outcome["verb"] == "restore":
-        yield f" or back  {name_command('roll_back_restore')} {given}"
+        yield f" go back  {name_command('roll_back_restore')} {given}"
 
 
 def describe_interruption(plan: t.Mapping[str, t.Any], results: Results) -> str:

@@ -81,7 +81,11 @@ def _always_keeps(one: BackupSet, policy: Policy, now: datetime) -> str:
     if one.pin:
         return one.pin
     if one.mode not in policy.modes:
-        return f"{policy.where} does not name the mode {one.mode or '(unknown)'}"
+        return (
+            f"{policy.where} has no rule for the mode {one.mode or '(unknown)'}"
+            if policy
+            else f"{policy.where} is empty"
+        )
     if one.started is None:
         return "nothing says when it was made"
     if one.moment > now:

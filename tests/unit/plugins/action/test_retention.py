@@ -94,7 +94,7 @@ def test_without_a_policy_every_set_says_why_it_stays(tmp_path: Path, capsys: py
     assert planned(play(tmp_path), policy={})["plan"]["deletes"] is False
     out = capsys.readouterr().out
     assert "nothing is deleted: a rule keeps each of the 4 backup sets" in out
-    assert out.count("alteryx_retention_policy does not name the mode full") == 4
+    assert out.count("alteryx_retention_policy is empty") == 4
 
 
 @pytest.mark.reaches("prune_partial", when="partial")
@@ -348,7 +348,7 @@ def test_a_plan_has_each_destination_by_its_own_policy(tmp_path: Path, capsys: p
     assert plan["acts"]
     out = capsys.readouterr().out
     assert "retention of alteryx_prod at nas: 3 of 4 backup sets are to be deleted" in out
-    assert "destination cloud: retention does not name the mode full" in out
+    assert "destination cloud: retention is empty" in out
 
 
 def test_a_destination_that_one_node_cannot_list_counts_as_holding_nothing(

@@ -360,7 +360,7 @@ def test_what_is_incomplete_or_bad_is_no_backup_and_a_bad_one_is_said() -> None:
     nodes = {"node1": result(bad, backup(DATABASE, without=["zip"])), "node2": {"failed": True, "msg": "no answer"}}
     assert problems(nodes) == [
         ("node1", f"{BASE} is bad: a.bson is absent"),
-        ("node1", "there is no good backup: none is complete and not found to be bad"),
+        ("node1", "there is no good backup: every one is incomplete or was found to be bad"),
     ]
 
 
@@ -368,7 +368,7 @@ def test_one_backup_of_the_database_is_enough_for_a_fleet() -> None:
     nodes = {"node1": result(backup(DATABASE)), "node2": result(backup())}
     fleets = {"prod": ["node1", "node2"], "test": ["node2"]}
     assert problems(nodes, mode="database", fleets=fleets) == [
-        ("test", "there is no good database backup: none is complete and not found to be bad")
+        ("test", "there is no good database backup: every one is incomplete or was found to be bad")
     ]
 
 

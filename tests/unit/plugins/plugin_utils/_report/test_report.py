@@ -523,7 +523,7 @@ def test_the_summary_says_once_what_failed_alike_on_several_nodes() -> None:
     assert len(composed["failures"]) == 3
     lines = _report.summary(composed, "x").splitlines()
     assert [line.partition(": ")[0] for line in lines if ", step " in line] == [" w0, w1, w2, step facts"]
-    assert lines[0].startswith("BACKUP FAILED  mode=full  id=")
+    assert lines[0].startswith("BACKUP REFUSED, nothing was touched  mode=full  id=")
 
 
 def test_the_summary_says_once_what_several_nodes_warn_of_and_of_each_only_a_few() -> None:

@@ -155,5 +155,5 @@ def test_only_a_share_goes_at_once_and_the_oldest_first() -> None:
 
 def test_without_a_policy_for_its_mode_a_set_stays() -> None:
     decisions = _prune.decide(DAILY, Policy({"database": ModePolicy(1)}), NOW)
-    assert {each.rule for each in decisions} == {"alteryx_retention_policy does not name the mode full"}
+    assert {each.rule for each in decisions} == {"alteryx_retention_policy has no rule for the mode full"}
     assert not any(each.deletes for each in decisions)
