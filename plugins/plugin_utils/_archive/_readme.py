@@ -10,7 +10,7 @@ needs a higher version.
 from __future__ import annotations
 
 NAME = "README.txt"
-VERSION = 2
+VERSION = 3
 """The version of the text. It is in the first line, in the form that archive_job.ps1 reads."""
 
 _LINES = f"""\
@@ -31,9 +31,8 @@ Restrict access to this folder and to every copy of it.
 NAME.zip              The backup.
   database\\             Dump of MongoDB, one folder for each database. Only
                         the controller has it.
-  configuration\\        RuntimeSettings.xml, the folder Keys, alteryx.config,
-                        and on workers SystemAlias.xml and
-                        SystemConnections.xml.
+  configuration\\        Settings, the folder Keys and other critical files of
+                        the node. BackupManifest.json names them.
   configuration\\Keys.sddl   Permissions of the folder Keys.
   configuration\\node.json   What else the node had: drivers, data sources,
                         connectors, Python packages, accounts, TLS bindings.

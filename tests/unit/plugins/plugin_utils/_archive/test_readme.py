@@ -16,6 +16,7 @@ from tests.checks import sources
 TEXTS = {
     1: "e3659dafd061abc01d2ca88a2b7004e8d65d3d0e247d2fceab8a21680c7502ae",
     2: "1c14e0fde2877a264094a92091fd31b9176ac8ea8a31040b2e8d22cdefc59947",
+    3: "a9e7167396872625a0f6a32fe4e3f78d69255663dfd1a889acc92aab8d9cccad",
 }
 
 
