@@ -118,6 +118,12 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
                 return
             if result.task.action == "ansible.builtin.debug":
                 fields[_TEXT] = str(fields.get("msg", ""))
+            if fields.get("failed_when_result") is False and fields.get("reason"):
+                # A failure that our task accepts. The default callback would print "ok".
+                host = result.host.get_name()
+                told = self._tell(host, host, str(fields.get("message", "")), str(fields["reason"]))
+                self._display.display(f"no answer: [{host}] => {told}")
+                return
         super().v2_runner_on_ok(result)
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:

@@ -80,6 +80,15 @@ def test_what_the_last_lines_say_to_do_next_is_not_printed_with_the_failure(
     assert body(capsys).endswith(f"the folder is read-only [space_short]\n next     {HINT}")
 
 
+def test_a_failure_that_a_task_of_ours_accepts_is_not_called_ok(
+    screen: t.Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen.v2_runner_on_ok(failure("the password was refused", failed_when_result=False))
+    assert body(capsys) == "no answer: [node1] => the password was refused [space_short]"
+    screen.v2_runner_on_ok(failure(failed_when_result=False, reason=""))
+    assert body(capsys) == "ok: [node1]"
+
+
 def test_a_failure_that_one_host_tells_of_another_names_that(screen: t.Any, capsys: pytest.CaptureFixture[str]) -> None:
     screen.v2_runner_on_failed(failure(node="node2"))
     assert "fatal: [node1]: FAILED! => node2: 5 GB are free [space_short]" in body(capsys)
