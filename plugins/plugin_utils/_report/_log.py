@@ -98,10 +98,11 @@ def _failure(failure: t.Mapping[str, t.Any]) -> str:
 def _output(result: StepResult) -> list[str]:
     """The output of the tool and, for a failure without a reason, the place in the code of this collection."""
     detail = result.get("detail") or {}
-    found = [
-        *str(detail.get("output") or "").splitlines(),
-        *str(detail.get("position") or result.get("exception") or "").splitlines(),
-    ]
+    # Since ansible-core 2.19, this is an object, and has a traceback only if the operator wants one.
+    exception = result.get("exception") or ""
+    if not isinstance(exception, str):
+        exception = getattr(getattr(exception, "event", None), "formatted_traceback", None) or ""
+    found = [*str(detail.get("output") or "").splitlines(), *str(detail.get("position") or exception).splitlines()]
     return [line.rstrip() for line in found if line.strip()]
 
 

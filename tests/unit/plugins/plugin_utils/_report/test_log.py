@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,14 +107,25 @@ def test_what_no_step_has_said_is_an_error_too() -> None:
     )
 
 
-def test_where_our_own_code_broke_is_logged_in_full() -> None:
+TRACE = "Traceback:\n  line 1\nKeyError: 'x'"
+
+
+@pytest.mark.parametrize("exception", [TRACE, SimpleNamespace(event=SimpleNamespace(formatted_traceback=TRACE))])
+def test_where_our_own_code_broke_is_logged_in_full(exception: t.Any) -> None:
     steps = samples.steps()
-    steps["archive"] = {"failed": True, "msg": "boom", "exception": "Traceback:\n  line 1\nKeyError: 'x'"}
+    steps["archive"] = {"failed": True, "msg": "boom", "exception": exception}
     assert [line.rpartition("archive: ")[2] for line in lines(steps) if "DEBUG node1 archive" in line] == [
         "Traceback:",
         "  line 1",
         "KeyError: 'x'",
     ]
+
+
+def test_an_exception_without_a_traceback_says_nothing_more() -> None:
+    steps = samples.steps()
+    exception = SimpleNamespace(event=SimpleNamespace(msg="boom", formatted_traceback=None))
+    steps["archive"] = {"failed": True, "msg": "boom", "exception": exception}
+    assert not [line for line in lines(steps) if "DEBUG node1 archive" in line]
 
 
 @pytest.mark.parametrize("step", list(samples.steps()))
