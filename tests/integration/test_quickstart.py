@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks import sources
 from tests.documents import Page
 from tests.lab import layout
 
@@ -64,6 +66,14 @@ class Reader:
         """Where the page works from step 1 on."""
         return self.home / "alteryx-backup"
 
+    def _published(self) -> dict[str, str]:
+        """Lets git read the address of the page from the folder "published"."""
+        return {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.file://{self.home}/published.insteadOf",
+            "GIT_CONFIG_VALUE_0": "https://github.com/alteryx-ops/server_backup",
+        }
+
     def types(self, *lines: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run lines of shell in a new shell that has the virtual environment of the page."""
         environment = {key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "TZ")}
@@ -71,7 +81,7 @@ class Reader:
         return subprocess.run(
             ["sh", "-c", script],
             cwd=folder or self.folder,
-            env=environment | {"HOME": str(self.home), "PATH": os.defpath},
+            env=environment | self._published() | {"HOME": str(self.home), "PATH": os.defpath},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,17 +91,27 @@ class Reader:
         )
 
 
+def _publish(folder: Path) -> None:
+    """A repository of git with the files of this one as they are."""
+    for path in sources.project_files():
+        target = folder / path.relative_to(layout.ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    author = ["-c", "user.name=lab", "-c", "user.email=lab@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], [*author, "commit", "--quiet", "--message", "Publish"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
 @pytest.fixture(scope="module")
 def reader(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     """A reader who has done step 1 and has an inventory."""
     home = tmp_path_factory.mktemp("home")
     (home / "alteryx").symlink_to(BINARIES.parent, target_is_directory=True)
     reader = Reader(home)
-    build = f"cd {layout.ROOT} && ansible-galaxy collection build --output-path {home}"
+    _publish(home / "published")
     (install,) = step(1)
-    for lines in ([build], commands(install)):
-        done = reader.types(*lines, folder=home)
-        assert done.returncode == 0, done.stdout
+    done = reader.types(*commands(install), folder=home)
+    assert done.returncode == 0, done.stdout
     content = lab.inventory_content()
     fleets = content["alteryx"]["children"]
     content["alteryx"]["children"] = {GROUP: fleets.pop("alteryx_lab"), **fleets}
