@@ -210,6 +210,7 @@ SMALL = r"E:\Retention"
 FOR_ROOM: dict[str, object] = {
     **RULES,
     "alteryx_archive_directory": SMALL,
+    "alteryx_preflight_staging_directory": r"E:\Staging",
     "alteryx_retention_room": True,
     "alteryx_preflight_space_factor": 20,
 }
@@ -226,7 +227,7 @@ def lack(drive: SmallDrive, run_playbook: PlaybookRunner, parts: float) -> None:
     before = sets(drive.root)
     drive.leave(4096)
     refused = run_playbook("full_backup.yml", extra_vars={**FOR_ROOM, "alteryx_retention_room": False})
-    refused.assert_failed(3, "space_short", message="of the archive directory has 4096 bytes free")
+    refused.assert_failed(3, "space_short", message="directory has 4096 bytes free")
     assert refused.outcome["step"] == "plan"
     assert sets(drive.root) == before
     found = re.search(r"needed are (\d+) bytes", refused.outcome["message"])
