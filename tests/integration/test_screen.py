@@ -77,7 +77,7 @@ def test_a_playbook_without_a_report_ends_with_the_node_and_the_next_action(
     assert line.endswith(" [unreachable]")
     failed, following, code = run.stderr.splitlines()[-3:]
     assert failed == f" failed   {lab.node.name} [unreachable]"
-    assert following.startswith(" next     Check that WinRM answers")
+    assert following.startswith(" next     If the message says that the credentials were rejected")
     assert run.stdout.count(following) == 0
     assert code.startswith("exit code 3 (unreachable): ")
     assert INTERNAL.findall(run.output) == []
