@@ -340,7 +340,7 @@ def _describe_next(outcome: t.Mapping[str, t.Any], name_command: t.Callable[[str
     given = f"-l {fleet} -e alteryx_restore_run={restore_id} -e alteryx_restore_confirm={fleet}"
     yield " check    users, schedules, and a workflow on each worker (docs/recovering.md, After a restore)"
     yield f" keep     {name_command('accept_restore')} {given}"
-    yield "          deletes what this restore has kept, so that it cannot be undone"
+    yield "          deletes what is kept; nothing can be undone after that"
     if outcome["verb"] == "restore":
         yield f" go back  {name_command('roll_back_restore')} {given}"
 
