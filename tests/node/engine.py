@@ -123,7 +123,8 @@ class Engine:
             )
         except EngineError as error:
             # How far the job came tells a fault of the lab's engine from one of the job.
-            left = {file.name: file.read_text(encoding="utf-8").strip()[-1000:] for file in sorted(folder.iterdir())}
+            files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+            left = {file.name: file.read_text(encoding="utf-8", errors="replace").strip()[-1000:] for file in files}
             raise EngineError(f"{error}\nThe job has left: {left}") from error
         result = _json(folder / "result.json")
         if result.get("reason"):
