@@ -281,7 +281,7 @@ def _check_folders(node_plan: NodePlan, facts: NodeFacts, request: Request) -> N
             raise StepFailed("folder_invalid", f"{folder.link}, in the path of the {word} {path}, is {what}")
     if request.takes_database and node_plan.database_kind == "embedded":
         _check_database_folder(node_plan, facts)
-        _check_space(node_plan, facts, request, purpose)
+        _check_space(node_plan, by_path, request, purpose)
 
 
 def _check_database_folder(node_plan: NodePlan, facts: NodeFacts) -> None:
@@ -293,8 +293,9 @@ def _check_database_folder(node_plan: NodePlan, facts: NodeFacts) -> None:
     node_plan.warnings += _not_counted(facts.database)
 
 
-def _check_space(node_plan: NodePlan, facts: NodeFacts, request: Request, purpose: t.Mapping[str, str]) -> None:
-    by_path = {folder.path: folder for folder in facts.folders}
+def _check_space(
+    node_plan: NodePlan, by_path: t.Mapping[str, _node_facts.Folder], request: Request, purpose: t.Mapping[str, str]
+) -> None:
     volume = {path: folder.volume.casefold() for path, folder in by_path.items()}
     needs: dict[str, int] = {}
     # WiredTiger files are compressed, and a dump is not. In the archive, the dump has about the size of the data files.
