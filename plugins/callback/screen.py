@@ -122,6 +122,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]
                 # A failure that our task accepts. The default callback would print "ok".
                 host = result.host.get_name()
                 told = self._tell(host, host, str(fields.get("message", "")), str(fields["reason"]))
+                self._handle_warnings(fields)
                 self._display.display(f"no answer: [{host}] => {told}")
                 return
         super().v2_runner_on_ok(result)

@@ -196,10 +196,12 @@ def set_ports(folder: Path, role: Role, *, mongo: int, service: int) -> None:
 
 
 def put_database_programs(folder: Path) -> None:
-    """mongod.exe, mongodump.exe and mongorestore.exe into the install folder."""
+    """mongod.exe, mongodump.exe and mongorestore.exe into the install folder, and a library that lets mongod.exe
+    start fast on Wine."""
     _bin(folder).mkdir(parents=True, exist_ok=True)
     for source in (
         downloads.mongod() / "mongod.exe",
+        native_build.programs() / native_build.SYMBOLS,
         downloads.mongodb_tools() / "mongodump.exe",
         downloads.mongodb_tools() / "mongorestore.exe",
     ):

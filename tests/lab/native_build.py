@@ -56,6 +56,8 @@ PROGRAMS = {
         "text.c",
     ),
 }
+SYMBOLS = "dbghelp.dll"
+SYMBOLS_SOURCE = "dbghelp.c"
 CSHARP_COMPILER = "mcs"
 ENGINE_HOOK = "EngineHook.dll"
 ENGINE_HOOK_SOURCES = ("startup_hook.cs", "behaviour.cs", "compile_cache.cs")
@@ -70,7 +72,7 @@ _DRAFT = "{draft}"  # the folder to which a command writes; its place is not par
 
 
 def programs() -> Path:
-    """Folder that holds every program of PROGRAMS, ENGINE_HOOK and FULL_DRIVE."""
+    """Folder that holds every program of PROGRAMS, SYMBOLS, ENGINE_HOOK and FULL_DRIVE."""
     compiler = _found(COMPILER, "gcc-mingw-w64-x86-64")
     csharp = _found(CSHARP_COMPILER, "mono-mcs")
     linux = _found(LINUX_COMPILER, "gcc libc6-dev")
@@ -78,6 +80,7 @@ def programs() -> Path:
         program: [compiler, *FLAGS, "-o", f"{_DRAFT}/{program}", *parts, *LIBRARIES]
         for program, parts in PROGRAMS.items()
     }
+    commands[SYMBOLS] = [compiler, *FLAGS, "-shared", "-o", f"{_DRAFT}/{SYMBOLS}", SYMBOLS_SOURCE]
     commands[ENGINE_HOOK] = [
         csharp,
         *CSHARP_FLAGS,

@@ -332,9 +332,10 @@ def _template() -> Path:
             {
                 r"Software\Wine": {"Version": "win10"},
                 # A native program in place of a built-in one is used once it is named here.
-                r"Software\Wine\DllOverrides": dict.fromkeys(
-                    ("schtasks.exe", "whoami.exe", "powershell.exe"), "native"
-                ),
+                r"Software\Wine\DllOverrides": {
+                    **dict.fromkeys(("schtasks.exe", "whoami.exe", "powershell.exe"), "native"),
+                    native_build.SYMBOLS.removesuffix(".dll"): "native,builtin",  # native beside mongod.exe alone
+                },
             },
         )
 
