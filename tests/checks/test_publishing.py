@@ -66,6 +66,7 @@ def _is_deaf_to_itself(line: str) -> bool:
     return bool(missed) and (sources.ROOT / "playbooks" / f"{missed[1]}.yml").is_file()
 
 
+@pytest.mark.long
 def test_galaxy_importer_takes_the_artifact(artifact: Path, tmp_path: Path) -> None:
     output = importer(artifact, tmp_path)
     found = importer_complaints(output)
@@ -87,12 +88,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sanity.tree(tmp_path_factory.mktemp("sanity"))
 
 
+@pytest.mark.long
 def test_sanity_tests_have_nothing_to_say(tree: Path) -> None:
     options = [word for name in sanity.POWERSHELL_TESTS for word in ("--skip-test", name)]
     found = sanity.complaints(tree, *options, with_powershell=False)
     assert not found, found
 
 
+@pytest.mark.long
 def test_sanity_tests_of_powershell_have_nothing_to_say(tree: Path) -> None:
     options = [word for name in sanity.POWERSHELL_TESTS for word in ("--test", name)]
     found = sanity.complaints(tree, *options, with_powershell=True)
@@ -106,6 +109,7 @@ def test_what_sanity_tests_ignore_has_a_reason() -> None:
         assert [line for line in lines if " # " not in line or NEVER_IGNORED.search(line)] == [], file.name
 
 
+@pytest.mark.long
 def test_planted_faults_are_found_by_sanity_tests(tmp_path: Path) -> None:
     root = sanity.tree(tmp_path)
     lease = root / "plugins" / "modules" / "maintenance_lease.ps1"

@@ -16,10 +16,10 @@ from tests.integration.lab_of_tests import Lab
 from .conftest import repair
 from .restore_kills import Bench, Kill
 
-pytestmark = [pytest.mark.wine, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.wine, pytest.mark.long, pytest.mark.timeout(1800)]
 
-SHORT = Kill("emongorestore", "job", 1)
-LONG = [
+KILLS = [
+    Kill("emongorestore", "job", 1),
     Kill("some_files", "reboot", 2),
     Kill("data_away", "both", 3),
     Kill("emongorestore", "control", 4),
@@ -41,12 +41,6 @@ def bench(session_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     repair(session_lab)
 
 
-@pytest.mark.parametrize(
-    "kill",
-    [
-        pytest.param(each, id=f"{each.victim}-{each.boundary}", marks=() if each is SHORT else pytest.mark.long)
-        for each in (SHORT, *LONG)
-    ],
-)
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill.victim}-{kill.boundary}")
 def test_the_old_or_the_new_server_runs_whatever_is_killed(bench: Bench, kill: Kill) -> None:
     assert bench.carry_out(kill).problems == []

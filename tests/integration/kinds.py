@@ -10,6 +10,7 @@ import os
 import pytest
 
 WINE = pytest.param("wine", marks=pytest.mark.wine)
+LONG_ON_WINE = pytest.param("wine", marks=[pytest.mark.wine, pytest.mark.long])
 STANDIN = pytest.param("standin", marks=pytest.mark.standin)
 
 # A test runs on a Windows: a real one where there is one, otherwise a Wine node.
@@ -20,9 +21,3 @@ wine_only = pytest.mark.parametrize("lab", [WINE], indirect=True)
 # What must be the same on the stand-in, so that it can be trusted for what it is there for: scale, and a first look
 # where there is no Wine.
 on_standin_too = pytest.mark.parametrize("lab", KINDS if WINDOWS else [WINE, STANDIN], indirect=True)
-# The same for a scene that takes minutes under Wine.
-on_standin_and_long_on_wine = pytest.mark.parametrize(
-    "lab",
-    KINDS if WINDOWS else [pytest.param("wine", marks=[pytest.mark.wine, pytest.mark.long]), STANDIN],
-    indirect=True,
-)

@@ -29,7 +29,7 @@ from tests.awx import content
 from tests.lab import layout, standin_service
 
 from . import restore_scene as scene
-from .kinds import KINDS, STANDIN, WINDOWS
+from .kinds import KINDS, LONG_ON_WINE, STANDIN, WINDOWS
 from .lab_of_tests import ARCHIVES, STATE_FOLDER, Lab
 from .onlooker import Onlooker
 
@@ -44,7 +44,7 @@ pytestmark = [
     # What the playbooks do to a node is proved elsewhere.
     pytest.mark.parametrize(
         "lab",
-        KINDS if WINDOWS else [STANDIN, pytest.param("wine", marks=[pytest.mark.wine, pytest.mark.long])],
+        KINDS if WINDOWS else [STANDIN, LONG_ON_WINE],
         indirect=True,
     ),
     pytest.mark.timeout(1800),
@@ -213,6 +213,7 @@ def test_a_job_that_fails_tells_awx_why(
     awx.runs(playbook, extra_vars=extra_vars).assert_told(code, reason)
 
 
+@pytest.mark.long
 def test_a_job_without_hosts_fails_and_tells_nothing(awx: Awx) -> None:
     job = awx.runs("topology.yml", "-l", "nobody")
     assert (job.status, job.artifacts) == ("failed", {})
@@ -276,6 +277,7 @@ def writes_id(file: Path) -> dict[str, Any]:
 FAILS = {"name": "Fail", "ansible.builtin.fail": {"msg": "The installer has ended with 1603"}}
 
 
+@pytest.mark.long
 def test_the_workflow_backs_up_verifies_that_backup_upgrades_and_looks(awx: Awx) -> None:
     file = awx.folder / "upgraded"
     put(awx, "upgrade.yml", writes_id(file))
@@ -291,6 +293,7 @@ def test_the_workflow_backs_up_verifies_that_backup_upgrades_and_looks(awx: Awx)
     assert walk.artifacts["server_backup_run_id"] == run_id
 
 
+@pytest.mark.long
 @pytest.mark.reaches("archive_bad")
 def test_a_backup_that_cannot_be_read_back_ends_the_workflow_before_its_approval(awx: Awx) -> None:
     marker = awx.folder / "touched"
@@ -313,6 +316,7 @@ def test_a_backup_that_cannot_be_read_back_ends_the_workflow_before_its_approval
         file.unlink()
 
 
+@pytest.mark.long
 def test_a_denied_approval_leaves_everything_as_it_is(awx: Awx) -> None:
     marker = awx.folder / "not_approved"
     put(awx, "upgrade.yml", writes_id(marker))
@@ -394,6 +398,7 @@ def assert_brought_back(server: Server, walk: Walk, reinstalled: Path) -> None:
     assert server.awx.lab.leftovers() == []
 
 
+@pytest.mark.long
 def test_a_failed_upgrade_is_reinstalled_and_restored_after_the_second_approval(awx: Awx, server: Server) -> None:
     reinstalled = awx.folder / "reinstalled"
     put(awx, "upgrade.yml", FAILS)
@@ -483,6 +488,7 @@ def share(awx: Awx, lab_doubles: None) -> Iterator[Path]:
     shutil.rmtree(file.parent)
 
 
+@pytest.mark.long
 def test_the_account_of_a_share_comes_from_its_credential_and_is_on_no_command_line(awx: Awx, share: Path) -> None:
     empty = awx.launches("Alteryx: configuration backup")
     empty.assert_told(3, "invalid_variable")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import nightly
 from tests.lab import layout
 
 from .backup_files import Backup
@@ -36,6 +37,7 @@ def test_a_limit_that_matches_no_host(run_playbook: PlaybookRunner) -> None:
     assert "no hosts to target" in run.text
 
 
+@pytest.mark.long
 @NOT_TOUCHED
 def test_a_limit_to_a_host_outside_the_group(lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path) -> None:
     inventory = _write(
@@ -48,6 +50,7 @@ def test_a_limit_to_a_host_outside_the_group(lab: Lab, run_playbook: PlaybookRun
     assert "no host of the inventory matches this play and --limit" in run.text
 
 
+@pytest.mark.long
 @NOT_TOUCHED
 @pytest.mark.reaches("no_hosts")
 def test_a_group_without_hosts(run_playbook: PlaybookRunner, tmp_path: Path) -> None:
@@ -78,6 +81,7 @@ def test_not_an_administrator(lab: Lab, run_playbook: PlaybookRunner) -> None:
     run.assert_failed(3, "not_administrator")
 
 
+@pytest.mark.long
 @NOT_TOUCHED
 @pytest.mark.reaches("service_absent", exit_code=3)
 def test_no_such_service(run_playbook: PlaybookRunner) -> None:
@@ -85,6 +89,7 @@ def test_no_such_service(run_playbook: PlaybookRunner) -> None:
     run.assert_failed(3, "service_absent", message="Nope")
 
 
+@pytest.mark.long
 @NOT_TOUCHED
 @pytest.mark.reaches("drive_missing")
 def test_a_staging_folder_on_a_drive_the_node_does_not_have(run_playbook: PlaybookRunner) -> None:
@@ -101,6 +106,7 @@ def settings_file(lab: Lab) -> Iterator[Path]:
     kept.replace(file)
 
 
+@pytest.mark.long
 @pytest.mark.reaches("settings_missing")
 def test_the_settings_file_is_absent(settings_file: Path, untouched: object, run_playbook: PlaybookRunner) -> None:
     run = run_playbook("full_backup.yml")
@@ -132,12 +138,11 @@ def unreadable(settings_file: Path, request: pytest.FixtureRequest) -> Iterator[
     settings_file.unlink()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "unreadable",
     [
-        pytest.param(
-            content, id=name, marks=[] if name in ("breaks off", "entities that explode") else pytest.mark.long
-        )
+        pytest.param(content, id=name, marks=[] if name == "breaks off" else pytest.mark.long)
         for name, content in UNREADABLE.items()
     ],
     indirect=True,
@@ -161,6 +166,7 @@ def test_a_settings_file_in_utf_16_is_read_like_any_other(
     assert run.node()["roles"] == ["controller", "worker", "ui"]
 
 
+@pytest.mark.long
 @NOT_TOUCHED
 @pytest.mark.reaches("run_incomplete")
 def test_a_run_of_which_tags_leave_out_everything_is_no_success(run_playbook: PlaybookRunner) -> None:
@@ -186,7 +192,7 @@ WRONG, NEAREST = "alteryx_preflight_staging_dir", "alteryx_preflight_staging_dir
 
 
 @NOT_TOUCHED
-@pytest.mark.parametrize("place", ["inventory", "play", "command line", "role call"])
+@pytest.mark.parametrize("place", nightly.after_first(["inventory", "play", "command line", "role call"]))
 @pytest.mark.reaches("unknown_variable")
 def test_an_unknown_variable_is_refused_with_the_nearest_name(
     lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, place: str
@@ -251,6 +257,7 @@ def link(lab: Lab) -> Iterator[str]:
     target.rmdir()
 
 
+@pytest.mark.long
 @pytest.mark.wine
 @pytest.mark.reaches("folder_invalid")
 def test_a_link_in_the_path_of_a_folder(link: str, untouched: object, run_playbook: PlaybookRunner) -> None:
@@ -289,6 +296,7 @@ def test_secrets_without_a_recipient(run_playbook: PlaybookRunner) -> None:
     assert "alteryx_configuration_secrets to skip" in run.outcome["hint"]
 
 
+@pytest.mark.long
 def test_secrets_left_out_on_purpose_are_said_to_be_missing(lab: Lab, run_playbook: PlaybookRunner) -> None:
     run = run_playbook(
         "config_backup.yml",
@@ -307,7 +315,7 @@ def test_secrets_left_out_on_purpose_are_said_to_be_missing(lab: Lab, run_playbo
 
 
 @NOT_TOUCHED
-@pytest.mark.parametrize("playbook", ["config_backup.yml", "list_backups.yml"])
+@pytest.mark.parametrize("playbook", nightly.after_first(["config_backup.yml", "list_backups.yml"]))
 @pytest.mark.reaches("invalid_variable", exit_code=3)
 def test_a_path_whose_backslash_ansible_has_read_as_a_control_character(
     run_playbook: PlaybookRunner, playbook: str

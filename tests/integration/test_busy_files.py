@@ -77,6 +77,7 @@ def test_an_optional_file_that_stays_held_is_left_out_and_said_everywhere(
     assert lab.leftovers() == []
 
 
+@pytest.mark.long
 def test_a_required_file_that_stays_held_fails_by_name(
     lab: Lab, run_playbook: PlaybookRunner, hold: Hold, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def _run(run_playbook: PlaybookRunner, name: str, folder: Path) -> dict[str, dic
     return content
 
 
+@pytest.mark.long
 @on_standin_too
 def test_what_modules_answer_has_the_keys_and_types_of_the_contract(
     lab: Lab, answers: dict[str, dict[str, Any]]
@@ -130,6 +131,7 @@ def test_what_modules_answer_has_the_keys_and_types_of_the_contract(
     assert {name: lines for name, lines in differences.items() if lines} == {}
 
 
+@pytest.mark.long
 @on_standin_too
 @pytest.mark.reaches(*REASONS.values())
 def test_a_failure_has_the_reason_that_belongs_to_it(answers: dict[str, dict[str, Any]]) -> None:
@@ -138,6 +140,7 @@ def test_a_failure_has_the_reason_that_belongs_to_it(answers: dict[str, dict[str
     assert found == REASONS
 
 
+@pytest.mark.long
 @on_standin_too
 def test_changed_is_true_where_something_was_changed_or_would_be(answers: dict[str, dict[str, Any]]) -> None:
     found = {name for name, answer in answers.items() if answer["changed"]}

@@ -128,6 +128,7 @@ def expected(dump: Dump) -> int:
     return sum(one.documents for one in dump.golden.collections.values())
 
 
+@pytest.mark.long
 def test_a_whole_restore_has_every_document_index_and_user_and_says_so(dump: Dump) -> None:
     target = dump.target("whole")
     verb = dump.restore(target, more=",100")
@@ -137,6 +138,7 @@ def test_a_whole_restore_has_every_document_index_and_user_and_says_so(dump: Dum
     assert dump.lost(target) == set()
 
 
+@pytest.mark.long
 def test_what_it_cannot_do_it_refuses_with_exit_code_0(dump: Dump) -> None:
     empty, full = dump.target("empty"), rf"{HOME}\dump"
     for arguments, why in (
@@ -154,6 +156,7 @@ def test_what_it_cannot_do_it_refuses_with_exit_code_0(dump: Dump) -> None:
     assert not dump.node.path(rf"{HOME}\absent").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("behaviour", "lost"),
     [

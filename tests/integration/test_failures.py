@@ -70,7 +70,7 @@ def archives_kept(lab: Lab, earlier_archive: None) -> Iterator[None]:
     ("damage", "reason", "message"),
     [
         ("fail", "dump_failed", "the tool said: EMongoDump failed"),
-        ("half", "dump_incomplete", "AlteryxGallery is not in the dump"),
+        pytest.param("half", "dump_incomplete", "AlteryxGallery is not in the dump", marks=pytest.mark.long),
         pytest.param("exit1", "dump_failed", "exit code 1", marks=pytest.mark.long),
         pytest.param("empty", "dump_incomplete", "AlteryxGallery/users.bson", marks=pytest.mark.long),
     ],
@@ -108,6 +108,7 @@ def test_a_service_that_stops_too_late_comes_back(lab: Lab, run_playbook: Playbo
     assert _left(lab) == []
 
 
+@pytest.mark.long
 @pytest.mark.reaches("service_not_restored", exit_code=7)
 def test_a_service_that_does_not_start_again_outranks_all_and_is_still_brought_back(
     lab: Lab, run_playbook: PlaybookRunner
@@ -148,6 +149,7 @@ def file_in_the_way(lab: Lab) -> Iterator[str]:
     file.unlink()
 
 
+@pytest.mark.long
 @pytest.mark.reaches("folder_unwritable", exit_code=4)
 def test_a_folder_in_which_nothing_can_be_written_stops_nothing(
     lab: Lab, run_playbook: PlaybookRunner, file_in_the_way: str
@@ -159,6 +161,7 @@ def test_a_folder_in_which_nothing_can_be_written_stops_nothing(
     assert _left(lab) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("archives_kept")
 @pytest.mark.reaches("secret_unreadable", exit_code=1)
 def test_secrets_that_cannot_be_read_fail_the_run(lab: Lab, run_playbook: PlaybookRunner) -> None:
@@ -180,6 +183,7 @@ def workflow(lab: Lab) -> Iterator[None]:
     lab.end_engines()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("archives_kept", "workflow")
 @pytest.mark.reaches("drain_timeout", exit_code=2)
 def test_a_workflow_that_does_not_end_in_time_is_named_and_nothing_is_stopped(
@@ -393,6 +397,7 @@ def test_the_guard_restores_the_service_at_the_deadline(lab: Lab, run_tasks: Run
     assert lab.node.service() == after
 
 
+@pytest.mark.long
 def test_a_service_that_was_stopped_stays_stopped_and_is_said(lab: Lab, run_playbook: PlaybookRunner) -> None:
     lab.stop_service()
     run = run_playbook("database_backup.yml")

@@ -22,6 +22,7 @@ from tests.lab.node import SERVICE, Node
 
 from . import observer
 from .backup_files import Backup
+from .kinds import KINDS, LONG_ON_WINE, STANDIN, WINDOWS
 from .lab_of_tests import STATE_FOLDER, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 
@@ -78,6 +79,7 @@ def assert_failed(run: Run, code: int, reason: str, name: str) -> None:
     assert run.outcome["node"] == name
 
 
+@pytest.mark.parametrize("fleet", KINDS if WINDOWS else [LONG_ON_WINE, STANDIN], indirect=True)
 def test_a_full_backup_of_a_fleet_stops_and_starts_in_order_and_archives_every_node(
     fleet: Lab, run_fleet: PlaybookRunner
 ) -> None:
@@ -192,6 +194,7 @@ def test_check_mode_predicts_and_touches_no_node(fleet: Lab, run_fleet: Playbook
         assert each.service() == service
 
 
+@pytest.mark.long
 def test_a_part_of_a_fleet_is_refused_unless_it_is_wanted(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     limit = f"{CONTROLLER},{WORKER}"
     refused = run_fleet("database_backup.yml", limit=limit)
@@ -223,6 +226,7 @@ def test_a_worker_that_does_not_stop(fleet: Lab, run_fleet: PlaybookRunner) -> N
     node(fleet, WORKER).behave()
 
 
+@pytest.mark.long
 def test_a_worker_that_stops_too_late_comes_back_and_so_do_all(fleet: Lab, run_fleet: PlaybookRunner) -> None:
     node(fleet, WORKER).behave(stop_delay_ms="5000")
     run = run_fleet("full_backup.yml", extra_vars=QUICK | {"alteryx_window_stop_timeout": 2})

@@ -23,6 +23,7 @@ def put_back(fleet: Lab, tmp_path: Path) -> Iterator[None]:
         copy.put_back(node)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("put_back")
 def test_each_damage_of_each_node_is_seen(fleet: Lab) -> None:
     for node in fleet.nodes:

@@ -263,6 +263,7 @@ def test_a_person_reads_one_table(lab: Lab, listed: tuple[Run, dict[str, Any]]) 
     assert "NOT COMPLETE: no .sha256" in run.text
 
 
+@pytest.mark.long
 @on_standin_too
 @pytest.mark.reaches("no_good_backup", exit_code=3)
 def test_a_monitor_is_told_by_the_exit_code(lab: Lab, run_playbook: PlaybookRunner) -> None:

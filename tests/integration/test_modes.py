@@ -57,6 +57,7 @@ def config(lab: Lab, run_playbook: PlaybookRunner) -> Made:
     return _make(lab, run_playbook, "config_backup.yml", "Config")
 
 
+@pytest.mark.long
 def test_database_mode_takes_the_database_and_nothing_else(database: Made) -> None:
     database.backup.assert_complete(secrets=False)
     names = database.backup.names()
@@ -66,6 +67,7 @@ def test_database_mode_takes_the_database_and_nothing_else(database: Made) -> No
     assert (manifest["mode"], manifest["configuration"], manifest["secrets"]["included"]) == ("database", None, False)
 
 
+@pytest.mark.long
 def test_database_mode_stops_the_service_and_brings_it_back(database: Made, lab: Lab) -> None:
     assert database.before.state == database.after.state == "Running"
     assert database.after.pid != database.before.pid
@@ -152,6 +154,7 @@ def test_config_mode_leaves_the_process_of_the_service_alone(config: Made, lab: 
     assert lab.leftovers() == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize(
     ("playbook", "word"),

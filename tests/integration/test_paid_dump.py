@@ -66,6 +66,7 @@ def staging_of(lab: Lab, run: Run) -> Path:
     return lab.node.path(STAGING) / str(run.outcome["run_id"])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("empty_archives")
 def test_a_dump_is_archived_without_the_configuration_that_could_not_be_taken(
     lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path
@@ -108,6 +109,7 @@ def read_good_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+@pytest.mark.long
 @pytest.mark.reaches("archive_failed", exit_code=4)
 @pytest.mark.usefixtures("empty_archives")
 def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the_cause_is_gone(

@@ -147,6 +147,7 @@ def test_the_backup_is_predicted_then_made_then_verified(reader: Reader) -> None
         assert words in done.stdout
 
 
+@pytest.mark.long
 def test_the_script_of_the_night_makes_a_backup(reader: Reader) -> None:
     (script,) = step(7)
     (reader.folder / "nightly.sh").write_text(script, encoding="utf-8")

@@ -96,6 +96,7 @@ def target(lab: Lab) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 def test_everything_goes_but_the_backups_and_a_backup_puts_it_there_again(
     lab: Lab, run_playbook: PlaybookRunner
@@ -166,7 +167,12 @@ def planted(lab: Lab) -> Iterator[Callable[..., None]]:
         one.rmdir() if one.is_dir() else one.unlink(missing_ok=True)
 
 
-_LEASE = {"run_id": DEAD, "service": "AlteryxService", "prior_state": "Running", "deadline": "2026-08-01 06:00:00 UTC"}
+LEFT_LEASE = {
+    "run_id": DEAD,
+    "service": "AlteryxService",
+    "prior_state": "Running",
+    "deadline": "2026-08-01 06:00:00 UTC",
+}
 
 
 def obstacle(name: str, path: str, text: str, reason: str, said: str, *, long: bool = True) -> Any:
@@ -177,6 +183,7 @@ def obstacle(name: str, path: str, text: str, reason: str, said: str, *, long: b
 UNARCHIVED = "holds a dump that is not in a verified archive"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 @pytest.mark.parametrize(
     ("path", "text", "reason", "said"),
@@ -184,7 +191,7 @@ UNARCHIVED = "holds a dump that is not in a verified archive"
         obstacle(
             "lease",
             LEASE,
-            json.dumps(_LEASE),
+            json.dumps(LEFT_LEASE),
             "lease_left",
             f"The run {DEAD} has left its lease: AlteryxService was Running before",
             long=False,
@@ -198,9 +205,7 @@ UNARCHIVED = "holds a dump that is not in a verified archive"
             "schedules_left",
             rf"only {STATE_FOLDER}\schedules.json names them",
         ),
-        obstacle(
-            "dump", rf"{STAGING}\{DEAD}\dump.json", "{}", "dump_left", rf"{STAGING}\{DEAD} {UNARCHIVED}", long=False
-        ),
+        obstacle("dump", rf"{STAGING}\{DEAD}\dump.json", "{}", "dump_left", rf"{STAGING}\{DEAD} {UNARCHIVED}"),
         obstacle(
             "default_dump",
             rf"{DEFAULT_STAGING}\{DEAD}\dump.json",
@@ -221,7 +226,6 @@ UNARCHIVED = "holds a dump that is not in a verified archive"
             "",
             "backup_inside",
             rf"A backup is in {STATE_FOLDER}, for example backups\node\ServerBackup_Full_20260801_020000.sha256",
-            long=False,
         ),
     ],
 )
@@ -244,6 +248,7 @@ def test_what_only_the_node_has_refuses_the_removal(
     assert observer.difference(before, observer.tree(lab.node)) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 def test_everything_that_stands_against_it_is_named_at_once(
     lab: Lab, run_playbook: PlaybookRunner, planted: Callable[..., None]
@@ -297,6 +302,7 @@ def test_a_job_of_a_run_without_a_lock_is_named(lab: Lab, run_playbook: Playbook
     assert_refused(run, 8, "The job Some-verify-0000 is registered and has not begun", "[foreign_job_alive]")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 @pytest.mark.parametrize(
     "link",
@@ -367,6 +373,7 @@ def hold(lab: Lab) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
         holder.wait(30)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("used")
 @pytest.mark.reaches("removal_incomplete", exit_code=1)
 def test_a_part_that_cannot_be_removed_is_named_and_the_next_run_removes_it(

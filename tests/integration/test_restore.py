@@ -146,6 +146,7 @@ def with_documents(state: scene.GoldenState, of: scene.GoldenState) -> scene.Gol
     return dataclasses.replace(state, collections=of.collections, users=of.users)
 
 
+@pytest.mark.long
 def test_a_restored_server_is_that_of_the_backup_and_the_old_one_is_kept_until_it_is_accepted(server: Server) -> None:
     damaged = server.damage()
     with scene.ServedStates(server.lab, damaged, server.golden) as served:
@@ -264,6 +265,7 @@ def test_a_service_that_is_disabled_is_refused_before_anything_is_touched(server
         assert_refused(server.restore(), 3, "Automatic")
 
 
+@pytest.mark.long
 def test_the_plan_is_printed_and_nothing_is_touched_without_a_confirmation_and_in_check_mode(server: Server) -> None:
     server.damage()
     with nothing_touched(server):
@@ -279,6 +281,7 @@ def test_the_plan_is_printed_and_nothing_is_touched_without_a_confirmation_and_i
 UNDONE = ["partial", "fewer", "words_fail", "fail", "leak", "exit1", "wrong_target", "die_half"]
 
 
+@pytest.mark.long
 @pytest.mark.reaches("restore_failed")
 @pytest.mark.parametrize("behaviour", [UNDONE[0], *(pytest.param(each, marks=pytest.mark.long) for each in UNDONE[1:])])
 def test_a_bad_restore_of_the_database_is_found_before_the_start_and_undone(server: Server, behaviour: str) -> None:
@@ -346,6 +349,7 @@ def test_a_restored_server_that_does_not_start_is_told_with_the_way_back(server:
     assert server.lab.node.service().state == "Running"
 
 
+@pytest.mark.long
 @pytest.mark.reaches("restore_unproven", exit_code=7)
 def test_a_restore_that_cannot_be_undone_leaves_the_service_down_and_says_so(server: Server) -> None:
     server.damage()
@@ -393,6 +397,7 @@ def test_an_archive_that_has_changed_is_refused_before_anything_is_stopped(serve
         assert_refused(server.restore(backup=server.run_id), 3, server.backup.base)
 
 
+@pytest.mark.long
 def test_a_backup_that_was_never_made_is_refused(server: Server) -> None:
     with nothing_touched(server):
         for unknown in ("Full_20200101_000000_abcd", "ServerBackup_Full_20200101_000000"):
@@ -409,6 +414,7 @@ def other_version(lab: Lab) -> Iterator[str]:
             yield version
 
 
+@pytest.mark.long
 def test_a_backup_of_another_version_is_refused(server: Server, other_version: str) -> None:
     with nothing_touched(server):
         assert_refused(server.restore(), 3, other_version, alteryx_install.VERSION)

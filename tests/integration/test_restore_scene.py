@@ -181,6 +181,7 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.before_hand")
 
 
+@pytest.mark.long
 def test_the_restore_by_hand_of_the_readme_reaches_the_golden_state(
     lab: Lab, node: Node, run_playbook: PlaybookRunner
 ) -> None:

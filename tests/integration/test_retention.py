@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from tests import nightly
 from tests.lab import layout
 
-from .kinds import STANDIN, on_standin_too, wine_only
+from .kinds import STANDIN, WINE, on_standin_too, wine_only
 from .lab_of_tests import Lab
 from .older_backups import copy_to_days, read_audit
 from .playbook_run import PlaybookRunner
@@ -56,6 +57,7 @@ def make(
     return sets(root)[0]
 
 
+@pytest.mark.long
 @on_standin_too
 def test_backups_are_pinned_listed_and_pruned(
     lab: Lab, root: Path, run_playbook: PlaybookRunner, tmp_path: Path
@@ -96,6 +98,7 @@ def test_backups_are_pinned_listed_and_pruned(
     assert sets(root) == [_now, _ten, twenty]
 
 
+@pytest.mark.long
 @wine_only
 def test_a_full_backup_prunes_when_it_is_good(lab: Lab, root: Path, run_playbook: PlaybookRunner) -> None:
     first = make(run_playbook, root, "full")
@@ -112,6 +115,7 @@ def test_a_full_backup_prunes_when_it_is_good(lab: Lab, root: Path, run_playbook
     assert ten
 
 
+@pytest.mark.long
 @on_standin_too
 def test_a_run_that_is_not_good_deletes_nothing(lab: Lab, root: Path, run_playbook: PlaybookRunner) -> None:
     make(run_playbook, root)
@@ -121,9 +125,11 @@ def test_a_run_that_is_not_good_deletes_nothing(lab: Lab, root: Path, run_playbo
     assert sets(root) == before
 
 
-@on_standin_too
+@wine_only
 @pytest.mark.reaches("invalid_variable", exit_code=3)
-@pytest.mark.parametrize("policy", [{"config": {"days": 0}}, {"config": {"day": 3}}, {"all": {"days": 3}}])
+@pytest.mark.parametrize(
+    "policy", nightly.after_first([{"config": {"days": 0}}, {"config": {"day": 3}}, {"all": {"days": 3}}])
+)
 def test_a_policy_that_cannot_be_meant_is_refused_before_anything_is_touched(
     lab: Lab, root: Path, run_playbook: PlaybookRunner, policy: dict[str, Any]
 ) -> None:
@@ -145,6 +151,7 @@ def held(lab: Lab, path: str) -> Iterator[None]:
         holder.wait(30)
 
 
+@pytest.mark.long
 @wine_only
 @pytest.mark.reaches("prune_incomplete", exit_code=4)
 def test_what_is_in_use_stays_whole_and_what_is_stuck_is_finished_later(
@@ -214,9 +221,7 @@ FOR_ROOM: dict[str, object] = {
     "alteryx_retention_room": True,
     "alteryx_preflight_space_factor": 20,
 }
-room_kinds = pytest.mark.parametrize(
-    "lab", [pytest.param("wine", marks=[pytest.mark.wine, pytest.mark.long]), STANDIN], indirect=True
-)
+room_kinds = pytest.mark.parametrize("lab", [WINE, STANDIN], indirect=True)
 
 
 def lack(drive: SmallDrive, run_playbook: PlaybookRunner, parts: float) -> None:
@@ -243,6 +248,7 @@ def lack(drive: SmallDrive, run_playbook: PlaybookRunner, parts: float) -> None:
     drive.leave(needed - int(parts * sum(file.stat().st_size for file in old)))
 
 
+@pytest.mark.long
 @room_kinds
 @pytest.mark.reaches("space_short", exit_code=3)
 def test_a_run_that_lacks_room_deletes_by_the_policy_and_goes_on(
@@ -269,6 +275,7 @@ def test_a_run_that_lacks_room_deletes_by_the_policy_and_goes_on(
     assert line["run_id"] == run.outcome["run_id"]
 
 
+@pytest.mark.long
 @room_kinds
 @pytest.mark.reaches("space_short", exit_code=3)
 def test_a_run_that_would_lack_room_all_the_same_deletes_nothing(

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from .kinds import on_standin_and_long_on_wine, wine_only
+from .kinds import on_standin_too, wine_only
 from .lab_of_tests import Lab
 from .older_backups import copy_to_days, read_audit
 from .playbook_run import PlaybookRunner
 from .test_copies import FLEET, FOLDER, NAS1, NAS2, Shares, destination, variables
 from .test_retention import held, sets
 
+pytestmark = pytest.mark.long
 DAYS = (10, 20, 40, 60, 80)
 POLICY = {"config": {"days": 14, "verified": 1}}
 SHORT = {"config": {"days": 1, "verified": 1}}
@@ -76,7 +77,7 @@ def fleet(lab: Lab, run_playbook: PlaybookRunner) -> Iterator[Fleet]:
     shutil.rmtree(lab.node.path(FOLDER), ignore_errors=True)
 
 
-@on_standin_and_long_on_wine
+@on_standin_too
 def test_copies_are_pinned_listed_and_pruned_while_a_destination_is_away(fleet: Fleet, tmp_path: Path) -> None:
     now, ten, twenty, forty, sixty, eighty = fleet.make()
     nas1, nas2 = fleet.tops
@@ -118,7 +119,7 @@ def test_copies_are_pinned_listed_and_pruned_while_a_destination_is_away(fleet: 
     assert sets(fleet.root) == [now, ten, twenty, eighty]
 
 
-@on_standin_and_long_on_wine
+@on_standin_too
 def test_what_the_archive_directory_has_lost_is_listed_and_its_last_copy_stays(fleet: Fleet, tmp_path: Path) -> None:
     now, ten, twenty, *_older = fleet.make()
     nas1, nas2 = fleet.tops
@@ -139,7 +140,7 @@ def test_what_the_archive_directory_has_lost_is_listed_and_its_last_copy_stays(f
     assert (sets(nas1)[1:], sets(nas2)[1:]) == ([now, ten, twenty], [now, ten])
 
 
-@on_standin_and_long_on_wine
+@on_standin_too
 def test_a_run_prunes_where_its_copy_is(fleet: Fleet) -> None:
     now, ten, twenty, *_older = fleet.make()
     run = fleet.run_playbook("config_backup.yml", extra_vars=fleet.rules)

@@ -77,6 +77,7 @@ def assert_told(run: Run, paused: int, resumed: int, left: list[str]) -> None:
     assert run.outcome["schedules"] == {"paused": paused, "resumed": resumed, "left": left}
 
 
+@pytest.mark.long
 def test_what_was_enabled_is_paused_before_the_first_stop_and_enabled_after_the_last_start(
     fleet: Lab, run_fleet: PlaybookRunner
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_playbook_without_a_report_ends_with_the_node_and_the_next_action(
     assert INTERNAL.findall(run.output) == []
 
 
+@pytest.mark.long
 @pytest.mark.reaches("invalid_variable", exit_code=3)
 def test_a_value_that_a_role_refuses_is_one_sentence(run_playbook: PlaybookRunner) -> None:
     run = run_playbook("list_backups.yml", extra_vars={"alteryx_catalogue_mode": "weekly"})
@@ -113,6 +114,7 @@ def test_a_failed_task_of_the_operator_is_printed_whole(run_playbook: PlaybookRu
     assert f"FAILED! => {file}, task Take it out of the load balancer: as printed above" in body
 
 
+@pytest.mark.long
 def test_with_v_the_whole_result_is_printed(run_playbook: PlaybookRunner, cut_off: Path) -> None:
     run = run_playbook("list_backups.yml", "-v", inventory=[cut_off])
     assert run.rc == 3, run.output

@@ -84,6 +84,7 @@ BAD: dict[str, tuple[Callable[[Path], str], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize(
     "bad", ["no RSA", *(pytest.param(bad, marks=pytest.mark.long) for bad in BAD if bad != "no RSA")]
@@ -118,6 +119,7 @@ def secrets_left(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     lab.recover()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "playbook",
     [
@@ -139,6 +141,7 @@ def commands() -> list[str]:
     return re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_page_about_certificates_makes_a_recipient_and_opens_its_secrets(
     lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path
 ) -> None:

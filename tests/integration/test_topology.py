@@ -33,6 +33,7 @@ def rows(text: str) -> dict[str, str]:
     return {line.split()[0]: line for line in lines[1:4]}
 
 
+@pytest.mark.long
 def test_a_fleet_has_a_table_with_every_node(fleet: Lab) -> None:
     before = [observer.tree(each) for each in fleet.nodes]
     run = PlaybookRunner(fleet)("topology.yml")
@@ -49,6 +50,7 @@ def test_a_fleet_has_a_table_with_every_node(fleet: Lab) -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("other_controller")
 def test_a_worker_of_another_controller_is_a_problem(fleet: Lab) -> None:
     run = PlaybookRunner(fleet)("topology.yml")

@@ -11,6 +11,7 @@ from .kinds import on_standin_too
 from .lab_of_tests import ARCHIVES, Lab
 from .playbook_run import PlaybookRunner
 
+pytestmark = pytest.mark.long
 NOWHERE = {"alteryx_archive_directory": r"D:\Nowhere"}
 
 

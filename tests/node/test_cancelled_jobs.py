@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import nightly
 from tests.lab import layout
 from tests.node.archives import Staged
 from tests.node.engine import JOBS, Engine, JobEnd, watching
@@ -47,6 +48,7 @@ def assert_cancelled(end: JobEnd, phase: str) -> None:
     assert end.status["state"] == "failed"
 
 
+@pytest.mark.long
 def test_an_archive_that_is_cancelled_leaves_nothing(engine: Engine) -> None:
     staged = Staged(engine)
     staged.put_sparse("a-big.zip", 2_000_000_000)
@@ -78,7 +80,7 @@ def test_a_dump_that_is_cancelled_ends_its_tool(engine: Engine) -> None:
     assert not engine.path(rf"D:\cancelled-dump\{RUN}\mongodump.config").exists()
 
 
-@pytest.mark.parametrize("phase", ["dump", "stop", "begin"])
+@pytest.mark.parametrize("phase", nightly.after_first(["dump", "stop", "begin"]))
 def test_a_window_that_is_cancelled_brings_the_service_back(engine: Engine, phase: str) -> None:
     folder = running_service(engine)
     if phase == "stop":
@@ -126,7 +128,7 @@ SLOW = LISTENS.replace("exit 7", "Start-Sleep -Seconds 15; exit 7")
 @pytest.mark.parametrize(
     ("does", "phase", "message", "least", "most", "code"),
     [
-        pytest.param(LISTENS, "archive", "", 0, 9, 7, id="listens"),
+        pytest.param(LISTENS, "archive", "", 0, 9, 7, id="listens", marks=pytest.mark.long),
         pytest.param(DEAF, "archive", "", 10, 60, None, id="deaf", marks=pytest.mark.long),
         pytest.param(SLOW, "dump", ENDING, 15, 60, 7, id="says that it ends", marks=pytest.mark.long),
         pytest.param(SLOW, "start", "", 15, 60, 7, id="starts a service", marks=pytest.mark.long),

@@ -163,6 +163,7 @@ def test_a_copy_is_the_archive_and_says_how_it_was_read_back(place: Place) -> No
         assert (verdict["verdict"], verdict["documents"], verdict["bytes"]) == ("good", 50, total)
 
 
+@pytest.mark.long
 def test_what_is_there_already_is_read_and_not_sent_again(place: Place) -> None:
     place.run(destination("nas1", NAS1))
     before = {file.name: file.stat().st_mtime_ns for file in place.target().iterdir()}
@@ -173,6 +174,7 @@ def test_what_is_there_already_is_read_and_not_sent_again(place: Place) -> None:
     assert now == before
 
 
+@pytest.mark.long
 def test_a_trial_leaves_nothing(place: Place) -> None:
     end = place.run(destination("nas1", NAS1), only_try=True, base_name="")
     assert (only(end)["state"], only(end)["free_bytes"] > 0) == ("usable", True)
@@ -180,6 +182,7 @@ def test_a_trial_leaves_nothing(place: Place) -> None:
 
 
 @pytest.mark.reaches("destination_invalid")
+@pytest.mark.long
 def test_the_archive_directory_is_no_destination_under_another_name_either(place: Place) -> None:
     shutil.rmtree(place.share())
     place.share().symlink_to(place.source.parent, target_is_directory=True)
@@ -192,6 +195,7 @@ def test_the_archive_directory_is_no_destination_under_another_name_either(place
 
 
 @pytest.mark.reaches("destination_unreachable")
+@pytest.mark.long
 def test_a_destination_that_is_away_costs_the_others_nothing(place: Place) -> None:
     end = place.run(destination("away", r"\\nas9\ayx"), destination("nas2", NAS2), retries=1)
     copy = assert_failed(end, "destination_unreachable", "1 of 2 destinations have no copy of B", "away: ", r"\\nas9")
@@ -200,6 +204,7 @@ def test_a_destination_that_is_away_costs_the_others_nothing(place: Place) -> No
     place.assert_copied(NAS2)
 
 
+@pytest.mark.long
 def test_a_folder_that_does_not_exist_is_not_made(place: Place) -> None:
     end = place.run(destination("typo", rf"{NAS1}\typo"))
     assert_failed(end, "destination_unreachable", r"ayx\typo cannot be reached")
@@ -216,6 +221,7 @@ def test_a_full_destination_is_told_and_left_as_it_was(place: Place) -> None:
     place.assert_copied(NAS2)
 
 
+@pytest.mark.long
 def test_too_little_room_is_told_before_anything_is_sent(place: Place) -> None:
     source = place.source / "B.zip"
     with source.open("r+b") as file:
@@ -226,6 +232,7 @@ def test_too_little_room_is_told_before_anything_is_sent(place: Place) -> None:
 
 
 @pytest.mark.reaches("destination_denied")
+@pytest.mark.long
 def test_a_destination_that_denies_is_not_tried_again(place: Place) -> None:
     place.share().chmod(0)
     try:
@@ -239,6 +246,7 @@ def test_a_destination_that_denies_is_not_tried_again(place: Place) -> None:
 
 @pytest.mark.reaches("copy_exists")
 @pytest.mark.parametrize("size", [9, BYTES], ids=["other size", "same size"])
+@pytest.mark.long
 def test_a_name_that_is_taken_is_left_alone(place: Place, size: int) -> None:
     place.target().mkdir(parents=True)
     taken = place.target() / "B.zip"
@@ -289,6 +297,7 @@ def kill_half_way(place: Place) -> int:
     return sum(file.stat().st_size for file in place.target().iterdir())
 
 
+@pytest.mark.long
 def test_a_copy_that_was_cut_is_continued(place: Place) -> None:
     there = kill_half_way(place)
     end = place.run(destination("nas1", NAS1))
@@ -302,6 +311,7 @@ def test_a_copy_that_was_cut_is_continued(place: Place) -> None:
     assert f"was continued at byte {copy['resumed_bytes']}" in end.log
 
 
+@pytest.mark.long
 def test_what_was_there_and_is_not_a_part_of_it_is_sent_again(place: Place) -> None:
     place.target().mkdir(parents=True)
     (place.target() / "B.zip.partial").write_bytes(bytes(9_000_000))
@@ -312,6 +322,7 @@ def test_what_was_there_and_is_not_a_part_of_it_is_sent_again(place: Place) -> N
     assert "is not a part of it, so all of it is sent again" in end.log
 
 
+@pytest.mark.long
 def test_a_temporary_file_that_is_longer_is_begun_anew(place: Place) -> None:
     place.target().mkdir(parents=True)
     (place.target() / "B.zip.partial").write_bytes(bytes(BYTES + 1))
@@ -320,6 +331,7 @@ def test_a_temporary_file_that_is_longer_is_begun_anew(place: Place) -> None:
     assert (copy["resumed_bytes"], copy["again_bytes"]) == (0, BYTES + 1)
 
 
+@pytest.mark.long
 def test_a_share_that_vanishes_and_comes_again_gets_the_rest(place: Place) -> None:
     partial, gone = place.target() / "B.zip.partial", place.share().with_name("gone")
     later: list[threading.Timer] = []
@@ -344,6 +356,7 @@ def test_a_share_that_vanishes_and_comes_again_gets_the_rest(place: Place) -> No
     assert "next attempt in" in warning["text"]
 
 
+@pytest.mark.long
 def test_a_share_that_does_not_answer_is_given_up_and_tried_again(place: Place) -> None:
     partial = place.target() / "B.zip.partial"
     later: list[threading.Timer] = []
@@ -369,6 +382,7 @@ def test_a_share_that_does_not_answer_is_given_up_and_tried_again(place: Place) 
 
 
 @pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.reaches("copy_failed")), 4])
+@pytest.mark.long
 def test_a_temporary_file_that_another_program_holds_is_tried_again(place: Place, retries: int) -> None:
     place.target().mkdir(parents=True)
     partial = place.target() / "B.zip.partial"
@@ -427,6 +441,7 @@ def test_a_damaged_archive_is_copied_nowhere(place: Place) -> None:
         assert not place.target(path).exists() or list(place.target(path).iterdir()) == []
 
 
+@pytest.mark.long
 def test_an_archive_that_was_found_bad_is_not_even_read(place: Place) -> None:
     (place.source / "B.verify_20260901_030000.json").write_text('{"verdict": "bad"}', encoding="utf-8")
     end = place.run(destination("nas1", NAS1))
@@ -435,18 +450,21 @@ def test_an_archive_that_was_found_bad_is_not_even_read(place: Place) -> None:
 
 
 @pytest.mark.reaches("archive_incomplete")
+@pytest.mark.long
 def test_an_archive_without_its_completion_marker_is_not_copied(place: Place) -> None:
     (place.source / "B.sha256").unlink()
     assert place.run(destination("nas1", NAS1)).result["reason"] == "archive_incomplete"
 
 
 @pytest.mark.parametrize("line", ["x", f"{'0' * 64} *..\\..\\other.zip"])
+@pytest.mark.long
 def test_a_marker_that_names_something_else_is_refused(place: Place, line: str) -> None:
     (place.source / "B.sha256").write_text(f"{line}\n", encoding="ascii")
     assert place.run(destination("nas1", NAS1)).result["reason"] == "archive_bad"
     assert list(place.share().iterdir()) == []
 
 
+@pytest.mark.long
 def test_an_archive_without_secrets_and_verdict_is_copied_without_a_verdict(place: Place) -> None:
     (place.source / "B.secrets.pem").unlink()
     (place.source / "B.verify_20260901_020100.json").unlink()
@@ -458,18 +476,21 @@ def test_an_archive_without_secrets_and_verdict_is_copied_without_a_verdict(plac
     assert not list(place.target().glob("*.verify_*"))
 
 
+@pytest.mark.long
 def test_without_a_read_back_the_copy_says_so(place: Place) -> None:
     copy = only(place.run(destination("nas1", NAS1, readback="none")))
     assert (copy["state"], copy["readback"], copy["read_bytes"]) == ("copied", "none", 0)
     assert not list(place.target().glob("*.verify_*"))
 
 
+@pytest.mark.long
 def test_a_limit_of_bandwidth_is_kept(place: Place) -> None:
     copy = only(place.run(destination("nas1", NAS1, bytes_per_second=4_000_000)))
     assert 2.6 < copy["send_seconds"] < 8
     assert copy["rate"] <= 4_600_000
 
 
+@pytest.mark.long
 def test_a_cancelled_job_ends_and_can_be_continued(place: Place) -> None:
     name = f"cancel{time.monotonic_ns()}"
     partial, flag = place.target() / "B.zip.partial", place.engine.path(rf"{JOBS}\{name}\cancel")
@@ -491,6 +512,7 @@ def test_a_cancelled_job_ends_and_can_be_continued(place: Place) -> None:
     place.assert_copied()
 
 
+@pytest.mark.long
 def test_an_account_is_used_for_shares_only_and_its_password_is_nowhere(place: Place) -> None:
     notes = place.engine.path(r"C:\AlteryxLab\log-ons.txt")
     notes.unlink(missing_ok=True)

@@ -59,6 +59,7 @@ def test_an_ordered_dictionary_keeps_its_order_and_any_other_is_sorted(engine: E
     )
 
 
+@pytest.mark.long
 def test_lists_stay_lists_however_many_things_are_in_them(engine: Engine) -> None:
     value = "[ordered]@{ none = @(); one = @('a'); inner = @(, @(1)); empty = @{} }"
     expected = {"none": [], "one": ["a"], "inner": [[1]], "empty": {}}
@@ -78,11 +79,13 @@ def test_lists_stay_lists_however_many_things_are_in_them(engine: Engine) -> Non
         "only a text",
     ],
 )
+@pytest.mark.long
 def test_a_text_says_the_same_with_lines_as_without(engine: Engine, value: Any) -> None:
     compact = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     assert format_json(engine, compact) == json.dumps(value, indent=2, ensure_ascii=False)
 
 
+@pytest.mark.long
 def test_letters_that_windows_powershell_spells_out_are_those_that_people_read(engine: Engine) -> None:
     text = format_json(engine, WINDOWS)
     assert json.loads(text) == json.loads(WINDOWS)
@@ -90,6 +93,7 @@ def test_letters_that_windows_powershell_spells_out_are_those_that_people_read(e
     assert r'"b": "C:\\u0026\\"' in text
 
 
+@pytest.mark.long
 def test_a_long_list_takes_no_time_to_speak_of(engine: Engine) -> None:
     value = {"packages": [{"name": f"package-{number}", "version": "1.0"} for number in range(3000)]}
     compact = json.dumps(value, separators=(",", ":"))

@@ -12,6 +12,7 @@ from tests.node.engine import Engine, EngineError
 pytestmark = pytest.mark.wine
 
 
+@pytest.mark.long
 def test_a_script_has_the_modules_and_its_output_comes_back(engine: Engine) -> None:
     assert engine.run("ConvertTo-Hexadecimal -Bytes ([Text.Encoding]::UTF8.GetBytes('a\u00e4'))").strip() == "61c3a4"
 

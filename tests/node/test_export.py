@@ -87,6 +87,7 @@ def test_a_file_that_the_service_has_open_for_writing_is_taken(engine: Engine, f
     assert copied(folder) == ["it"]
 
 
+@pytest.mark.long
 def test_a_file_that_is_held_for_a_moment_is_waited_for(engine: Engine, folder: Path) -> None:
     release = """
     $later = [PowerShell]::Create().AddScript({ param($file) Start-Sleep -Seconds 1; $file.Dispose() })
@@ -97,6 +98,7 @@ def test_a_file_that_is_held_for_a_moment_is_waited_for(engine: Engine, folder: 
 
 
 @pytest.mark.reaches("file_locked")
+@pytest.mark.long
 def test_a_required_file_that_stays_held_is_named(engine: Engine, folder: Path) -> None:
     answer = export(engine, SETTINGS, required=True, before=opened(SETTINGS, HOLDER))
     assert (answer["reason"], SETTINGS in answer["message"]) == ("file_locked", True), answer
@@ -106,6 +108,7 @@ def test_a_required_file_that_stays_held_is_named(engine: Engine, folder: Path) 
     assert copied(folder) == []
 
 
+@pytest.mark.long
 def test_an_optional_file_that_stays_held_is_left_out_and_named(engine: Engine, folder: Path) -> None:
     answer = export(engine, KEYS, before=opened(rf"{KEYS}\one", HOLDER))
     assert (answer["present"], answer["files"], answer["bytes"]) == (True, 1, 3), answer
@@ -115,6 +118,7 @@ def test_an_optional_file_that_stays_held_is_left_out_and_named(engine: Engine, 
     assert copied(folder) == [str(Path("it", "two"))]
 
 
+@pytest.mark.long
 def test_what_an_access_list_denies_is_named_or_left_out(engine: Engine, folder: Path) -> None:
     for name in ("RuntimeSettings.xml", "Keys/one"):
         (folder / name).chmod(0o000)
@@ -158,6 +162,7 @@ public static class Privilege
 """
 
 
+@pytest.mark.long
 def test_files_are_taken_with_the_right_to_back_up_files(engine: Engine, folder: Path) -> None:
     # Wine knows the privilege and does not let it open anything more: that it is switched on is all that can be seen.
     told = "$entry['privilege'] = \"$before, $([Privilege]::IsOn())\""
@@ -165,6 +170,7 @@ def test_files_are_taken_with_the_right_to_back_up_files(engine: Engine, folder:
     assert answer["privilege"] == "False, True"
 
 
+@pytest.mark.long
 def test_a_copy_of_a_read_only_file_is_not_read_only(engine: Engine, folder: Path) -> None:
     source = folder / "RuntimeSettings.xml"
     source.chmod(0o444)

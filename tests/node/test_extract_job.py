@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests import nightly
 from tests.node import test_verify_job as damages
 from tests.node.archives import MANIFEST, Staged
 from tests.node.engine import JOBS, Engine, JobEnd, denying, watching
@@ -113,6 +114,7 @@ def test_a_good_archive_comes_out_as_it_went_in(copy: Staged, good: Staged) -> N
     assert not list(copy.folder.glob("*.verify_*"))
 
 
+@pytest.mark.long
 def test_what_the_manifest_says_comes_with_the_files(copy: Staged) -> None:
     said = {"run_id": "Full_20260901_020000_7f3a", "fleet": "prod", "mode": "full", "computer": "ALTERYX01"}
 
@@ -137,6 +139,7 @@ def test_what_the_manifest_says_comes_with_the_files(copy: Staged) -> None:
     assert end.result["configuration"] == [{"id": "a", "source": r"C:\a.xml", "present": True}]
 
 
+@pytest.mark.long
 def test_an_archive_without_a_dump_has_no_folder_of_one(engine: Engine) -> None:
     case = Staged(engine)
     case.put("configuration/a.txt", b"a")
@@ -149,16 +152,18 @@ def test_an_archive_without_a_dump_has_no_folder_of_one(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        damages.flip,
-        damages.truncate,
-        damages.splice,
-        damages.prepend,
-        damages.edit_manifest_beside,
-        damages.lose_manifest_beside,
-        damages.lose_archive,
-        damages.point_elsewhere,
-    ],
+    nightly.after_first(
+        [
+            damages.flip,
+            damages.truncate,
+            damages.splice,
+            damages.prepend,
+            damages.edit_manifest_beside,
+            damages.lose_manifest_beside,
+            damages.lose_archive,
+            damages.point_elsewhere,
+        ]
+    ),
 )
 @pytest.mark.reaches("archive_bad")
 def test_of_a_damaged_archive_nothing_stays(copy: Staged, damage: Callable[[Staged], None]) -> None:
@@ -167,13 +172,14 @@ def test_of_a_damaged_archive_nothing_stays(copy: Staged, damage: Callable[[Stag
 
 
 @pytest.mark.parametrize("damage", [damages.flip, damages.splice])
+@pytest.mark.long
 def test_damage_is_found_by_the_archive_alone(copy: Staged, damage: Callable[[Staged], None]) -> None:
     damage(copy)
     damages.resum(copy)
     assert_nothing_left(copy, copy.extract(), "archive_bad")
 
 
-@pytest.mark.parametrize("name", damages.BAD_NAMES)
+@pytest.mark.parametrize("name", nightly.after_first(damages.BAD_NAMES))
 def test_an_entry_that_would_leave_the_folder_is_not_written(copy: Staged, name: str) -> None:
     def add(manifest: dict[str, Any]) -> None:
         line = {"path": name, "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
@@ -187,6 +193,7 @@ def test_an_entry_that_would_leave_the_folder_is_not_written(copy: Staged, name:
     assert escaped == []
 
 
+@pytest.mark.long
 def test_a_dump_that_breaks_off_is_not_extracted(copy: Staged) -> None:
     def cut(entries: dict[str, bytes]) -> list[tuple[str, bytes]]:
         manifest = json.loads(entries.pop(MANIFEST))
@@ -201,6 +208,7 @@ def test_a_dump_that_breaks_off_is_not_extracted(copy: Staged) -> None:
     assert_nothing_left(copy, copy.extract(), "archive_bad")
 
 
+@pytest.mark.long
 def test_without_its_completion_marker_nothing_is_extracted(copy: Staged) -> None:
     (copy.folder / "Backup.sha256").unlink()
     assert_nothing_left(copy, copy.extract(), "archive_incomplete")
@@ -217,12 +225,14 @@ def test_nothing_is_written_where_there_is_no_room(copy: Staged) -> None:
 
 
 @pytest.mark.reaches("folder_invalid")
+@pytest.mark.long
 def test_only_a_path_that_the_restore_tool_takes_is_taken(copy: Staged) -> None:
     for target in (r"C:\a b\run", r"C:\a,b\run", r"run", r"\\nas\share\run", r"C:\a\..\run", "C:\\run\\"):
         end = copy.extract(target=target)
         assert (end.result["state"], end.result["reason"]) == ("failed", "folder_invalid"), end.result
 
 
+@pytest.mark.long
 def test_what_an_earlier_extraction_has_left_is_emptied_and_nothing_else(copy: Staged) -> None:
     copy.extracted.mkdir(parents=True)
     assert copy.extract().result["state"] == "succeeded"
@@ -238,6 +248,7 @@ def test_what_an_earlier_extraction_has_left_is_emptied_and_nothing_else(copy: S
 
 
 @pytest.mark.reaches("folder_untrusted")
+@pytest.mark.long
 def test_a_link_in_the_path_is_refused(copy: Staged) -> None:
     elsewhere = copy.engine.path(rf"C:\{copy.name}.elsewhere")
     elsewhere.mkdir()
@@ -247,6 +258,7 @@ def test_a_link_in_the_path_is_refused(copy: Staged) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_folder_that_others_may_write_to_is_refused_unless_the_operator_accepts_that(copy: Staged) -> None:
     copy.extracted.parent.mkdir(mode=0o777)
     end = copy.extract(accept_access=False)
@@ -255,6 +267,7 @@ def test_a_folder_that_others_may_write_to_is_refused_unless_the_operator_accept
 
 
 @pytest.mark.reaches("folder_unwritable")
+@pytest.mark.long
 def test_where_the_drive_takes_no_more_nothing_stays(engine: Engine) -> None:
     case = Staged(engine)
     case.put("a.txt", b"a")
@@ -265,6 +278,7 @@ def test_where_the_drive_takes_no_more_nothing_stays(engine: Engine) -> None:
     assert_nothing_left(case, end, "folder_unwritable")
 
 
+@pytest.mark.long
 def test_free_space_is_looked_at_before_and_while_it_is_written(engine: Engine) -> None:
     script = r"""
 Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ArchiveExtractor'
@@ -286,6 +300,7 @@ $extractor.Dispose()
     assert engine.run(script).split() == ["good", "space_short", "good", "good", "good", "good", "space_short"]
 
 
+@pytest.mark.long
 def test_a_file_that_is_there_already_is_not_overwritten(engine: Engine) -> None:
     script = r"""
 Import-NodeType -Name 'ZipReader', 'ManifestReader', 'BsonWalker', 'ArchiveVerifier', 'ArchiveExtractor'
@@ -305,6 +320,7 @@ foreach ($name in 'a.txt', 'a.txt/b.txt', '../up.txt', 'NUL') {
     assert not engine.path(r"C:\exists\up.txt").exists()
 
 
+@pytest.mark.long
 def test_an_extraction_that_is_cancelled_leaves_nothing(engine: Engine) -> None:
     case = Staged(engine)
     case.put_sparse("a-big.zip", 2 * GIGABYTE)
@@ -334,6 +350,7 @@ def share(copy: Staged) -> Iterator[Path]:
     shutil.rmtree(share, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_a_copy_is_extracted_where_it_is_with_the_account_of_the_share(copy: Staged, good: Staged, share: Path) -> None:
     notes = copy.engine.path(r"C:\AlteryxLab\log-ons.txt")
     notes.unlink(missing_ok=True)
@@ -350,6 +367,7 @@ def test_a_copy_is_extracted_where_it_is_with_the_account_of_the_share(copy: Sta
 
 @pytest.mark.usefixtures("share")
 @pytest.mark.reaches("archive_bad")
+@pytest.mark.long
 def test_of_a_damaged_copy_nothing_stays(copy: Staged) -> None:
     archive = copy.engine.path(COPIES) / copy.archive.name
     content = bytearray(archive.read_bytes())
@@ -360,6 +378,7 @@ def test_of_a_damaged_copy_nothing_stays(copy: Staged) -> None:
 
 @pytest.mark.usefixtures("share")
 @pytest.mark.reaches("destination_unreachable")
+@pytest.mark.long
 def test_a_destination_that_is_away_is_told_before_anything_is_written(copy: Staged) -> None:
     end = copy.extract(**at_destination(r"\\nas9\ayx"))
     assert_nothing_left(copy, end, "destination_unreachable")
@@ -367,6 +386,7 @@ def test_a_destination_that_is_away_is_told_before_anything_is_written(copy: Sta
 
 
 @pytest.mark.reaches("destination_denied")
+@pytest.mark.long
 def test_a_destination_that_denies_is_told_before_anything_is_written(copy: Staged, share: Path) -> None:
     share.chmod(0)
     try:
@@ -378,6 +398,7 @@ def test_a_destination_that_denies_is_told_before_anything_is_written(copy: Stag
 
 
 @pytest.mark.reaches("destination_unreachable")
+@pytest.mark.long
 def test_a_share_that_vanishes_half_way_is_no_damaged_copy_and_nothing_stays(engine: Engine) -> None:
     case = Staged(engine)
     case.put_sparse("a-big.zip", 300_000_000)
@@ -404,6 +425,7 @@ def test_a_share_that_vanishes_half_way_is_no_damaged_copy_and_nothing_stays(eng
         shutil.rmtree(gone, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_an_error_of_the_share_is_told_from_one_of_the_copy(engine: Engine) -> None:
     script = r"""
 $null = [IO.Directory]::CreateDirectory('C:\answers')

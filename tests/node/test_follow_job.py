@@ -84,6 +84,7 @@ def test_a_ui_node_waits_until_the_controller_has_answered_for_some_seconds(engi
     assert next(event["text"] for event in end.result["events"]) == "the controller does not answer any more"
 
 
+@pytest.mark.long
 def test_one_question_without_an_answer_and_a_controller_that_stays_up_start_nothing(engine: Engine) -> None:
     end = follow(engine, "follow-up", "@($true, $false, $true, $false, $true)", lasts=8)
     assert (end.result["restored"], end.result["why"]) == (False, "")
@@ -97,12 +98,14 @@ def test_a_window_that_does_not_open_in_time_is_given_up_and_the_lease_with_it(e
     assert engine.path(rf"{JOBS}\follow-lost\decision").read_text(encoding="ascii") == "closed"
 
 
+@pytest.mark.long
 def test_who_has_seen_the_controller_go_down_waits_for_it(engine: Engine) -> None:
     end = follow(engine, "follow-seen", "@($false)", open_within=2, lasts=8)
     assert (end.result["restored"], end.result["why"]) == (False, "")
     assert done(engine) == []
 
 
+@pytest.mark.long
 def test_who_was_told_that_the_window_opens_waits_for_the_controller(engine: Engine) -> None:
     decision = engine.path(rf"{JOBS}\follow-told\decision")
 
@@ -124,6 +127,7 @@ def test_a_service_that_nobody_stops_in_time_ends_the_lease(engine: Engine) -> N
     assert done(engine) == ["released"]
 
 
+@pytest.mark.long
 def test_hold_keeps_the_service_down(engine: Engine) -> None:
     end = follow(engine, "follow-hold", BACK, hold=True, open_within=1, lasts=6)
     assert (end.result["restored"], end.result["why"]) == (False, "")

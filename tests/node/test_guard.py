@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import records
+from tests import nightly, records
 from tests.lab import layout
 from tests.node.engine import Engine
 
@@ -91,6 +91,7 @@ def test_the_deadline_counts_whatever_else_is_true(engine: Engine, state: Path) 
     assert acts(engine, deadline=-1.0)
 
 
+@pytest.mark.long
 def test_nothing_says_that_the_service_is_stopped_once_it_is_back(engine: Engine, state: Path) -> None:
     beat(engine, state)
     notice = state / "STATUS.txt"
@@ -107,7 +108,7 @@ def test_a_clock_that_stands_before_the_taking_of_the_lease_is_a_boot(engine: En
     assert acts(engine, taken=60.0)
 
 
-@pytest.mark.parametrize("key", ["", "another"], ids=["forgotten", "another"])
+@pytest.mark.parametrize("key", nightly.after_first(["", "another"]), ids=["forgotten", "another"])
 def test_a_registry_key_that_the_boot_has_taken_away_is_a_boot(engine: Engine, state: Path, key: str) -> None:
     beat(engine, state)
     assert acts(engine, key=key)
@@ -125,6 +126,7 @@ def test_a_job_whose_process_is_gone_is_dead(engine: Engine, state: Path) -> Non
     assert acts(engine)
 
 
+@pytest.mark.long
 def test_an_absent_or_damaged_file_is_a_reason(engine: Engine, state: Path) -> None:
     beat(engine, state)
     lease = (state / "lease.json").read_bytes()
@@ -159,6 +161,7 @@ def test_a_locked_lease_does_not_trigger_the_guard_while_the_heartbeat_is_fresh(
     assert not acts(engine, before=HOLD.format(path=rf"{STATE}\lease.json", release=""))
 
 
+@pytest.mark.long
 def test_a_heartbeat_that_another_program_holds_is_waited_for(engine: Engine, state: Path) -> None:
     beat(engine, state)
     assert not acts(engine, before=HOLD.format(path=rf"{STATE}\heartbeat.json", release=LATER))
@@ -203,6 +206,7 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
+@pytest.mark.long
 def test_a_controller_that_never_goes_down_is_no_reason_before_the_deadline(
     engine: Engine, state: Path, listener: socket.socket
 ) -> None:
@@ -218,6 +222,7 @@ def test_a_controller_that_has_been_down_and_answers_again_is_the_reason(
     assert acts(engine, stale=0, controller=controller, before=SEEN_DOWN)
 
 
+@pytest.mark.long
 def test_a_ui_node_leaves_the_workers_time_after_the_controller(
     engine: Engine, state: Path, listener: socket.socket
 ) -> None:
@@ -226,6 +231,7 @@ def test_a_ui_node_leaves_the_workers_time_after_the_controller(
     assert acts(engine, stale=0, controller=controller, before=SEEN_DOWN + answering_for(46))
 
 
+@pytest.mark.long
 def test_a_controller_that_does_not_answer_is_remembered(engine: Engine, state: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -235,6 +241,7 @@ def test_a_controller_that_does_not_answer_is_remembered(engine: Engine, state: 
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+@pytest.mark.long
 def test_a_controller_that_listens_on_ipv6_alone_answers(engine: Engine, state: Path) -> None:
     with socket.socket(socket.AF_INET6) as server:
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -284,12 +291,14 @@ def broken(engine: Engine) -> str:
     return "Broken"
 
 
+@pytest.mark.long
 def test_a_start_that_fails_again_and_again_is_one_line(engine: Engine, state: Path, broken: str) -> None:
     assert acts(engine, deadline=-1.0, firings=3, service=broken)
     lines = (state / "guard.log").read_text(encoding="utf-8").splitlines()
     assert [("Broken was Stopped" in line, "next try in a minute" in line) for line in lines] == [(True, True)]
 
 
+@pytest.mark.long
 def test_a_log_of_a_megabyte_becomes_the_older_one(engine: Engine, kept_down: Path) -> None:
     for turn in ("first", "second"):
         (kept_down / "guard.log").write_text(f"{turn}\n" + "x" * 1024 * 1024, encoding="utf-8")
@@ -301,6 +310,7 @@ def test_a_log_of_a_megabyte_becomes_the_older_one(engine: Engine, kept_down: Pa
 
 
 @pytest.mark.parametrize("name", ["guard.log", "guard.old.log"])
+@pytest.mark.long
 def test_the_service_is_started_while_another_program_locks_the_log(
     engine: Engine, state: Path, broken: str, name: str
 ) -> None:
@@ -327,6 +337,7 @@ def test_a_service_whose_state_is_not_known_is_acted_for_and_said(engine: Engine
     assert "NoSuchService was Unknown and is Unknown, next try in a minute. " in line
 
 
+@pytest.mark.long
 def test_a_tool_that_does_not_end_is_not_waited_for(engine: Engine) -> None:
     script = r"""
     $text = [IO.File]::ReadAllText('C:\code\guard.ps1')
@@ -351,6 +362,7 @@ def journal(folder: Path, **changes: object) -> None:
     (folder / "restore.json").write_text(json.dumps(content | changes), encoding="utf-8")
 
 
+@pytest.mark.long
 def test_a_restore_that_cannot_be_judged_keeps_the_service_down_and_says_why(engine: Engine, state: Path) -> None:
     beat(engine, state)
     assert not acts(engine, controller=OF_RESTORE)

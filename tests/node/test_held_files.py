@@ -35,6 +35,7 @@ function global:Hold-File {
 """
 
 
+@pytest.mark.long
 def test_a_config_file_that_is_held_when_the_tool_has_ended_loses_no_dump(engine: Engine) -> None:
     script = (
         HOLD
@@ -54,6 +55,7 @@ def test_a_config_file_that_is_held_when_the_tool_has_ended_loses_no_dump(engine
     assert json.loads(engine.run(script, timeout=180)) == {"code": 0, "said": "42", "there": False}
 
 
+@pytest.mark.long
 def test_what_a_program_has_printed_counts_though_its_child_lives_on(engine: Engine) -> None:
     # As a mongod does that still writes what it holds: it has the pipe of its parent.
     says = (
@@ -72,6 +74,7 @@ def test_what_a_program_has_printed_counts_though_its_child_lives_on(engine: Eng
     assert json.loads(engine.run(script, timeout=180)) == {"code": 0, "said": "42", "late": False}
 
 
+@pytest.mark.long
 def test_log_and_result_of_a_job_that_are_held_are_read_later(engine: Engine) -> None:
     folder = engine.path(rf"{STATE}\jobs\Held-1")
     shutil.rmtree(folder, ignore_errors=True)
@@ -104,6 +107,7 @@ def test_log_and_result_of_a_job_that_are_held_are_read_later(engine: Engine) ->
     assert said == ["running, , ", 'succeeded, one, {"state": "succeeded"}']
 
 
+@pytest.mark.long
 def test_an_answer_of_the_drill_that_is_held_is_read_later(engine: Engine) -> None:
     engine.path(STATE).mkdir(parents=True, exist_ok=True)
     script = (
@@ -172,6 +176,7 @@ def archive(staged: Staged, holder: str) -> JobEnd:
     return run_beside(staged, "archive_job", holder, **staged.spec())
 
 
+@pytest.mark.long
 def test_an_archive_that_is_looked_at_when_it_gets_its_name_is_published(engine: Engine) -> None:
     staged = Staged(engine)
     staged.put_sparse("a-big.zip", 50_000_000)
@@ -191,6 +196,7 @@ def test_an_archive_that_is_looked_at_when_it_gets_its_name_is_published(engine:
     assert staged.published() == ["Backup.manifest.json", "Backup.sha256", "Backup.zip"]
 
 
+@pytest.mark.long
 def test_a_dumped_file_that_is_held_is_read_later(engine: Engine) -> None:
     staged = Staged(engine)
     staged.put("a.txt", b"a")
@@ -207,6 +213,7 @@ def test_a_dumped_file_that_is_held_is_read_later(engine: Engine) -> None:
     assert end.result["state"] == "succeeded", end.result
 
 
+@pytest.mark.long
 def test_an_archive_that_is_held_is_not_called_bad(engine: Engine) -> None:
     staged = Staged(engine)
     staged.put("a.txt", b"a")

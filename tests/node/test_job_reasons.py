@@ -67,6 +67,7 @@ def job(engine: Engine) -> Path:
 
 
 @pytest.mark.reaches("job_exists")
+@pytest.mark.long
 def test_a_job_there_already_is_not_started_again(engine: Engine, job: Path) -> None:
     reason, message = refused(engine, f"Start-NodeJob -Id '{job.name}' -Job 'window_job' -Spec '{{}}' -Code '{{}}'")
     assert (reason, job.name in message) == ("job_exists", True)
@@ -82,10 +83,12 @@ def test_a_job_whose_process_is_gone_has_died(engine: Engine, job: Path) -> None
 
 
 @pytest.mark.reaches("job_lost")
+@pytest.mark.long
 def test_an_unknown_job_counts_as_lost(engine: Engine) -> None:
     assert refused(engine, "Get-NodeJobStatus -Id 'Never-1'")[0] == "job_lost"
 
 
+@pytest.mark.long
 def test_jobs_in_a_folder_that_others_may_write_to_are_not_looked_at(engine: Engine, job: Path) -> None:
     reason, message = refused(engine, "@(Get-NodeJob)", {})
     assert reason == "folder_untrusted"

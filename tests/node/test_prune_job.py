@@ -117,6 +117,7 @@ def problems(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {name: place["message"] for name, place in found.items() if place["reason"]}
 
 
+@pytest.mark.long
 def test_copies_are_deleted_in_the_steps_of_a_deletion(shares: Shares) -> None:
     plan = shares.plan()
     checked = {"n1": {"places": list(shares.run(plan, "checked").values())}}
@@ -156,6 +157,7 @@ def test_a_destination_that_has_changed_costs_no_other(shares: Shares) -> None:
 
 
 @pytest.mark.reaches("destination_unreachable")
+@pytest.mark.long
 def test_a_destination_that_is_lost_after_the_plan_keeps_what_its_copies_would_replace(shares: Shares) -> None:
     plan = shares.plan()
     shares.engine.path(NAMES["nas1"]).rename(shares.engine.path(NAMES["nas1"]).with_name("away"))
@@ -166,6 +168,7 @@ def test_a_destination_that_is_lost_after_the_plan_keeps_what_its_copies_would_r
 
 
 @pytest.mark.reaches("destination_same")
+@pytest.mark.long
 def test_two_names_of_one_folder_are_found(shares: Shares) -> None:
     plan = shares.plan()
     second = shares.engine.path(NAMES["nas2"])

@@ -87,6 +87,7 @@ def recorded(engine: Engine, script: str) -> list[str]:
 
 
 @pytest.mark.wine
+@pytest.mark.long
 def test_the_policy_has_every_argument_recorded(logged: Engine) -> None:
     assert any(
         "a password" in line
@@ -101,6 +102,7 @@ def spec(password: str, name: str) -> dict[str, object]:
 
 
 @pytest.mark.wine
+@pytest.mark.long
 def test_a_job_that_is_told_a_password_has_it_recorded_nowhere(logged: Engine) -> None:
     password = secrets.token_hex(12)
     folder = logged.path(r"C:\jobs\recorded")
@@ -170,6 +172,7 @@ START = rf"""
 @pytest.mark.parametrize(
     ("module", "given", "said"), [("mongodb_info", INFO, ""), ("database_dump", START, "is on this node already")]
 )
+@pytest.mark.long
 def test_a_module_that_is_told_a_password_has_it_recorded_nowhere(
     logged: Engine, module: str, given: str, said: str
 ) -> None:
@@ -195,6 +198,7 @@ def test_a_module_that_is_told_a_password_has_it_recorded_nowhere(
 
 
 @pytest.mark.wine
+@pytest.mark.long
 def test_a_node_names_the_policies_that_record(engine: Engine) -> None:
     engine.path(r"C:\scripts").mkdir(exist_ok=True)
     engine.path(r"C:\scripts\node_info.ps1").write_text(

@@ -33,6 +33,7 @@ def read(engine: Engine, seconds: float = 0.0) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.long
 def test_a_record_is_overwritten_in_place_and_keeps_its_length(engine: Engine, file: Path) -> None:
     made = f"New-NodeRecord -Path '{RECORD}' -Length 512 -Data @{{ text = 'a' * 300 }}"
     engine.run(f"{made}\n1..5 | ForEach-Object {{ Write-NodeRecord -Path '{RECORD}' -Data @{{ text = [string]$_ }} }}")
@@ -43,6 +44,7 @@ def test_a_record_is_overwritten_in_place_and_keeps_its_length(engine: Engine, f
     assert json.loads(file.read_text(encoding="utf-8"))["text"] == "5"
 
 
+@pytest.mark.long
 def test_a_record_that_would_be_too_long_changes_nothing(engine: Engine, file: Path) -> None:
     engine.run(f"New-NodeRecord -Path '{RECORD}' -Length 256 -Data @{{ text = 'a' }}")
     before = file.read_bytes()
@@ -68,6 +70,7 @@ def test_every_torn_record_is_seen_as_such(engine: Engine, file: Path) -> None:
     assert set(engine.run(script).split()) == {"damaged"}
 
 
+@pytest.mark.long
 def test_absent_and_held_are_told_apart(engine: Engine, file: Path) -> None:
     assert read(engine, 5)["state"] == "absent"
     records.write(file, {"text": "x"})
@@ -95,6 +98,7 @@ def test_writers_of_the_lock_never_leave_anything_else_than_a_whole_record(engin
     assert engine.run(script).split() == ["Full_1", "True", "200", "True"]
 
 
+@pytest.mark.long
 def test_a_file_that_another_program_holds_for_a_moment_is_removed(engine: Engine, file: Path) -> None:
     script = rf"""
     [IO.File]::WriteAllText('{RECORD}', 'x')

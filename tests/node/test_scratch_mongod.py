@@ -124,6 +124,7 @@ LOG = r"""
 COUNT = "Get-DocumentCount -Client $Client -Database 'AlteryxService', 'AlteryxGallery', 'AlteryxGallery_Lucene'"
 
 
+@pytest.mark.long
 def test_a_scratch_mongod_counts_what_is_in_the_folder_and_closes_it(machine: Engine, data: Data) -> None:
     first = scratch(machine, COUNT)
     assert first["answer"] == data.counts
@@ -138,12 +139,14 @@ def recovered(second: dict[str, Any]) -> list[str]:
     return [line for line in second["answer"].splitlines() if "unclean" in line.lower()]
 
 
+@pytest.mark.long
 def test_a_start_after_a_crash_says_so(machine: Engine, data: Data) -> None:
     (data.folder / "mongod.lock").write_text("4711\n", encoding="ascii")
     assert recovered(scratch(machine, LOG)) != []
 
 
 @pytest.mark.reaches("scratch_mongod_failed")
+@pytest.mark.long
 def test_the_failure_on_a_damaged_folder_has_the_words_of_mongod(machine: Engine, data: Data) -> None:
     (data.folder / "WiredTiger.turtle").write_bytes(b"damaged " * 100)
     end = scratch(machine, COUNT)
@@ -153,6 +156,7 @@ def test_the_failure_on_a_damaged_folder_has_the_words_of_mongod(machine: Engine
     assert_nothing_left(machine)
 
 
+@pytest.mark.long
 def test_a_folder_that_is_not_there_is_named(machine: Engine, data: Data) -> None:
     (data.folder / "WiredTiger").parent.rename(machine.path(r"D:\elsewhere"))
     try:
@@ -165,6 +169,7 @@ def test_a_folder_that_is_not_there_is_named(machine: Engine, data: Data) -> Non
 
 
 @pytest.mark.parametrize("taken", [1, 3], ids=["once", "always"])
+@pytest.mark.long
 def test_another_port_is_tried_when_a_program_has_taken_it(machine: Engine, data: Data, taken: int) -> None:
     with mongo_double.serving(lambda _request: b"") as port:
         end = scratch(
@@ -185,6 +190,7 @@ def test_another_port_is_tried_when_a_program_has_taken_it(machine: Engine, data
     assert_nothing_left(machine)
 
 
+@pytest.mark.long
 def test_a_program_that_is_not_there_is_named(machine: Engine, data: Data) -> None:
     end = scratch(machine, COUNT, program=r"C:\none\mongod.exe")
     assert end["reason"] == "scratch_mongod_failed"
@@ -192,6 +198,7 @@ def test_a_program_that_is_not_there_is_named(machine: Engine, data: Data) -> No
     assert_nothing_left(machine)
 
 
+@pytest.mark.long
 def test_what_the_action_throws_passes_and_the_folder_is_closed(machine: Engine, data: Data) -> None:
     end = scratch(machine, "throw (New-NodeFailure -Reason 'database_differs' -Message 'it differs')")
     assert (end["reason"], end["message"]) == ("database_differs", "it differs")
@@ -211,6 +218,7 @@ CANCEL = "throw (New-NodeFailure -Reason 'job_died' -Message 'cancelled')"
     ],
     ids=["start", "action"],
 )  # fmt: skip
+@pytest.mark.long
 def test_what_a_tick_throws_passes_and_ends_the_mongod(machine: Engine, data: Data, when: str, action: str) -> None:
     end = scratch(machine, action, tick=f"if ({when}) {{ {CANCEL} }}")
     assert (end["reason"], end["message"]) == ("job_died", "cancelled")
@@ -224,6 +232,7 @@ foreach ($entry in [AlteryxOps.ProcessTable]::ReadHeld()) {
 """
 
 
+@pytest.mark.long
 def test_a_mongod_that_ends_during_use_is_reported_as_its_failure(machine: Engine, data: Data) -> None:
     end = scratch(machine, KILL + COUNT)
     assert end["reason"] == "scratch_mongod_failed"
@@ -240,6 +249,7 @@ DEAF = "& (Get-Module -Name 'NodeMongod') { function script:Request-MongodEnd { 
     [("-StartSeconds -1", "", "was not ready within -1 s"), ("-StopSeconds 1", DEAF, "did not end within 1 s")],
     ids=["start", "stop"],
 )
+@pytest.mark.long
 def test_a_mongod_that_is_too_slow_is_ended(machine: Engine, data: Data, options: str, before: str, words: str) -> None:
     end = scratch(machine, COUNT, options=options, before=before)
     assert end["reason"] == "scratch_mongod_failed"
@@ -247,6 +257,7 @@ def test_a_mongod_that_is_too_slow_is_ended(machine: Engine, data: Data, options
     assert_nothing_left(machine)
 
 
+@pytest.mark.long
 def test_a_mongod_dies_with_its_job_and_the_next_one_removes_what_it_left(machine: Engine, data: Data) -> None:
     with pytest.raises(EngineError):
         scratch(machine, "[Diagnostics.Process]::GetCurrentProcess().Kill()")
@@ -289,6 +300,7 @@ def test_what_differs_between_two_counts_is_said(machine: Engine) -> None:
     assert len(many) == 21
 
 
+@pytest.mark.long
 def test_nobody_without_the_key_gets_in_from_the_first_moment_on(machine: Engine, data: Data) -> None:
     seen: list[str] = []
     with strangers(seen):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core import paths
+from tests import nightly
 from tests.node.engine import Engine
 
 pytestmark = pytest.mark.wine
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.wine
 RUN = "Full_20260901_020000_7f3a"
 
 
-@pytest.mark.parametrize("directory", ["D:\\Staging", "D:\\", r"\\files.example.test\share"])
+@pytest.mark.parametrize("directory", nightly.after_first(["D:\\Staging", "D:\\", r"\\files.example.test\share"]))
 def test_both_sides_name_the_same_folders(engine: Engine, directory: str) -> None:
     script = f"""$staging = @{{ Root = '{directory}'; RunId = '{RUN}' }}
     Get-StagingPath @staging

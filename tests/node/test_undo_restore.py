@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import nightly
 from tests.node.engine import Engine
 
 pytestmark = pytest.mark.wine
@@ -121,6 +122,7 @@ def restore(engine: Engine) -> Iterator[Restore]:
     shutil.rmtree(made.state)
 
 
+@pytest.mark.long
 def test_a_restore_is_undone_wherever_it_was_interrupted(engine: Engine) -> None:
     count = len(Restore(engine).steps())
     for stopped_after in range(count + 1):
@@ -147,6 +149,7 @@ def test_an_interrupted_undo_is_finished_by_the_next(restore: Restore) -> None:
     assert restore.server() == restore.old
 
 
+@pytest.mark.long
 def test_a_journal_that_has_moved_nothing_is_undone_at_once(restore: Restore) -> None:
     restore.write(state="prepared", entries=[])
     assert restore.undo()["state"] == "undone"
@@ -162,6 +165,7 @@ def test_a_complete_restore_is_never_undone(restore: Restore) -> None:
     assert restore.server().items() >= restore.new.items()
 
 
+@pytest.mark.long
 def test_two_who_undo_at_once_do_so_one_after_the_other(restore: Restore) -> None:
     for step in restore.steps():
         step()
@@ -192,6 +196,7 @@ def test_two_who_undo_at_once_do_so_one_after_the_other(restore: Restore) -> Non
         ("committed", 2, 4, 4),
     ],
 )
+@pytest.mark.long
 def test_a_whole_server_starts_at_boot_again_if_it_did_before(
     restore: Restore, word: str, was: int, found: int, after: int
 ) -> None:
@@ -235,7 +240,8 @@ def exchange_journal(restore: Restore) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [lose_old_database, replace_old_database, lose_journal, damage_journal, exchange_journal]
+    "damage",
+    nightly.after_first([lose_old_database, replace_old_database, lose_journal, damage_journal, exchange_journal]),
 )
 def test_what_cannot_be_proved_is_said(restore: Restore, damage: Callable[[Restore], None]) -> None:
     for step in restore.steps():

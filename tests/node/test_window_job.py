@@ -47,6 +47,7 @@ def test_the_last_heartbeat_is_written_though_another_program_holds_the_file(eng
     assert engine.path(r"D:\window\facts.txt").read_text(encoding="ascii").split() == ["stop", "start", "finished"]
 
 
+@pytest.mark.long
 def test_the_log_of_a_window_tells_when_each_thing_happened_and_the_start_only_once_it_was_asked_for(
     engine: Engine,
 ) -> None:
@@ -82,6 +83,7 @@ def test_the_log_of_a_window_tells_when_each_thing_happened_and_the_start_only_o
     assert f"{events['dumping']['at']} INFO dumping to " in end.log
 
 
+@pytest.mark.long
 def test_a_dump_tells_its_size_its_collections_and_the_age_of_its_phase(engine: Engine) -> None:
     tool = (
         f"[IO.File]::WriteAllText('{DUMP}\\users.bson', 'x' * 100); [IO.File]::WriteAllText('{DUMP}\\a.bson.gz', 'x');"
@@ -107,6 +109,7 @@ def test_a_dump_tells_its_size_its_collections_and_the_age_of_its_phase(engine: 
     )
 
 
+@pytest.mark.long
 def test_a_list_of_processes_that_fails_after_the_dump_does_not_lose_it(engine: Engine) -> None:
     # Before the dump every name is asked for, after it mongod alone.
     fails = r"""
@@ -138,6 +141,7 @@ def test_a_tool_that_takes_the_dump_folder_away_hides_nothing_else(engine: Engin
     )
 
 
+@pytest.mark.long
 def test_a_file_of_any_depth_is_listed_with_its_size(engine: Engine) -> None:
     deep = engine.path(r"D:\listed") / ("d" * 120) / ("e" * 120) / ("f" * 120)
     deep.mkdir(parents=True, exist_ok=True)
