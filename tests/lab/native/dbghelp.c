@@ -3,8 +3,9 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 
-/* What mongod.exe imports of dbghelp.dll, all of it failing. mongod.exe asks for symbols when it starts, for the stack of
- * a crash. Wine's own dbghelp.dll then reads the debug information of every loaded file of Wine: 3 s of a start of 4 s. */
+/* What mongod.exe imports of dbghelp.dll, all of it failing. mongod.exe asks for symbols when it starts, for the stack
+ * of a crash. Wine's own dbghelp.dll then reads the debug information of every loaded file of Wine: 3 s of a start of
+ * 4 s. */
 #include <windows.h>
 
 #define FAILS(name)                                                                                                    \
