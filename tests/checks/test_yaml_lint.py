@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.checks import sources
 from tests.collection_link import link_collection
 
@@ -71,6 +73,7 @@ def test_yamllint_has_nothing_to_say() -> None:
     assert not complaints, complaints
 
 
+@pytest.mark.long
 def test_ansible_lint_has_nothing_to_say() -> None:
     complaints = ansible_lint(sources.ROOT)
     assert not complaints, complaints

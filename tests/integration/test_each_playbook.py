@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an operator does with a backup that is there: verify, copy, pin, list and prune it, look at the fleet, recover,
-and take the collection off the node. One configuration backup serves all; each playbook has tests of its own elsewhere,
+and take the collection off the node. One database backup serves all; each playbook has tests of its own elsewhere,
 most of them long."""
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from .older_backups import copy_to_days
 from .playbook_run import PlaybookRunner
 from .test_copies import FLEET, NAS1, destination, sha256
 from .test_removal import DEAD, LEFT_LEASE, PLAYBOOK, assert_refused, put, what_is_left
-from .test_retention import POLICY, sets
+from .test_retention import sets
 
 pytestmark = wine_only
 
 FOLDER = r"D:\Operator"
+POLICY = {"database": {"days": 14, "verified": 1}}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def kept(lab: Lab, run_playbook: PlaybookRunner) -> Iterator[Kept]:
     """The backups; the policy is that of a run that prunes."""
     root = lab.node.path(FOLDER)
     where: dict[str, object] = {"alteryx_archive_directory": FOLDER}
-    run = run_playbook("config_backup.yml", extra_vars=where)
+    run = run_playbook("database_backup.yml", extra_vars=where)
     run.assert_ok()
     copy_to_days([root], sets(root)[0], (20, 40, 60))
     yield Kept(root, run.outcome["run_id"], where)
@@ -80,7 +81,7 @@ def test_what_is_pinned_is_listed_so_and_stays_when_the_policy_deletes(
     assert [entry["id"] for entry in listed["backups"] if entry["pin"]] == [sixty]
     pruned = run_playbook("prune.yml", extra_vars={**kept.variables, "alteryx_retention_policy": POLICY})
     pruned.assert_ended_well()
-    assert f"delete {forty} config" in pruned.text
+    assert f"delete {forty} database" in pruned.text
     assert kept.sets() == [today, twenty, sixty]
 
 

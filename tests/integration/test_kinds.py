@@ -22,10 +22,9 @@ from tests.lab.node import Node
 from .lab_of_tests import SETTINGS, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 KINDS = ("embedded", "self-managed", "replica set", "SQL Server")
-IN_EVERY_RUN = (("self-managed", "database"),)
 MODES = {"full": "Full", "database": "DB", "config": "Config"}
 QUICK = {"alteryx_window_health_stable": 0}
 OLDER = "mongodump 100.3.1 is made for MongoDB up to 4.4, the server is 7.0.15: use a newer one"
@@ -178,19 +177,12 @@ def run_cell(lab: Lab, kind: str, mode: str) -> None:
 
 
 @pytest.mark.usefixtures("recovered")
-@pytest.mark.parametrize(
-    ("kind", "mode"),
-    [
-        pytest.param(kind, mode, marks=[] if (kind, mode) in IN_EVERY_RUN else pytest.mark.long)
-        for kind in KINDS
-        for mode in MODES
-    ],
-)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_single_node(lab: Lab, kind: str, mode: str) -> None:
     run_cell(lab, kind, mode)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fleet_of_three(fleet: Lab, kind: str, mode: str) -> None:
@@ -201,7 +193,6 @@ def test_a_fleet_of_three(fleet: Lab, kind: str, mode: str) -> None:
             each.recover()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("mode", ["full", "database"])
 def test_without_the_oplog_and_without_a_stop_the_manifest_says_that_it_may_not_be_one_point_in_time(
     lab: Lab, mode: str
@@ -218,7 +209,6 @@ def test_without_the_oplog_and_without_a_stop_the_manifest_says_that_it_may_not_
     assert any("may not be of one point in time" in text for text in run.outcome["warnings"])
 
 
-@pytest.mark.long
 def test_the_tasks_of_the_operator_run_in_place_of_the_dump_of_sql_server(lab: Lab, tmp_path: Path) -> None:
     tasks = tmp_path / "database.yml"
     tasks.write_text(
