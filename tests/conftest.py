@@ -31,7 +31,10 @@ LONGEST_LANES = (
     "engine",
     "no node",
     "fleet",
-    *(f"tests/integration/test_{name}.py" for name in ("restore", "each_playbook", "failures")),
+    *(
+        f"tests/integration/test_{name}.py"
+        for name in ("restore", "full_backup", "paid_dump", "each_playbook", "failures")
+    ),
 )
 _ON_A_FLEET = tuple(
     f"tests/integration/test_{name}.py" for name in ("fleet", "fleet_restore", "fleet_scene", "schedules", "topology")

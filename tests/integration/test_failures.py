@@ -162,7 +162,6 @@ def test_a_folder_in_which_nothing_can_be_written_stops_nothing(
     assert _left(lab) == []
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("archives_kept")
 @pytest.mark.reaches("secret_unreadable", exit_code=1)
 def test_secrets_that_cannot_be_read_fail_the_run(lab: Lab, run_playbook: PlaybookRunner) -> None:
@@ -248,6 +247,7 @@ def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(
     assert _left(lab) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
@@ -271,6 +271,7 @@ def test_without_a_guard_that_has_answered_nothing_is_stopped(
     assert _left(lab) == []
 
 
+@pytest.mark.long
 @pytest.mark.reaches("run_locked", exit_code=8)
 def test_a_node_that_another_run_holds_is_8(lab: Lab, run_tasks: RunTasks, run_playbook: PlaybookRunner) -> None:
     before = lab.node.service()

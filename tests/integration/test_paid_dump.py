@@ -109,7 +109,6 @@ def read_good_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-@pytest.mark.long
 @pytest.mark.reaches("archive_failed", exit_code=4)
 @pytest.mark.usefixtures("empty_archives")
 def test_a_dump_that_cannot_be_archived_is_kept_and_recover_archives_it_once_the_cause_is_gone(
