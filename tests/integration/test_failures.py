@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from . import observer
+from .backup_files import published
 from .kinds import wine_only
 from .lab_of_tests import ARCHIVES, LEASE, STAGING, STATE_FOLDER, Lab
 from .playbook_run import PlaybookRunner, Run
@@ -40,12 +41,10 @@ def run_tasks(run_playbook: PlaybookRunner, tmp_path: Path) -> RunTasks:
 
 
 @pytest.fixture(scope="module")
-def earlier_archive(lab: Lab) -> None:
+def earlier_archive(lab: Lab, run_playbook: PlaybookRunner) -> None:
     """There is something a failing run could damage."""
-    folder = lab.node.path(rf"{ARCHIVES}\{lab.node.name}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for ending in ("zip", "manifest.json", "sha256"):
-        (folder / f"ServerBackup_Config_20260801_020000.{ending}").write_text("an older backup", encoding="ascii")
+    if not published(lab):
+        run_playbook("config_backup.yml").assert_ok()
 
 
 @pytest.fixture
