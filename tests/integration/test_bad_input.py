@@ -166,7 +166,6 @@ def test_a_settings_file_in_utf_16_is_read_like_any_other(
     assert run.node()["roles"] == ["controller", "worker", "ui"]
 
 
-@pytest.mark.long
 @NOT_TOUCHED
 @pytest.mark.reaches("run_incomplete")
 def test_a_run_of_which_tags_leave_out_everything_is_no_success(run_playbook: PlaybookRunner) -> None:
