@@ -53,10 +53,10 @@ def guard_restores(lab: Lab, watching: Watch, dead_since: float) -> float:
     return watching.since(dead_since) or 0.0
 
 
-def note_restarts(name: str, restarts: list[Restart]) -> None:
-    """Both times of some restarts."""
+def note_restarts(name: str, restarts: list[Restart], limit: float = ALIVE_LIMIT) -> None:
+    """Both times of some restarts; limit: seconds until Running."""
     measurements.note(f"{name}: start asked for after the dump's end", [restart.asked for restart in restarts])
-    measurements.note(f"{name}: Running after the dump's end", [restart.running for restart in restarts], ALIVE_LIMIT)
+    measurements.note(f"{name}: Running after the dump's end", [restart.running for restart in restarts], limit)
 
 
 def leave_service_down(lab: Lab, start: Start) -> None:
