@@ -10,10 +10,13 @@ from collections.abc import Iterable
 import pytest
 
 
-def after_first(rows: Iterable[object], kept: int = 1) -> list[object]:
-    """The rows of pytest.mark.parametrize. All but the first ones are long: they show more of what these show."""
-    every = list(rows)
-    return every[:kept] + [_long(row) for row in every[kept:]]
+def after_first(rows: Iterable[object]) -> list[object]:
+    """The rows of pytest.mark.parametrize. All but the first one are long: they show more of what it shows.
+
+    A tuple holds the values of several arguments; use pytest.param for a value that is a tuple.
+    """
+    first, *others = rows
+    return [first, *map(_long, others)]
 
 
 def _long(row: object) -> object:
