@@ -59,11 +59,13 @@ def test_processes_that_do_not_end_in_time_are_named_and_the_service_comes_back(
 
 def test_a_member_of_the_dump_that_is_dying_saves_no_other(lab: Lab, start: Start, watching: Watch) -> None:
     lab.node.behave(kill="dying_child", emongodump_delay_ms="120000")
-    run = start("database_backup.yml", extra_vars={"alteryx_window_dump_timeout": 8}).finish()
-    print(guard_log(lab))  # noqa: T201
-    run.assert_failed(5, "dump_timeout")
+    run = start("database_backup.yml", extra_vars={"alteryx_window_dump_timeout": 30})
+    in_dump(lab, run)
+    until(lambda: "mongod.exe" in {each.name.lower() for each in lab.node.processes()} or run.ended, 60, "its mongod")
+    doomed = {each.pid for each in lab.node.processes() if each.name.lower() == "mongod.exe"}
+    run.finish().assert_failed(5, "dump_timeout")
     assert host_processes(lab.node, DUMP) == []
-    assert not [process for process in lab.node.processes() if process.name.lower() == "mongodump.exe"]
+    assert [each for each in lab.node.processes() if each.pid in doomed] == []
     assert lab.node.service().state == "Running"
     assert lab.tasks() == []
 
