@@ -66,6 +66,7 @@ def test_a_member_of_the_dump_that_is_dying_saves_no_other(lab: Lab, start: Star
     run.finish().assert_failed(5, "dump_timeout")
     assert host_processes(lab.node, DUMP) == []
     assert [each for each in lab.node.processes() if each.pid in doomed] == []
+    assert not [process for process in lab.node.processes() if process.name.lower() == "mongodump.exe"]
     assert lab.node.service().state == "Running"
     assert lab.tasks() == []
 

@@ -141,10 +141,7 @@ def unreadable(settings_file: Path, request: pytest.FixtureRequest) -> Iterator[
 @pytest.mark.long
 @pytest.mark.parametrize(
     "unreadable",
-    [
-        pytest.param(content, id=name, marks=[] if name == "breaks off" else pytest.mark.long)
-        for name, content in UNREADABLE.items()
-    ],
+    [pytest.param(content, id=name) for name, content in UNREADABLE.items()],
     indirect=True,
 )
 @pytest.mark.reaches("settings_malformed")
@@ -235,7 +232,7 @@ def file_for_a_folder(lab: Lab) -> Iterator[None]:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "variable",
-    ["alteryx_preflight_staging_directory", pytest.param("alteryx_archive_directory", marks=pytest.mark.long)],
+    ["alteryx_preflight_staging_directory", "alteryx_archive_directory"],
 )
 @pytest.mark.reaches("folder_invalid")
 def test_a_file_where_a_folder_is_to_be(
@@ -271,12 +268,11 @@ def test_a_link_in_the_path_of_a_folder(link: str, untouched: object, run_playbo
     ("recipient", "cause"),
     [
         pytest.param("README.md", "holds 0 certificates", id="a file of another kind"),
-        pytest.param("nowhere.pem", "cannot be read", id="no file", marks=pytest.mark.long),
+        pytest.param("nowhere.pem", "cannot be read", id="no file"),
         pytest.param(
             "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----",
             "is not a certificate",
             id="a text that is none",
-            marks=pytest.mark.long,
         ),
     ],
 )
@@ -339,9 +335,9 @@ def test_a_mode_there_is_not(run_playbook: PlaybookRunner) -> None:
     [
         ("alteryx_preflight_lock_stale", "abc"),
         ("alteryx_window_open_within", "soon"),
-        pytest.param("alteryx_window_dump_timeout", -5, marks=pytest.mark.long),
+        ("alteryx_window_dump_timeout", -5),
         ("alteryx_archive_compression", "Best"),
-        pytest.param("alteryx_report_directory", "{{ nowhere }}", marks=pytest.mark.long),
+        ("alteryx_report_directory", "{{ nowhere }}"),
     ],
 )
 def test_a_value_no_role_takes_is_refused_before_the_first_role_uses_one(

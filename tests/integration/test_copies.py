@@ -379,7 +379,7 @@ def test_the_archive_directory_by_another_name_is_refused(
     assert not list(shares.archives.glob("*.zip"))
 
 
-@wine_only
+@on_standin_too
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.reaches("invalid_variable", exit_code=3)
 @pytest.mark.parametrize(

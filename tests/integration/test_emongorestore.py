@@ -161,7 +161,7 @@ def test_what_it_cannot_do_it_refuses_with_exit_code_0(dump: Dump) -> None:
     ("behaviour", "lost"),
     [
         ("partial", {"apiNonces", "appInfos", "collections", "dataConnections", "locks", "users"}),
-        pytest.param("fewer", {"AS_Queue"}, marks=pytest.mark.long),
+        ("fewer", {"AS_Queue"}),
     ],
 )
 def test_what_is_lost_is_counted_as_restored(dump: Dump, behaviour: str, lost: set[str]) -> None:

@@ -251,8 +251,8 @@ def test_forced_the_run_goes_on_but_never_dumps_over_a_workflow_that_still_runs(
     ("behaviour", "reason"),
     [
         pytest.param({"schtasks": "deny"}, "task_refused", id="deny"),
-        pytest.param({"schtasks": "never_run"}, "drill_unanswered", id="never_run", marks=pytest.mark.long),
-        pytest.param({"account": "S-1-5-20"}, "drill_wrong_account", id="account", marks=pytest.mark.long),
+        pytest.param({"schtasks": "never_run"}, "drill_unanswered", id="never_run"),
+        pytest.param({"account": "S-1-5-20"}, "drill_wrong_account", id="account"),
     ],
 )
 @pytest.mark.usefixtures("lab_doubles", "archives_kept")

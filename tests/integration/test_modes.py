@@ -160,7 +160,7 @@ def test_config_mode_leaves_the_process_of_the_service_alone(config: Made, lab: 
     ("playbook", "word"),
     [
         ("full_backup.yml", "Full"),
-        pytest.param("database_backup.yml", "DB", marks=pytest.mark.long),
+        ("database_backup.yml", "DB"),
         ("config_backup.yml", "Config"),
     ],
 )

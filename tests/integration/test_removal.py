@@ -175,9 +175,9 @@ LEFT_LEASE = {
 }
 
 
-def obstacle(name: str, path: str, text: str, reason: str, said: str, *, long: bool = True) -> Any:
+def obstacle(name: str, path: str, text: str, reason: str, said: str) -> Any:
     """A file that prevents a removal."""
-    return pytest.param(path, text, reason, said, id=name, marks=[pytest.mark.long] if long else [])
+    return pytest.param(path, text, reason, said, id=name)
 
 
 UNARCHIVED = "holds a dump that is not in a verified archive"
@@ -194,7 +194,6 @@ UNARCHIVED = "holds a dump that is not in a verified archive"
             json.dumps(LEFT_LEASE),
             "lease_left",
             f"The run {DEAD} has left its lease: AlteryxService was Running before",
-            long=False,
         ),
         obstacle("unreadable", LEASE, "not JSON", "lease_left", "a lease is there that cannot be read"),
         obstacle("hold", rf"{STATE_FOLDER}\HOLD", "", "hold_present", rf"The file {STATE_FOLDER}\HOLD exists"),
@@ -306,10 +305,7 @@ def test_a_job_of_a_run_without_a_lock_is_named(lab: Lab, run_playbook: Playbook
 @pytest.mark.usefixtures("used")
 @pytest.mark.parametrize(
     "link",
-    [
-        rf"{STATE_FOLDER}\jobs",
-        *(pytest.param(path, marks=pytest.mark.long) for path in (STAGING, rf"{STAGING}\{DEAD}")),
-    ],
+    [rf"{STATE_FOLDER}\jobs", STAGING, rf"{STAGING}\{DEAD}"],
 )
 def test_a_folder_that_leads_elsewhere_refuses_the_removal(
     lab: Lab, run_playbook: PlaybookRunner, target: Path, link: str

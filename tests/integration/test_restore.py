@@ -283,7 +283,7 @@ UNDONE = ["partial", "fewer", "words_fail", "fail", "leak", "exit1", "wrong_targ
 
 @pytest.mark.long
 @pytest.mark.reaches("restore_failed")
-@pytest.mark.parametrize("behaviour", [UNDONE[0], *(pytest.param(each, marks=pytest.mark.long) for each in UNDONE[1:])])
+@pytest.mark.parametrize("behaviour", UNDONE)
 def test_a_bad_restore_of_the_database_is_found_before_the_start_and_undone(server: Server, behaviour: str) -> None:
     damaged = server.damage()
     server.lab.node.behave(emongorestore=behaviour)

@@ -125,7 +125,7 @@ def test_a_run_that_is_not_good_deletes_nothing(lab: Lab, root: Path, run_playbo
     assert sets(root) == before
 
 
-@wine_only
+@on_standin_too
 @pytest.mark.reaches("invalid_variable", exit_code=3)
 @pytest.mark.parametrize(
     "policy", nightly.after_first([{"config": {"days": 0}}, {"config": {"day": 3}}, {"all": {"days": 3}}])

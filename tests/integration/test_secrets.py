@@ -86,9 +86,7 @@ BAD: dict[str, tuple[Callable[[Path], str], str]] = {
 
 @pytest.mark.long
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize(
-    "bad", ["no RSA", *(pytest.param(bad, marks=pytest.mark.long) for bad in BAD if bad != "no RSA")]
-)
+@pytest.mark.parametrize("bad", BAD)
 def test_a_recipient_of_no_use_is_refused_before_anything_is_touched(
     lab: Lab, run_playbook: PlaybookRunner, tmp_path: Path, bad: str
 ) -> None:
@@ -122,10 +120,7 @@ def secrets_left(lab: Lab, tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "playbook",
-    [
-        "recover.yml",
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("config_backup.yml", "database_backup.yml")),
-    ],
+    ["recover.yml", "config_backup.yml", "database_backup.yml"],
 )
 def test_secrets_of_a_run_that_died_are_gone_after_the_next(
     lab: Lab, run_playbook: PlaybookRunner, secrets_left: Path, playbook: str
