@@ -1,7 +1,8 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A full backup, told as much as ansible-playbook can tell, and everything it leaves."""
+"""A full backup, told as much as ansible-playbook can tell, everything it leaves, and what it is for: the server is
+restored from it at the end. More of restores is in test_restore.py."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +26,12 @@ from tests.lab import alteryx_install, wine_node
 from tests.lab.node import ServiceState
 
 from . import canary_search, observer
+from . import restore_scene as scene
 from .backup_files import Backup, published
 from .kinds import on_standin_too, wine_only
 from .lab_of_tests import ARCHIVES, SETTINGS, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
+from .restored_server import Server, assert_refused, nothing_touched
 
 DATABASES = {"AlteryxService", "AlteryxGallery", "AlteryxGallery_Lucene"}
 
@@ -321,3 +325,55 @@ def _start(lab: Lab, *argv: str) -> subprocess.Popen[bytes]:
 def _shut_down(client: MongoClient[dict[str, Any]]) -> None:
     with contextlib.suppress(PyMongoError):  # the answer of a server that ends
         client.admin.command("shutdown")
+
+
+@pytest.fixture(scope="module")
+def backed_up(
+    full: FullBackup, lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    """The server, just after its backup."""
+    return Server.of(lab, run_playbook, full.run, full.backup, tmp_path_factory.mktemp("cold"))
+
+
+@pytest.fixture
+def server(backed_up: Server) -> Iterator[Server]:
+    """The server at the moment of its backup."""
+    yield backed_up
+    backed_up.put_back()
+
+
+@wine_only
+def test_a_restore_and_its_rollback_give_the_damaged_server_back_and_delete_nothing(server: Server) -> None:
+    damaged = server.damage()
+    # The archive is read under the lock of the node, before anything is stopped.
+    with flipped_bit(server.backup.archive), nothing_touched(server, "c/ProgramData/AlteryxOps"):
+        assert_refused(server.restore(backup=server.run_id), 3, server.backup.base)
+    run = server.restore(backup=server.run_id)
+    run.assert_ended_well()
+    assert scene.judge_server(server.lab.node, damaged, server.golden) == "new"
+    with scene.ServedStates(server.lab, damaged, server.golden) as served:
+        back = server.roll_back(run.outcome["run_id"])
+    back.assert_ended_well()
+    assert scene.compare(damaged, server.now()) == []
+    served.assert_never_half()
+    assert served.verdicts[-1] == "old"
+    assert server.leftovers() == []
+    # What the restore has brought is aside now, in its place.
+    kept = scene.kept(server.lab.node)
+    assert any("MongoDB." in path for path in kept)
+    server.accept(run.outcome["run_id"]).assert_ended_well()
+    assert scene.kept(server.lab.node) == []
+    assert scene.compare(damaged, server.now()) == []
+
+
+@contextlib.contextmanager
+def flipped_bit(file: Path) -> Iterator[None]:
+    """One bit of a file is another one meanwhile."""
+    before = file.read_bytes()
+    content = bytearray(before)
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    try:
+        yield
+    finally:
+        file.write_bytes(before)

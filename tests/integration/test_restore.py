@@ -9,12 +9,9 @@ One full backup serves every test; after each the server is put back to the mome
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
-import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,110 +21,34 @@ from tests.faults import watch
 from tests.faults.background_run import BackgroundRun
 from tests.lab import alteryx_install
 
-from . import observer
 from . import restore_scene as scene
 from .backup_files import Backup
 from .kinds import wine_only
-from .lab_of_tests import STAGING, STATE_FOLDER, Lab, run_id_pattern
+from .lab_of_tests import STATE_FOLDER, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
+from .restored_server import FLEET, Server, assert_refused, nothing_touched
 
-pytestmark = [wine_only, pytest.mark.timeout(1800)]
+pytestmark = [wine_only, pytest.mark.long, pytest.mark.timeout(1800)]
 
-FLEET = "alteryx_lab"
-WORK = r"C:\AlteryxOps.r"
 VERSION_KEY = r"HKLM\SOFTWARE\WOW6432Node\SRC\Alteryx"
 
 
-@dataclass(frozen=True)
-class Server:
-    """A server of which there is one full backup."""
-
-    lab: Lab
-    run_playbook: PlaybookRunner
-    run_id: str
-    backup: Backup
-    golden: scene.GoldenState  # at the time of the backup
-
-    def restore(self, *options: str, confirm: str = FLEET, backup: str = "latest", **variables: object) -> Run:
-        """Run restore.yml."""
-        named = {f"alteryx_restore_{name}": value for name, value in variables.items()}
-        asked = {"alteryx_restore_backup": backup, "alteryx_restore_confirm": confirm, **named}
-        return self.run_playbook("restore.yml", *options, extra_vars=asked, timeout=900)
-
-    def roll_back(self, run_id: str, *, confirm: str = FLEET) -> Run:
-        """Run roll_back_restore.yml."""
-        asked = {"alteryx_restore_run": run_id, "alteryx_restore_confirm": confirm}
-        return self.run_playbook("roll_back_restore.yml", extra_vars=asked, timeout=900)
-
-    def accept(self, run_id: str, *, confirm: str = FLEET) -> Run:
-        """Run accept_restore.yml."""
-        asked = {"alteryx_restore_run": run_id, "alteryx_restore_confirm": confirm}
-        return self.run_playbook("accept_restore.yml", extra_vars=asked)
-
-    def damage(self) -> scene.GoldenState:
-        """Damage it; returns what it is then."""
-        scene.damage_server(self.lab.node, 11)
-        return self.now()
-
-    def now(self) -> scene.GoldenState:
-        """What it is now."""
-        return scene.take_golden_state(self.lab.node)
-
-    def leftovers(self) -> list[str]:
-        """What a run may not leave, the extracted backup included."""
-        work = self.lab.node.path(WORK)
-        return self.lab.leftovers() + ([str(path) for path in work.iterdir()] if work.is_dir() else [])
-
-
 @pytest.fixture(scope="module")
-def backed_up(
-    lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Server, scene.ColdCopy]:
-    """A full backup, and the server as it was then."""
+def backed_up(lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server, just after its full backup."""
     lab.recover()
     run = run_playbook("full_backup.yml")
     run.assert_ok()
     match = run_id_pattern("Full").fullmatch(run.outcome["run_id"])
     assert match
-    copy = scene.ColdCopy.of(lab.node, tmp_path_factory.mktemp("cold"))
-    backup = Backup.of(lab, match.group(1), "Full")
-    return Server(lab, run_playbook, run.outcome["run_id"], backup, scene.take_golden_state(lab.node)), copy
+    return Server.of(lab, run_playbook, run, Backup.of(lab, match.group(1), "Full"), tmp_path_factory.mktemp("cold"))
 
 
 @pytest.fixture
-def server(backed_up: tuple[Server, scene.ColdCopy]) -> Iterator[Server]:
+def server(backed_up: Server) -> Iterator[Server]:
     """The server at the moment of its backup."""
-    server, copy = backed_up
-    yield server
-    lab = server.lab
-    lab.node.behave()
-    # Before the server is put back: a job or guard would act on what it finds then.
-    watch.signal_processes(lab.node, "job_host.ps1", signal.SIGKILL)
-    for name in lab.tasks():
-        with contextlib.suppress(RuntimeError):
-            lab.run_program("schtasks.exe", "/Delete", "/TN", name, "/F")
-    if scene.kept(lab.node) or scene.compare(server.golden, server.now()):
-        copy.put_back(lab.node)
-    for folder in (STAGING, WORK):
-        shutil.rmtree(lab.node.path(folder), ignore_errors=True)
-    lab.recover()
-
-
-@contextlib.contextmanager
-def nothing_touched(server: Server, *more: str) -> Iterator[None]:
-    """Neither files nor service are other ones afterwards. more: beginnings of paths that a run writes by right."""
-    before, service = observer.tree(server.lab.node), server.lab.node.service()
-    yield
-    changed = observer.difference(before, observer.tree(server.lab.node))
-    assert [path for path in changed if not path.startswith(more)] == []
-    assert server.lab.node.service() == service
-    assert server.leftovers() == []
-
-
-def assert_refused(run: Run, code: int, *said: str) -> None:
-    """Ended with this code, and said why."""
-    assert run.rc == code, run.output[-4000:]
-    assert [words for words in said if words not in run.text] == [], run.output[-4000:]
+    yield backed_up
+    backed_up.put_back()
 
 
 def assert_secrets_unsaid(server: Server, run: Run) -> None:
@@ -146,7 +67,6 @@ def with_documents(state: scene.GoldenState, of: scene.GoldenState) -> scene.Gol
     return dataclasses.replace(state, collections=of.collections, users=of.users)
 
 
-@pytest.mark.long
 def test_a_restored_server_is_that_of_the_backup_and_the_old_one_is_kept_until_it_is_accepted(server: Server) -> None:
     damaged = server.damage()
     with scene.ServedStates(server.lab, damaged, server.golden) as served:
@@ -178,27 +98,6 @@ def test_a_restored_server_is_that_of_the_backup_and_the_old_one_is_kept_until_i
     assert scene.DATA in restored["paths"]
 
 
-def test_a_rollback_gives_the_damaged_server_back_and_deletes_nothing(server: Server) -> None:
-    damaged = server.damage()
-    run = server.restore(backup=server.run_id)
-    run.assert_ended_well()
-    assert scene.judge_server(server.lab.node, damaged, server.golden) == "new"
-    with scene.ServedStates(server.lab, damaged, server.golden) as served:
-        back = server.roll_back(run.outcome["run_id"])
-    back.assert_ended_well()
-    assert scene.compare(damaged, server.now()) == []
-    served.assert_never_half()
-    assert served.verdicts[-1] == "old"
-    assert server.leftovers() == []
-    # What the restore has brought is aside now, in its place.
-    kept = scene.kept(server.lab.node)
-    assert any("MongoDB." in path for path in kept)
-    server.accept(run.outcome["run_id"]).assert_ended_well()
-    assert scene.kept(server.lab.node) == []
-    assert scene.compare(damaged, server.now()) == []
-
-
-@pytest.mark.long
 @pytest.mark.parametrize("scope", ["database", "configuration"])
 def test_a_part_is_restored_and_the_rest_stays(server: Server, scope: str) -> None:
     damaged = server.damage()
@@ -211,7 +110,6 @@ def test_a_part_is_restored_and_the_rest_stays(server: Server, scope: str) -> No
     assert server.leftovers() == []
 
 
-@pytest.mark.long
 def test_a_broken_server_is_restored_and_started(server: Server) -> None:
     scene.break_server(server.lab.node, disabled=False)
     run = server.restore()
@@ -225,7 +123,6 @@ def restore_in_background(server: Server, folder: Path, **variables: object) -> 
     return BackgroundRun(server.lab, "restore.yml", folder, extra_vars={"alteryx_restore_confirm": FLEET, **variables})
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("action", ["start", "stop"])
 def test_a_server_that_hangs_is_restored_after_a_person_has_ended_its_process(
     server: Server, tmp_path: Path, action: str
@@ -243,7 +140,6 @@ def test_a_server_that_hangs_is_restored_after_a_person_has_ended_its_process(
     assert server.leftovers() == []
 
 
-@pytest.mark.long
 @pytest.mark.reaches("stop_timeout")
 def test_a_server_that_hangs_until_the_limit_is_left_as_it_was(server: Server, tmp_path: Path) -> None:
     node = server.lab.node
@@ -258,14 +154,12 @@ def test_a_server_that_hangs_until_the_limit_is_left_as_it_was(server: Server, t
     assert server.leftovers() == []
 
 
-@pytest.mark.long
 def test_a_service_that_is_disabled_is_refused_before_anything_is_touched(server: Server) -> None:
     scene.break_server(server.lab.node)
     with nothing_touched(server):
         assert_refused(server.restore(), 3, "Automatic")
 
 
-@pytest.mark.long
 def test_the_plan_is_printed_and_nothing_is_touched_without_a_confirmation_and_in_check_mode(server: Server) -> None:
     server.damage()
     with nothing_touched(server):
@@ -281,7 +175,6 @@ def test_the_plan_is_printed_and_nothing_is_touched_without_a_confirmation_and_i
 UNDONE = ["partial", "fewer", "words_fail", "fail", "leak", "exit1", "wrong_target", "die_half"]
 
 
-@pytest.mark.long
 @pytest.mark.reaches("restore_failed")
 @pytest.mark.parametrize("behaviour", UNDONE)
 def test_a_bad_restore_of_the_database_is_found_before_the_start_and_undone(server: Server, behaviour: str) -> None:
@@ -290,7 +183,6 @@ def test_a_bad_restore_of_the_database_is_found_before_the_start_and_undone(serv
     assert_undone(server, damaged, {})
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("behaviour", ["hang", "hang_half"])
 def test_a_restore_that_hangs_is_ended_and_undone(server: Server, behaviour: str) -> None:
     damaged = server.damage()
@@ -310,7 +202,6 @@ def assert_undone(server: Server, damaged: scene.GoldenState, variables: Mapping
     assert_secrets_unsaid(server, run)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("behaviour", ["exit2", "silent", "log_only", "leave_mongod"])
 def test_a_whole_restore_that_looks_like_a_failure_is_taken_or_undone_as_a_whole(
     server: Server, behaviour: str
@@ -330,7 +221,6 @@ def test_a_whole_restore_that_looks_like_a_failure_is_taken_or_undone_as_a_whole
 
 
 @pytest.mark.reaches("restored_not_started")
-@pytest.mark.long
 def test_a_restored_server_that_does_not_start_is_told_with_the_way_back(server: Server) -> None:
     damaged = server.damage()
     server.lab.node.behave(start="fail")
@@ -349,7 +239,6 @@ def test_a_restored_server_that_does_not_start_is_told_with_the_way_back(server:
     assert server.lab.node.service().state == "Running"
 
 
-@pytest.mark.long
 @pytest.mark.reaches("restore_unproven", exit_code=7)
 def test_a_restore_that_cannot_be_undone_leaves_the_service_down_and_says_so(server: Server) -> None:
     server.damage()
@@ -378,26 +267,6 @@ def test_a_restore_that_cannot_be_undone_leaves_the_service_down_and_says_so(ser
     assert node.service().state == "Running"
 
 
-@pytest.fixture
-def flipped_archive(server: Server) -> Iterator[None]:
-    """One bit of the archive is another one."""
-    before = server.backup.archive.read_bytes()
-    content = bytearray(before)
-    content[len(content) // 2] ^= 1
-    server.backup.archive.write_bytes(content)
-    yield
-    server.backup.archive.write_bytes(before)
-
-
-@pytest.mark.usefixtures("flipped_archive")
-def test_an_archive_that_has_changed_is_refused_before_anything_is_stopped(server: Server) -> None:
-    server.damage()
-    # The archive is read under the lock of the node.
-    with nothing_touched(server, "c/ProgramData/AlteryxOps"):
-        assert_refused(server.restore(backup=server.run_id), 3, server.backup.base)
-
-
-@pytest.mark.long
 def test_a_backup_that_was_never_made_is_refused(server: Server) -> None:
     with nothing_touched(server):
         for unknown in ("Full_20200101_000000_abcd", "ServerBackup_Full_20200101_000000"):
@@ -414,13 +283,11 @@ def other_version(lab: Lab) -> Iterator[str]:
             yield version
 
 
-@pytest.mark.long
 def test_a_backup_of_another_version_is_refused(server: Server, other_version: str) -> None:
     with nothing_touched(server):
         assert_refused(server.restore(), 3, other_version, alteryx_install.VERSION)
 
 
-@pytest.mark.long
 def test_no_restore_begins_while_a_backup_runs(server: Server, tmp_path: Path) -> None:
     server.lab.node.behave(emongodump_delay_ms="600000")
     backup = BackgroundRun(server.lab, "database_backup.yml", tmp_path / "run")

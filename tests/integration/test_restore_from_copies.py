@@ -22,8 +22,9 @@ from .backup_files import Backup
 from .kinds import wine_only
 from .lab_of_tests import ARCHIVES, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
+from .restored_server import FLEET, WORK, Server, assert_refused, nothing_touched
 from .test_fleet_restore import Fleet
-from .test_restore import FLEET, WORK, Server, assert_refused, nothing_touched, server
+from .test_restore import server
 
 __all__ = ["server"]
 
@@ -79,17 +80,14 @@ def back_up(lab: Lab, run_playbook: PlaybookRunner, *shares: dict[str, str]) -> 
 
 
 @pytest.fixture(scope="module")
-def backed_up(
-    lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, scene.ColdCopy]]:
+def backed_up(lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A backup that is on the share only, and the server as it was then; see the fixture server."""
     lab.recover()
     run = back_up(lab, run_playbook, SHARE)
     match = run_id_pattern("Full").fullmatch(run.outcome["run_id"])
     assert match
-    copy = scene.ColdCopy.of(lab.node, tmp_path_factory.mktemp("cold"))
     backup = Backup(copies(lab.node), f"ServerBackup_Full_{match.group(1)}")
-    yield Server(lab, run_playbook, run.outcome["run_id"], backup, scene.take_golden_state(lab.node)), copy
+    yield Server.of(lab, run_playbook, run, backup, tmp_path_factory.mktemp("cold"))
     shutil.rmtree(lab.node.path(NAS), ignore_errors=True)
 
 
