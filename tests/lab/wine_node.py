@@ -325,6 +325,8 @@ def _template() -> Path:
                     "Auto": "1",
                     "Debugger": r"C:\windows\system32\cmd.exe /c rem",
                 },
+                # The driver of input devices asks for new ones a thousand times a second. 4: disabled.
+                r"System\CurrentControlSet\Services\winebus": {"Start": 4},
             },
         )
         wine_registry.merge(

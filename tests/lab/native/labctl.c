@@ -149,34 +149,6 @@ static int print_permissions(int count, wchar_t **paths)
     return 0;
 }
 
-static int is_dead(DWORD pid)
-{
-    HANDLE process = OpenProcess(SYNCHRONIZE, FALSE, pid);
-    int dead = !process || WaitForSingleObject(process, 0) == WAIT_OBJECT_0;
-    if (process)
-        CloseHandle(process);
-    return dead;
-}
-
-static void watch_for_death(const wchar_t *name)
-{
-    /* In Wine the handle a service sets its status by is an ordinary service handle with this right. */
-    const DWORD set_status = 0x8000;
-    SERVICE_STATUS_PROCESS status;
-    DWORD size;
-    SC_HANDLE service =
-        OpenServiceW(OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), name, SERVICE_QUERY_STATUS | set_status);
-    for (;; Sleep(100))
-        if (QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size) &&
-            status.dwCurrentState != SERVICE_STOPPED &&
-            status.dwProcessId && /* 0: it is just being started; to set a status now would make that start fail */
-            is_dead(status.dwProcessId)) {
-            SERVICE_STATUS stopped = {.dwServiceType = status.dwServiceType, .dwCurrentState = SERVICE_STOPPED,
-                .dwWin32ExitCode = ERROR_PROCESS_ABORTED};
-            SetServiceStatus((SERVICE_STATUS_HANDLE)service, &stopped);
-        }
-}
-
 static void note_state(DWORD state)
 {
     FILE *file = _wfopen(STATES, L"ab");
@@ -186,8 +158,24 @@ static void note_state(DWORD state)
     fclose(file);
 }
 
-static DWORD WINAPI note_states(void *name)
+/* Whether the process of a service has ended. A handle to the one that was asked about last is kept, because this is
+ * asked many times. */
+static int is_dead(DWORD pid)
 {
+    static HANDLE process;
+    static DWORD last;
+    if (pid != last) {
+        if (process)
+            CloseHandle(process);
+        process = OpenProcess(SYNCHRONIZE, FALSE, last = pid);
+    }
+    return !process || WaitForSingleObject(process, 0) == WAIT_OBJECT_0;
+}
+
+static DWORD WINAPI watch_service(void *name)
+{
+    /* In Wine the handle a service sets its status by is an ordinary service handle with this right. */
+    const DWORD set_status = 0x8000;
     SERVICE_STATUS_PROCESS status;
     DWORD size, last = 0;
     SC_HANDLE manager, service = NULL;
@@ -195,14 +183,24 @@ static DWORD WINAPI note_states(void *name)
     for (; !service; Sleep(50)) {
         manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
         if (manager) {
-            service = OpenServiceW(manager, name, SERVICE_QUERY_STATUS);
+            service = OpenServiceW(manager, name, SERVICE_QUERY_STATUS | set_status);
             CloseServiceHandle(manager);
         }
     }
-    for (;; Sleep(20))
-        if (QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size) &&
-            status.dwCurrentState != last)
+    /* Each look takes a good part of a millisecond of CPU time in four processes. */
+    for (;; Sleep(50)) {
+        if (!QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size))
+            continue;
+        if (status.dwCurrentState != last)
             note_state(last = status.dwCurrentState);
+        if (status.dwCurrentState != SERVICE_STOPPED &&
+            status.dwProcessId && /* 0: it is just being started; to set a status now would make that start fail */
+            is_dead(status.dwProcessId)) {
+            SERVICE_STATUS stopped = {.dwServiceType = status.dwServiceType, .dwCurrentState = SERVICE_STOPPED,
+                .dwWin32ExitCode = ERROR_PROCESS_ABORTED};
+            SetServiceStatus((SERVICE_STATUS_HANDLE)service, &stopped);
+        }
+    }
     return 0; /* never; a thread has a result */
 }
 
@@ -285,11 +283,11 @@ int wmain(int argc, wchar_t **argv)
     if (!wcscmp(verb, L"hold"))
         return hold(name, seconds);
     if (!wcscmp(verb, L"keepalive")) {
-        CreateThread(NULL, 0, note_states, (void *)name, 0, NULL);
+        CreateThread(NULL, 0, watch_service, (void *)name, 0, NULL);
         wait_for(name, SERVICE_RUNNING, seconds);
         print_service(name);
         fclose(stdout); /* the reader waits for the end of the output, and this process continues */
-        watch_for_death(name);
+        Sleep(INFINITE);
     }
     fputs("labctl: unknown verb\n", stderr);
     return 87;
