@@ -317,7 +317,7 @@ function Invoke-NodeJobOperation {
     <#
     .SYNOPSIS
     The hidden operations start, open, poll, cancel and discard of a module that has a job, and resolve, which returns
-    the meaning of drive letters. Fills the result of the module.
+    the meaning of drive letters. Fills the result of the module. A start is the first poll, too.
     #>
     param(
         [Parameter(Mandatory = $true)] $Module,
@@ -336,12 +336,9 @@ function Invoke-NodeJobOperation {
             $Module.Result['starts'] = Start-NodeJob -Id $parameters['_job_id'] -Job $Job -Spec $parameters['_spec'] `
                 -Code $parameters['_code'] -Priority $Priority
             $Module.Result['changed'] = $true
+            Add-JobAnswer -Module $Module
         }
-        'poll' {
-            $answer = Get-NodeJobStatus -Id $parameters['_job_id'] -WaitSeconds $parameters['_wait_seconds'] `
-                -LogOffset $parameters['_log_offset'] -Until $parameters['_until']
-            foreach ($name in @($answer.Keys)) { $Module.Result[$name] = $answer[$name] }
-        }
+        'poll' { Add-JobAnswer -Module $Module }
         'open' { Open-NodeJob -Id $parameters['_job_id'] }
         'cancel' { $Module.Result['changed'] = Stop-NodeJob -Id $parameters['_job_id'] }
         'discard' {
@@ -350,6 +347,15 @@ function Invoke-NodeJobOperation {
             Remove-NodeFolder -Path $folder
         }
     }
+}
+
+function Add-JobAnswer {
+    # Adds to the result of a module what Get-NodeJobStatus returns about its job.
+    param($Module)
+    $parameters = $Module.Params
+    $answer = Get-NodeJobStatus -Id $parameters['_job_id'] -WaitSeconds $parameters['_wait_seconds'] `
+        -LogOffset $parameters['_log_offset'] -Until $parameters['_until']
+    foreach ($name in @($answer.Keys)) { $Module.Result[$name] = $answer[$name] }
 }
 
 function Get-NodeJob {

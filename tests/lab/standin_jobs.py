@@ -1,7 +1,7 @@
 # Copyright (c) alteryx_ops.server_backup contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node jobs of a stand-in node: done before the answer to their start, so the first poll has the result."""
+"""The node jobs of a stand-in node: done before the answer to their start, which therefore has the result."""
 
 from __future__ import annotations
 
@@ -69,16 +69,21 @@ def double(code: JobCode) -> ModuleDouble:
                 _waiting[key] = json.loads(arguments["_spec"])
                 if not _waiting[key].get("open_within"):
                     _done[key] = _run(Job(node), code, _waiting.pop(key))
+                return _answer(key)
             case "open":
                 _done[key] = _run(Job(node), code, _waiting.pop(key))
             case "poll":
-                return _READY if key in _waiting else _done[key]
+                return _answer(key)
             case _:
                 _waiting.pop(key, None)
                 _done.pop(key, None)
         return {}
 
     return called
+
+
+def _answer(key: tuple[str, str]) -> dict[str, Any]:
+    return _READY if key in _waiting else _done[key]
 
 
 def _run(job: Job, code: JobCode, spec: dict[str, Any]) -> dict[str, Any]:

@@ -16,15 +16,15 @@ from .._core.text import size
 POLL_SECONDS = 12.0
 """How long a poll waits on the node for the end of the job. Below WinRM's operation time-out of 20 s."""
 
-_FIRST_POLL_SECONDS = 2.0
-"""The first poll is short, so that the operator soon sees that the job has begun. Each later poll waits twice as
-long."""
+_FIRST_WAIT_SECONDS = 5.0
+"""How long a start waits on the node for the end of its job. Many jobs end in that time and need no poll. It is short,
+so that the operator soon sees that the job has begun. So is the first poll; each later poll waits twice as long."""
 
 _SHORTEST_HEARTBEAT = 5.0
 
 START_SECONDS = 150.0
 """How long the job of a start request may take to begin, if the answer to the request was lost: 60 s for the first
-status of each of two processes (NodeJob.psm1), and the time before them."""
+status of each of two processes (NodeJob.psm1), and the time before and after them."""
 
 
 class ConnectionTrouble(Exception):
@@ -99,6 +99,7 @@ def run(
 
     Args:
         call: does one operation (start, poll, cancel, discard) on the node; raises ConnectionTrouble or JobFailed.
+            A start returns what a poll returns.
         operator: receives the messages of the node and the progress of the job.
         clock: monotonic seconds.
         attach: the job is already running, so only poll it.
@@ -109,16 +110,16 @@ def run(
     Raises:
         JobFailed: with the reason the job gave, job_timeout, or connection_lost.
     """
-    begun = clock()
-    start_trouble = "" if attach else _start(call, job_id, spec, code, operator)
+    begun, wait = clock(), _FIRST_WAIT_SECONDS
+    answer, start_trouble = ({}, "") if attach else _start(call, job_id, spec, code, until, operator)
     screen = _Screen(operator, limits.heartbeat, clock, last or LastRun())
     last_answer, offset, pause, is_cut = clock(), 0, 1.0, False
-    wait = _FIRST_POLL_SECONDS
     while True:
         try:
-            asked = {"_job_id": job_id, "_wait_seconds": wait, "_log_offset": offset, "_until": until}
-            answer = call("poll", asked)
-            wait = min(wait * 2, POLL_SECONDS)
+            if not answer:
+                asked = {"_job_id": job_id, "_wait_seconds": wait, "_log_offset": offset, "_until": until}
+                answer = call("poll", asked)
+                wait = min(wait * 2, POLL_SECONDS)
         except JobFailed as failure:
             if start_trouble and failure.reason == "job_lost":
                 # The node may still be executing the call: a start waits for the first status of its job.
@@ -160,6 +161,7 @@ def run(
             raise JobFailed(
                 "job_timeout", f"not done within {limits.total:.0f} s, so it was ended during {status['phase']}"
             )
+        answer = {}
 
 
 @dataclass
@@ -193,17 +195,20 @@ class _Screen:
             self.operator.say(progress_line(status, age, self.last), "")
 
 
-def _start(call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, operator: Operator) -> str:
-    """Starts the job. Returns "" or, if there was no answer, the problem. The job may have begun nevertheless, and the
-    polls show that."""
+def _start(
+    call: Call, job_id: str, spec: t.Mapping[str, t.Any], code: str, until: str, operator: Operator
+) -> tuple[t.Mapping[str, t.Any], str]:
+    """Starts the job. Returns the first answer about it and "" or, if there was no answer, nothing and the problem. The
+    job may have begun nevertheless, and the polls show that."""
+    asked = {"_job_id": job_id, "_spec": json.dumps(spec), "_code": code}
     try:
-        answer = call("start", {"_job_id": job_id, "_spec": json.dumps(spec), "_code": code})
+        answer = call("start", {**asked, "_wait_seconds": _FIRST_WAIT_SECONDS, "_until": until})
     except ConnectionTrouble as trouble:
         operator.say(f"no answer to the start ({trouble}); looking whether it has begun", "")
-        return str(trouble)
+        return {}, str(trouble)
     if answer.get("starts", 1) > 1:
         operator.warn("the first process of the job did not begin, so its task was started again")
-    return ""
+    return answer, ""
 
 
 def _finish(call: Call, job_id: str, result: dict[str, t.Any], operator: Operator) -> dict[str, t.Any]:

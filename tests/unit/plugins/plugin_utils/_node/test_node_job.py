@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -70,7 +71,7 @@ class SimulatedNode:
                 self.started_at = self.now
             if self.start_lost:
                 raise _node_job.ConnectionTrouble("cut off")
-            return {"changed": True, "starts": self.starts}
+            return {"changed": True, "starts": self.starts, **self._answer(parameters["_wait_seconds"], 0)}
         if self.started_at is None:
             raise _node_job.JobFailed("job_lost", "the job is not on this node")
         since = self.now - self.started_at
@@ -87,14 +88,18 @@ class SimulatedNode:
         assert not self.discarded
         if any(begin <= since < end for begin, end in self.cuts):
             raise _node_job.ConnectionTrouble("no route to host")
-        self.now += min(parameters["_wait_seconds"], max(0.0, self.seconds - since))
+        return self._answer(parameters["_wait_seconds"], parameters["_log_offset"])
+
+    def _answer(self, wait: float, offset: int) -> dict[str, t.Any]:
+        assert self.started_at is not None
+        self.now += min(wait, max(0.0, self.started_at + self.seconds - self.now))
         since = self.now - self.started_at
         phase = [name for begin, name in self.phases if begin <= since][-1]
         state = "running" if since < self.seconds else self.result["state"]
         written = "".join(f"{line}\r\n" for second, line in self.log if second <= since)
         return {
             "status": {"state": state, "phase": phase, "done_bytes": 0, "total_bytes": 0, "message": ""},
-            "log": written[parameters["_log_offset"] :], "log_offset": len(written),
+            "log": written[offset:], "log_offset": len(written),
             "result": json.dumps(self.result) if state != "running" else "",
         }  # fmt: skip
 
@@ -168,7 +173,7 @@ def test_the_pauses_between_attempts_grow_and_begin_anew_after_an_answer() -> No
     assert first[:6] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
     assert second[:4] == [1.0, 2.0, 4.0, 8.0]
     assert max(node.slept) == 30.0
-    assert "next attempt in" in node.said[0][1]
+    assert "next attempt in" in node.said[1][1]
 
 
 @given(st.floats(1, 3000), st.floats(0, 60))
@@ -244,10 +249,27 @@ def test_a_poll_never_holds_a_connection_longer_than_winrm_allows() -> None:
     assert 0 < max(waits) <= _node_job.POLL_SECONDS < 20
 
 
-def test_the_first_poll_comes_back_soon() -> None:
+def test_the_operator_soon_sees_that_the_job_has_begun() -> None:
     node = SimulatedNode(seconds=100, log=((0.1, "2026-09-01T02:00:00.000Z INFO stopping"),))
     node.run()
-    assert next(moment for moment, line in node.said if line == "stopping") - 1000 < 5
+    assert next(moment for moment, line in node.said if line == "stopping") - 1000 < 7
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed"])
+def test_a_short_job_ends_in_the_call_that_starts_it(end: str) -> None:
+    node = SimulatedNode(seconds=4, result={"state": end}, log=((3.0, "2026-09-01T02:00:00.000Z INFO pinned"),))
+    with contextlib.nullcontext() if end == "succeeded" else pytest.raises(_node_job.JobFailed):
+        node.run()
+    assert node.operations() == ["start", "discard"]
+    assert [line for _unused, line in node.said] == ["pinned"]
+
+
+def test_a_start_waits_for_the_phase_that_is_asked_for() -> None:
+    node = SimulatedNode(seconds=100, phases=((0.0, "begin"), (3.0, "ready")))
+    limits = _node_job.Limits(total=200)
+    assert not _node_job.run(node.call, "j", SPEC, "CODE", limits, node.operator, node.clock, node.sleep, until="ready")
+    ((operation, parameters),) = node.calls
+    assert (operation, parameters["_until"]) == ("start", "ready")
 
 
 def test_the_log_is_read_on_from_where_it_was() -> None:
@@ -255,8 +277,7 @@ def test_the_log_is_read_on_from_where_it_was() -> None:
     node.run()
     offsets = [parameters["_log_offset"] for operation, parameters in node.calls if operation == "poll"]
     assert offsets == sorted(offsets)
-    assert offsets[0] == 0
-    assert offsets[-1] > 0
+    assert 0 < offsets[0] < offsets[-1]
 
 
 @given(
@@ -408,7 +429,7 @@ def test_the_node_says_how_old_a_phase_is() -> None:
 
     def call(operation: str, parameters: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         answer = node.call(operation, parameters)
-        if operation == "poll":
+        if operation != "discard":
             answer["phase_seconds"] = 7.4
         return answer
 
