@@ -325,8 +325,8 @@ def _template() -> Path:
                     "Auto": "1",
                     "Debugger": r"C:\windows\system32\cmd.exe /c rem",
                 },
-                # The driver of input devices asks for new ones a thousand times a second. 4: disabled.
-                r"System\CurrentControlSet\Services\winebus": {"Start": 4},
+                # With SDL, the driver of input devices asks for new ones a thousand times a second.
+                r"System\CurrentControlSet\Services\winebus": {"Enable SDL": 0},
             },
         )
         wine_registry.merge(
