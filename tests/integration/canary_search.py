@@ -12,6 +12,7 @@ import hashlib
 import html
 import json
 import re
+import string
 import urllib.parse
 import zlib
 from collections import deque
@@ -31,6 +32,21 @@ _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/_-]|\\/)(?:[A-Za-z0-9+/_-]|\\/|" + _SEPAR
 _BETWEEN = re.compile(_SEPARATOR + rb"+")
 _HEXADECIMAL = re.compile(rb"(?:[0-9A-Fa-f]{2}[-: ]?){%d,}" % _SHORTEST)
 _URL = re.compile(rb"(?<![A-Za-z0-9_.~+!*'()-])[A-Za-z0-9_.~+!*'()-]*+(?:%[0-9A-Fa-f]{2}[A-Za-z0-9_.~+!*'()-]*+)+")
+
+
+def _marks(of_class: bytes, of_needle: bytes = b"") -> bytes:
+    """A table for bytes.translate: 1 for characters of a class, 2 for those of a needle, 0 for all others."""
+    return bytes(2 if code in of_needle else int(code in of_class) for code in range(256))
+
+
+_DIGITS_AND_LETTERS = (string.digits + string.ascii_letters).encode()
+# Where alone a pattern can match: characters of this class in a row, and among them these. To search an archive for
+# that takes a hundredth of the time that to search it for the pattern takes.
+_PLACES = {
+    _BASE64: (_marks(_DIGITS_AND_LETTERS + b"+/_-\\\0" + string.whitespace.encode()), b"\1" * (_SHORTEST + 1)),
+    _HEXADECIMAL: (_marks(string.hexdigits.encode() + b"-: "), b"\1" * 2 * _SHORTEST),
+    _URL: (_marks(_DIGITS_AND_LETTERS + b"_.~+!*'()-", b"%"), b"\2"),
+}
 _ENTITY = re.compile(rb"&(?:#x?[0-9A-Fa-f]+|[a-z]+);")
 _JSON_ESCAPE = re.compile(rb'\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])')
 _GZIP = re.compile(rb"\x1f\x8b\x08")
@@ -106,9 +122,21 @@ def _unwrapped(content: bytes, *, outermost: bool, beyond_ascii: bool) -> Iterat
     yield from _decoded_runs(content)
 
 
+def _matches(pattern: re.Pattern[bytes], content: bytes) -> Iterator[re.Match[bytes]]:
+    """What finditer finds."""
+    table, needle = _PLACES[pattern]
+    marks = content.translate(table)
+    at = marks.find(needle)
+    while at >= 0:
+        end = marks.find(b"\0", at)
+        end = len(marks) if end < 0 else end
+        yield from pattern.finditer(content[marks.rfind(b"\0", 0, at) + 1 : end])
+        at = marks.find(needle, end)
+
+
 def _decoded_text(content: bytes) -> Iterator[tuple[str, bytes]]:
     if b"%" in content:
-        yield "URL", b"\n".join(urllib.parse.unquote_to_bytes(run.group()) for run in _URL.finditer(content))
+        yield "URL", b"\n".join(urllib.parse.unquote_to_bytes(run.group()) for run in _matches(_URL, content))
     if b"&" in content:
         yield (
             "XML",
@@ -124,21 +152,22 @@ def _decoded_text(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _decompressed(content: bytes, *, whole: bool) -> Iterator[tuple[str, bytes]]:
+    view = memoryview(content)  # what seems to begin in the middle is not copied
     for name, pattern, bits in (("gzip", _GZIP, 31), ("zlib", _ZLIB, 15)):
         for start in pattern.finditer(content):
-            if inner := _inflate(content[start.start() :], bits):
+            if inner := _inflate(view[start.start() :], bits):
                 yield name, inner
     for entry in _ZIP_ENTRY.finditer(content):
         begin = entry.end() + int.from_bytes(entry[1], "little") + int.from_bytes(entry[2], "little")
-        if inner := _inflate(content[begin:], -15):
+        if inner := _inflate(view[begin:], -15):
             yield "zip", inner
     if whole and (
-        inner := _inflate(content, -15)
+        inner := _inflate(view, -15)
     ):  # a bare stream has no mark: only what was decoded out of something is tried
         yield "deflate", inner
 
 
-def _inflate(content: bytes, bits: int) -> bytes:
+def _inflate(content: memoryview, bits: int) -> bytes:
     """What a stream holds; also of one that breaks off."""
     stream = zlib.decompressobj(wbits=bits)
     inner = bytearray()
@@ -154,11 +183,11 @@ def _inflate(content: bytes, bits: int) -> bytes:
 
 
 def _decoded_runs(content: bytes) -> Iterator[tuple[str, bytes]]:
-    for run in _HEXADECIMAL.finditer(content):
+    for run in _matches(_HEXADECIMAL, content):
         digits = re.sub(rb"[-: ]", b"", run.group())
         yield "hexadecimal", bytes.fromhex(digits[: len(digits) // 2 * 2].decode())
         yield "hexadecimal", bytes.fromhex(digits[1 : (len(digits) - 1) // 2 * 2 + 1].decode())
-    for run in _BASE64.finditer(content):
+    for run in _matches(_BASE64, content):
         parts = _BETWEEN.split(run.group().replace(b"\\/", b"/").translate(bytes.maketrans(b"-_", b"+/")))
         joined = b"".join(parts)
         # The lines together, wherever in them it begins; and each by itself, for what must be

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.integration import canary_search
 
@@ -155,3 +157,18 @@ def test_names_of_files_are_searched_too(tmp_path: Path) -> None:
         f"of {PLAIN['token']}": ["token"],
         "inside": ["password"],
     }
+
+
+# Characters that patterns have in common, and parts of what they look for.
+PIECES = [
+    *(bytes([code]) for code in b"aZ09fF+/_-=.~!*'(): \\\r\n\0&"),
+    *(b"%41", b"%", b"\\/", b"\\n", b"_x000D_", b"c" * 13),
+]
+
+
+@pytest.mark.parametrize("name", ["_BASE64", "_HEXADECIMAL", "_URL"])
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=60).map(b"".join))
+def test_where_a_pattern_cannot_match_is_passed_over_and_nothing_else(name: str, content: bytes) -> None:
+    pattern = getattr(canary_search, name)
+    found = [match.group() for match in canary_search._matches(pattern, content)]
+    assert found == [match.group() for match in pattern.finditer(content)]
