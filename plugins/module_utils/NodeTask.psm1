@@ -155,7 +155,12 @@ function Remove-NodeTask {
         Justification = 'callers check')]
     param([Parameter(Mandatory = $true)][string] $Name)
     if (-not (Test-NodeTask -Name $Name)) { return }
-    Invoke-TaskCommand -ArgumentList @('/Delete', '/TN', $Name, '/F') -Doing "delete the scheduled task $Name"
+    try { Invoke-TaskCommand -ArgumentList @('/Delete', '/TN', $Name, '/F') -Doing "delete the scheduled task $Name" }
+    catch {
+        # A guard deletes its own task, possibly at this moment.
+        if (Test-NodeTask -Name $Name) { throw }
+        return
+    }
     if (Test-NodeTask -Name $Name) {
         throw (New-NodeFailure -Reason 'task_refused' -Message (
                 "The scheduled task $Name is still there after it was deleted"))

@@ -76,8 +76,8 @@ def test_killed_with_the_window_job_too_the_guard_brings_the_service_back(
     recovered = start("recover.yml").finish()
     assert recovered.rc == 0, recovered.output
     assert recovered.text.count("removed the rest of the job") == 1
-    (fetched,) = re.findall(r"fetched a log of the run \S+ to (\S+)", recovered.text)
-    (kept,) = lab.node.path(rf"{STATE_FOLDER}\logs").glob("DB_*window*.log")
+    ((run_id, fetched),) = re.findall(r"fetched a log of the run (\S+) to (\S+)", recovered.text)
+    (kept,) = lab.node.path(rf"{STATE_FOLDER}\logs").glob(f"{run_id}*window*.log")
     assert "stopping AlteryxService" in Path(fetched).read_text(encoding="utf-8")
     assert kept.read_text(encoding="utf-8-sig") == Path(fetched).read_text(encoding="utf-8")
     assert "AlteryxStaging" in recovered.text
