@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import subprocess
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,24 @@ from tests import schemas
 from tests.lab.certificates import KeyPair
 
 from .lab_of_tests import ARCHIVES, Lab
+
+
+def flip_bit(file: Path) -> None:
+    """Make one bit in the middle of a file another one."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@contextlib.contextmanager
+def flipped_bit(file: Path) -> Iterator[None]:
+    """One bit of a file is another one meanwhile."""
+    before = file.read_bytes()
+    flip_bit(file)
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from . import observer
 from .kinds import KINDS
 from .lab_of_tests import Lab, running_lab
 from .playbook_run import PlaybookRunner
+
+if TYPE_CHECKING:
+    from .restored_server import Server
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -42,6 +46,13 @@ def recovered(lab: Lab) -> Iterator[Lab]:
     """The lab, for a test that lets its node misbehave: it behaves again afterwards, and its service runs."""
     yield lab
     lab.recover()
+
+
+@pytest.fixture
+def server(backed_up: Server) -> Iterator[Server]:
+    """The server at the moment of its backup; so it is again afterwards. The fixture backed_up is the module's own."""
+    yield backed_up
+    backed_up.put_back()
 
 
 @pytest.fixture

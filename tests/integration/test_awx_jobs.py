@@ -29,6 +29,7 @@ from tests.awx import content
 from tests.lab import layout, standin_service
 
 from . import restore_scene as scene
+from .backup_files import flip_bit
 from .kinds import KINDS, LONG_ON_WINE, STANDIN, WINDOWS
 from .lab_of_tests import ARCHIVES, STATE_FOLDER, Lab
 from .onlooker import Onlooker
@@ -304,9 +305,7 @@ def test_a_backup_that_cannot_be_read_back_ends_the_workflow_before_its_approval
 
     def spoil() -> None:
         newest = max(awx.lab.node.path(ARCHIVES).rglob("*.zip"), key=lambda file: file.stat().st_mtime)
-        data = bytearray(newest.read_bytes())
-        data[len(data) // 2] ^= 1
-        newest.write_bytes(data)
+        flip_bit(newest)
         damaged.append(newest)
 
     walk = Walk(awx, before={"verification": spoil})

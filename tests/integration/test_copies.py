@@ -21,6 +21,7 @@ from tests import nightly
 from tests.lab.node import ServiceState
 from tests.node.engine import watching
 
+from .backup_files import flip_bit
 from .kinds import on_standin_too, wine_only
 from .lab_of_tests import Lab
 from .playbook_run import PlaybookRunner, Run
@@ -332,9 +333,7 @@ def test_a_temporary_name_that_another_program_holds(lab: Lab, shares: Shares, r
 def test_an_archive_that_is_damaged_already(shares: Shares, run_playbook: PlaybookRunner) -> None:
     make(run_playbook)
     (archive,) = shares.archives.glob("*.zip")
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 1
-    archive.write_bytes(content)
+    flip_bit(archive)
     run = run_playbook("copy_backup.yml", extra_vars=variables(*BOTH))
     assert run.rc == 3, run.output[-3000:]
     assert "so it is not copied" in run.text

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an operator does with a backup that is there: verify, copy, pin, list and prune it, look at the fleet, and take
-the collection off the node. One database backup serves all; each playbook has tests of its own elsewhere,
-most of them long."""
+the collection off the node. One database backup serves all; each playbook has tests of its own elsewhere, most of them
+long."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from .backup_files import flip_bit
 from .kinds import wine_only
 from .lab_of_tests import LEASE, Lab
 from .older_backups import copy_to_days
@@ -91,9 +92,7 @@ def test_a_backup_is_read_back_and_a_flipped_byte_is_found(lab: Lab, kept: Kept,
     good = run_playbook("verify_backup.yml", extra_vars=wanted)
     good.assert_ended_well()
     assert f"{archive.stem} is good" in good.text
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 1
-    archive.write_bytes(content)
+    flip_bit(archive)
     run = run_playbook("verify_backup.yml", extra_vars=wanted)
     assert run.rc == 3, run.output
     assert f"{archive.stem} is not good" in run.text

@@ -44,13 +44,6 @@ def backed_up(lab: Lab, run_playbook: PlaybookRunner, tmp_path_factory: pytest.T
     return Server.of(lab, run_playbook, run, Backup.of(lab, match.group(1), "Full"), tmp_path_factory.mktemp("cold"))
 
 
-@pytest.fixture
-def server(backed_up: Server) -> Iterator[Server]:
-    """The server at the moment of its backup."""
-    yield backed_up
-    backed_up.put_back()
-
-
 def assert_secrets_unsaid(server: Server, run: Run) -> None:
     """No secret of the server is in anything the run has printed or left on the control node."""
     texts = [run.output, *(file.read_text(encoding="utf-8") for file in _files(run.folder))]

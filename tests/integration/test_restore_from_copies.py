@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -18,15 +17,12 @@ from tests.lab.node import Node
 from tests.node.engine import watching
 
 from . import restore_scene as scene
-from .backup_files import Backup
+from .backup_files import Backup, flipped_bit
 from .kinds import wine_only
 from .lab_of_tests import ARCHIVES, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 from .restored_server import FLEET, WORK, Server, assert_refused, nothing_touched
 from .test_fleet_restore import Fleet
-from .test_restore import server
-
-__all__ = ["server"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 
@@ -144,21 +140,10 @@ def test_a_backup_for_which_there_is_no_room_is_refused_before_anything_is_touch
         assert_refused(restore(server, "nas", alteryx_window_space_reserve=90_000_000), 3, "space_short")
 
 
-@contextlib.contextmanager
-def damaged(archive: Path) -> Iterator[None]:
-    """One byte of a copy is another one meanwhile."""
-    content = archive.read_bytes()
-    changed = bytearray(content)
-    changed[len(changed) // 2] ^= 1
-    archive.write_bytes(changed)
-    yield
-    archive.write_bytes(content)
-
-
 @pytest.mark.reaches("archive_bad", exit_code=3)
 @wine_only
 def test_a_damaged_copy_is_found_before_anything_is_stopped(server: Server) -> None:
-    with watch.Watch(server.lab, scene.RESTORE) as watching_service, damaged(server.backup.archive):
+    with watch.Watch(server.lab, scene.RESTORE) as watching_service, flipped_bit(server.backup.archive):
         run = restore(server, "nas")
     assert_refused(run, 3, "archive_bad")
     assert {state for _at, state in watching_service.states} <= {"Running"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from .backup_files import flip_bit
 from .kinds import on_standin_too
 from .lab_of_tests import ARCHIVES, Lab
 from .playbook_run import PlaybookRunner
@@ -39,9 +40,7 @@ def test_the_newest_backup_of_each_mode_is_read_back_whatever_is_wrong_with_one(
     assert [verdicts(run_id) for run_id in runs] == [number + 1 for number in before]
 
     archive = folder / f"ServerBackup_{runs[1][:-5]}.zip"
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 1
-    archive.write_bytes(content)
+    flip_bit(archive)
     damaged = run_playbook("verify_backup.yml")
     assert damaged.rc == 3, damaged.output
     assert f"{archive.stem} is not good" in damaged.text
