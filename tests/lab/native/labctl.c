@@ -179,18 +179,22 @@ static DWORD WINAPI watch_service(void *name)
     SERVICE_STATUS_PROCESS status;
     DWORD size, last = 0;
     SC_HANDLE manager, service = NULL;
-    /* A node that is just starting has no service manager yet, and a new one no service. */
-    for (; !service; Sleep(50)) {
-        manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
-        if (manager) {
-            service = OpenServiceW(manager, name, SERVICE_QUERY_STATUS | set_status);
-            CloseServiceHandle(manager);
-        }
-    }
     /* A look takes 2 ms of CPU time in four processes, so they are rare while nothing changes. */
     for (;; Sleep(last == SERVICE_RUNNING || last == SERVICE_STOPPED ? 100 : 20)) {
-        if (!QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size))
+        /* A node that is just starting has no service manager yet, and a new one no service. And where two threads of
+         * a process connect at the same moment, as they do here, Wine can lose a handle: it is invalid from then on. */
+        if (!service ||
+            !QueryServiceStatusEx(service, SC_STATUS_PROCESS_INFO, (BYTE *)&status, sizeof status, &size)) {
+            if (service)
+                CloseServiceHandle(service);
+            service = NULL;
+            manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
+            if (manager) {
+                service = OpenServiceW(manager, name, SERVICE_QUERY_STATUS | set_status);
+                CloseServiceHandle(manager);
+            }
             continue;
+        }
         if (status.dwCurrentState != last)
             note_state(last = status.dwCurrentState);
         if (status.dwCurrentState != SERVICE_STOPPED &&
