@@ -87,7 +87,7 @@ def describe_fleet(
         warnings += [(name, text) for text in _runtime_settings.warnings(own)]
         warnings += [(name, text) for text in _describe_runs(facts, (left or {}).get(name, {}))]
         warnings += [(name, text) for text in _describe_restores((restores or {}).get(name, {}))]
-        alarms += [(name, text) for text in _describe_service(facts)]
+        alarms += [(name, text) for text in _describe_service(facts, (restores or {}).get(name, {}))]
         alarms += [(name, text) for text in _describe_unread((restores or {}).get(name, {}))]
         database = ""
         if name == topology.controller:
@@ -116,7 +116,7 @@ def describe_fleet(
     )
 
 
-def _describe_service(facts: _node_facts.NodeFacts) -> list[str]:
+def _describe_service(facts: _node_facts.NodeFacts, restores: t.Mapping[str, t.Any]) -> list[str]:
     """A sentence about a service that is not Running, and what to do."""
     service = facts.service
     if not service.exists or service.state == "Running":
@@ -124,6 +124,8 @@ def _describe_service(facts: _node_facts.NodeFacts) -> list[str]:
     text = f"the service {service.name} is {service.state}"
     if facts.lease:
         return [f"{text}; the run {facts.lease.run_id} holds its lease and restores {facts.lease.prior_state}"]
+    if any(record["word"] == "pending" for record in restores.get("records", ())):
+        return [f"{text}; do not use Start-Service, because a restore has not ended and its files may not be whole"]
     return [f"{text}; start it (Start-Service {service.name}), unless it is stopped on purpose"]
 
 

@@ -172,6 +172,9 @@ def test_a_service_that_does_not_run_stands_out() -> None:
     text = _fleet_topology.describe_fleet("prod", stopped).text
     assert "Stopped (!)" in text
     assert "warning: ctl: the service AlteryxService is Stopped; start it (Start-Service AlteryxService)" in text
+    pending = {"ctl": {"records": [{"run_id": "Restore_1", "word": "pending", "of": "", "path": "C:\\x.json"}]}}
+    text = _fleet_topology.describe_fleet("prod", stopped, restores=pending).text
+    assert "is Stopped; do not use Start-Service, because a restore has not ended" in text
     stopped["ctl"]["lease"] = samples.lease()
     text = _fleet_topology.describe_fleet("prod", stopped).text
     assert f"is Stopped; the run {samples.RUN_ID} holds its lease and restores Running" in text
