@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import string
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from tests.lab import task_definition
 
 FOLDER = sources.ROOT / "extensions" / "schedules"
 SCRIPT = FOLDER / "alteryx-backup"
-SYSTEMD = sorted((FOLDER / "systemd").iterdir())
+SYSTEMD = sorted(file for file in (FOLDER / "systemd").iterdir() if file.is_file())
+OPTIONS = sorted((FOLDER / "systemd").glob("*.service.d/options.conf"))
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ def verified(folder: Path, *files: Path) -> str:
     for file in files:
         text = file.read_text(encoding="utf-8").replace("/usr/local/bin/alteryx-backup", str(SCRIPT))
         (folder / file.name).write_text(text, encoding="utf-8")
+    for options in OPTIONS:
+        shutil.copytree(options.parent, folder / options.parent.name, dirs_exist_ok=True)
     done = subprocess.run(
         ["systemd-analyze", "verify", *(folder / file.name for file in files)],
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"},
@@ -158,7 +162,7 @@ needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="
 
 @needs_systemd
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    assert len(SYSTEMD) == 4
+    assert len(SYSTEMD) == 5
     assert verified(tmp_path, *SYSTEMD) == "0"
 
 
@@ -175,31 +179,55 @@ def test_a_planted_wrong_unit_is_found(tmp_path: Path) -> None:
 def test_every_timer_starts_a_playbook_that_exists() -> None:
     timers = [file.read_text(encoding="utf-8") for file in SYSTEMD if file.suffix == ".timer"]
     started = [match for text in timers for match in re.findall(r"(?m)^Unit=alteryx-backup@(\w+)\.service$", text)]
-    assert started == ["database_backup", "full_backup", "verify_backup"]
+    assert started == ["list_backups", "database_backup", "full_backup", "verify_backup"]
     assert set(started) <= command_lines.playbooks()
+
+
+def test_the_options_of_a_unit_are_those_of_its_playbook() -> None:
+    (start,) = re.findall(r"(?m)^ExecStart=(.+)$", (FOLDER / "systemd" / "alteryx-backup@.service").read_text("utf-8"))
+    assert start.split() == ["/usr/local/bin/alteryx-backup", "%i", "-l", "alteryx_prod", "$OPTIONS"]
+    assert len(OPTIONS) == 2
+    for file in OPTIONS:
+        playbook = re.fullmatch(r"alteryx-backup@(\w+)\.service\.d", file.parent.name)
+        # Quoted as a whole: without the quotes, each word would be an assignment of its own.
+        (options,) = re.findall(r'(?m)^Environment="OPTIONS=(.+)"$', file.read_text(encoding="utf-8"))
+        assert playbook
+        words = [f"alteryx_ops.server_backup.{playbook[1]}", "-l", "alteryx_prod", *options.split()]
+        assert command_lines.judge(["ansible-playbook", *words]) == []
 
 
 # --- cron -----------------------------------------------------------------------------------------------------------
 
 _FIELD = r"(?:\*|\d+)(?:,\d+)*"
+_SETTING = re.compile(r'(?P<name>[A-Z_]+)=(?P<quote>"?)(?P<value>.*)(?P=quote)')
 _LINE = re.compile(rf"#?(?P<when>(?:{_FIELD} ){{5}}) ?(?P<account>\S+)  (?P<command>alteryx-backup .+)")
 
 
 def cron_lines(text: str) -> list[tuple[list[str], str, list[str]]]:
-    """The lines of a file of /etc/cron.d as cron reads them: five fields, account, words of the command."""
+    """The lines of a file of /etc/cron.d as cron and its shell read them: five fields, account, words of the
+    command."""
     found = []
+    variables: dict[str, str] = {}
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
         if match:
-            found.append((match["when"].split(), match["account"], match["command"].split()))
-        elif not re.fullmatch(r"(#.*|[A-Z_]+=\S+|)", line):
+            command = string.Template(match["command"]).substitute(variables)
+            found.append((match["when"].split(), match["account"], command.split()))
+        elif setting := _SETTING.fullmatch(line):
+            variables[setting["name"]] = setting["value"]
+        elif not re.fullmatch(r"(#.*|)", line):
             raise ValueError(f"cron does not read: {line}")
     return found
 
 
 def test_cron_reads_every_line() -> None:
     lines = cron_lines((FOLDER / "cron" / "alteryx-backup").read_text(encoding="utf-8"))
-    assert [words[1] for _when, _account, words in lines] == ["full_backup", "verify_backup", "database_backup"]
+    assert [words[1] for _when, _account, words in lines] == [
+        "full_backup",
+        "verify_backup",
+        "list_backups",
+        "database_backup",
+    ]
     for when, account, words in lines:
         highest = (59, 23, 31, 12, 7)
         numbers = [[int(number) for number in re.findall(r"\d+", field)] for field in when]
@@ -218,7 +246,7 @@ def test_a_planted_wrong_line_of_cron_is_found() -> None:
 
 def test_a_line_of_cron_runs(machine: Machine) -> None:
     text = (FOLDER / "cron" / "alteryx-backup").read_text(encoding="utf-8")
-    settings = dict(re.findall(r"(?m)^([A-Z_]+)=(.*)$", text))
+    settings = {match["name"]: match["value"] for line in text.splitlines() if (match := _SETTING.fullmatch(line))}
     _when, _account, words = cron_lines(text)[0]
     # As cron does it: in the home of the account, by SHELL, with these settings and no others.
     done = subprocess.run(
