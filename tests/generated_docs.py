@@ -4,8 +4,9 @@
 """Writes what is repeated from elsewhere: `python -m tests.generated_docs` (make docs).
 
 From plugins/plugin_utils/_core/reasons.yml: docs/exit_codes.md and docs/after_the_stop.md whole, and the highest exit
-code in the schema of outcome.json. Options and defaults: see generated_options.py. The list of files: see file_list.py.
-The pictures: see rooms.py, timeline.py and retention_years.py.
+code in the schema of outcome.json. From plugins/plugin_utils/_archive/_readme.py: docs/archive_readme.md. Options and
+defaults: see generated_options.py. The list of files: see file_list.py. The pictures: see rooms.py, timeline.py and
+retention_years.py.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "exit_codes.md": _page(),
         ROOT / "docs" / "after_the_stop.md": _page_of_late_reasons(),
+        ROOT / "docs" / "archive_readme.md": _page_of_archive_readme(),
         file_list.PAGE: file_list.page(),
         schema: _with_bound(schema.read_text(encoding="utf-8")),
         rooms.PICTURE: rooms.picture(),
@@ -90,7 +92,8 @@ could not be known before, and what becomes of a dump that has ended:
   that is not possible, the dump stays in the staging directory until `recover.yml` or the next run archives it.
 - **removed**: The dump cannot be used. `recover.yml` or the next run removes it and says so.
 
-Whatever the reason, the service is started again.
+The service is started again, except for the reasons of code 7: `restore_unproven` and `held_by_operator` leave it
+stopped on purpose, and for the others something prevents the start.
 """
 
 
@@ -101,6 +104,24 @@ def _page_of_late_reasons() -> str:
             fate = "removed" if reason.bad_dump else "kept"
             lines += _wrapped(f"`{reason.name}` (**{fate}**): {reason.why_late}", "- ")
     return "\n".join(lines) + "\n"
+
+
+_ARCHIVE_README = """<!-- Written by `make docs` from plugins/plugin_utils/_archive/_readme.py. Do not edit. -->
+# README.txt of the archive directory
+
+Each run writes this text beside the archives of a node. It is repeated here because it is not copied to the
+[destinations](copies.md): who has only a copy of a backup finds here how to check, unzip and restore it by hand, also
+on a new machine (section 5).
+
+```text
+"""
+
+
+def _page_of_archive_readme() -> str:
+    # Inside: see _table.
+    from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._archive._readme import TEXT
+
+    return _ARCHIVE_README + TEXT.replace("\r\n", "\n") + "```\n"
 
 
 def _wrapped(text: str, begin: str) -> list[str]:
