@@ -13,16 +13,16 @@ $ErrorActionPreference = 'Stop'
 function Get-ManifestFact {
     param([string] $Path)
     $fact = @{
-        error = ''; schema = 0; tool = ''; run_id = ''; mode = ''; fleet = ''; node = ''; computer = ''; started = ''
-        alteryx_version = ''; databases = @(); documents = [long]0; dumped = $false; downtime_seconds = 0.0
-        file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''; roles = @(); database_kind = ''
-        data_folder = ''; status = ''
+        error = ''; schema = 0; tool = ''; run_id = ''; mode = ''; fleet = ''; node = ''; computer = ''; machine_id = ''
+        started = ''; alteryx_version = ''; databases = @(); documents = [long]0; dumped = $false
+        downtime_seconds = 0.0; file_count = [long]0; file_bytes = [long]0; secrets = $false; proof = ''; roles = @()
+        database_kind = ''; data_folder = ''; status = ''
     }
     try {
         $manifest = Read-ManifestHead -Path $Path
         $fact.schema = [int](Get-Field -InputObject $manifest -Name 'schema')
-        $texts = 'tool', 'run_id', 'mode', 'fleet', 'node', 'computer', 'started', 'alteryx_version', 'status'
-        foreach ($name in $texts) {
+        $texts = 'tool', 'run_id', 'mode', 'fleet', 'node', 'computer', 'machine_id', 'started', 'alteryx_version'
+        foreach ($name in $texts + 'status') {
             $fact[$name] = Get-FieldText -InputObject $manifest -Name $name
         }
         $fact.roles = @(foreach ($role in @(Get-Field -InputObject $manifest -Name 'roles')) { [string]$role })

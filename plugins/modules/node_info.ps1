@@ -114,6 +114,22 @@ function Get-WindowsVersion {
     finally { $key.Dispose() }
 }
 
+function Get-MachineId {
+    # Windows Setup writes a new one. It is only used for a warning, so it may be unknown.
+    $view = [Microsoft.Win32.RegistryView]::Registry64
+    $machine = [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive]::LocalMachine, $view)
+    try {
+        $key = $machine.OpenSubKey('SOFTWARE\Microsoft\Cryptography')
+        if ($null -eq $key) { return '' }
+        try { [string]$key.GetValue('MachineGuid', '') } finally { $key.Dispose() }
+    }
+    catch {
+        Write-Verbose -Message "MachineGuid: $_"
+        ''
+    }
+    finally { $machine.Dispose() }
+}
+
 function Get-RecordingPolicy {
     # The group policies that make Windows record the commands of PowerShell, by the names of their registry keys. Only
     # the policies of the machine are read, because they apply to every account.
@@ -248,6 +264,7 @@ Invoke-NodeModule -Module $module -Body {
 
     $module.Result['system'] = @{
         computer = [Environment]::MachineName
+        machine_id = Get-MachineId
         utc = Get-UtcText
         os_version = Get-WindowsVersion
         powershell_version = [string]$PSVersionTable.PSVersion

@@ -162,6 +162,7 @@ def _manifest(read: dict[str, Any]) -> dict[str, Any]:
         "error": "",
         **{key: read[key] for key in head},
         "status": read.get("status", ""),
+        "machine_id": read.get("machine_id", ""),
         "secrets": read["secrets"]["included"],
         "dumped": read["database"] is not None,
         "roles": read["roles"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import uuid
 import xml.etree.ElementTree
 from typing import Any
 
@@ -28,6 +29,7 @@ def node_info(node: Node, arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         "system": {
             "computer": computer,
+            "machine_id": str(uuid.uuid5(uuid.NAMESPACE_DNS, node.name)),
             "utc": utc_text(),
             "os_version": "10.0.20348",
             "powershell_version": "5.1.20348.1",

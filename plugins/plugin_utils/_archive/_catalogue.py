@@ -164,6 +164,7 @@ def _entry(
         "run_verdict": runs.get(base, ""),
         "fleet": told.get("fleet", ""),
         "computer": told.get("computer", ""),
+        "machine_id": told.get("machine_id", ""),
         "tool": told.get("tool", ""),
         "alteryx_version": told.get("alteryx_version", ""),
         "complete": not why,

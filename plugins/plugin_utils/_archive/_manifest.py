@@ -40,6 +40,8 @@ def of_archive(
         "fleet": run["fleet"],
         "node": node["name"],
         "computer": node["computer"],
+        # The record of a dump that an older version has made does not have it.
+        "machine_id": node.get("machine_id", ""),
         "roles": list(node["roles"]),
         "started": run["started"],
         "ended": "@@ended@@",

@@ -22,13 +22,14 @@ from ._runtime_settings import EffectiveSettings, Sections
 
 @dataclass(frozen=True)
 class System:
-    """The machine, and the account of the connection."""
+    """The machine, and the account of the connection. machine_id: another one after Windows was installed anew."""
 
     computer: str
     program_data: str
     user: str
     is_administrator: bool
     fqdn: str = ""
+    machine_id: str = ""
 
 
 @dataclass(frozen=True)

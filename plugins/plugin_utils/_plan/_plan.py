@@ -101,6 +101,7 @@ class NodePlan:
     files: list[dict[str, t.Any]] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    machine_id: str = ""
     standby: bool = False
     controller_host: str = ""
     controller_port: int = 0
@@ -157,6 +158,7 @@ def plan_node(name: str, facts: NodeFacts, request: Request, database: Database 
         version=alteryx.version,
         service=service,
         computer=system.computer,
+        machine_id=system.machine_id,
         bin_folder=alteryx.bin_folder,
         executable=alteryx.executable,
         archive_root=request.archive_directory,

@@ -32,6 +32,7 @@ class SavedNode:
     database_kind: str = ""
     data_folder: str = ""
     holds_database: bool = False
+    machine_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class NodeNow:
         data_folder: of the embedded MongoDB.
         rename_problem: why that folder cannot be renamed, a sentence without its subject.
         settings_problem: why RuntimeSettings.xml of the node says nothing, with its path.
+        machine_id: another one after Windows was installed anew.
     """
 
     computer: str = ""
@@ -50,6 +52,7 @@ class NodeNow:
     data_folder: str = ""
     settings_problem: str = ""
     rename_problem: str = ""
+    machine_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def read_saved(backup: t.Mapping[str, t.Any]) -> SavedNode:
         database_kind=str(database.get("kind") or backup.get("database_kind", "")),
         data_folder=str(database.get("data_folder") or backup.get("data_folder", "")),
         holds_database=bool(database or backup.get("dumped")),
+        machine_id=str(backup.get("machine_id", "")),
     )
 
 
@@ -103,6 +107,7 @@ def read_now(facts: NodeFacts) -> NodeNow:
         data_folder=facts.database.folder,
         settings_problem=_find_settings_problem(facts),
         rename_problem=facts.database.rename_problem,
+        machine_id=facts.system.machine_id,
     )
 
 
@@ -144,7 +149,11 @@ def find_warnings(saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow]
     found = []
     for host, before in saved.items():
         after = now.get(host, NodeNow())
-        texts = [_version_warning(before, after, options.force_version), _settings_warning(after, options)]
+        texts = [
+            _version_warning(before, after, options.force_version),
+            _machine_warning(before, after, options),
+            _settings_warning(after, options),
+        ]
         folder = after.data_folder or before.data_folder
         if options.restores_database and before.holds_database and needs_sibling(folder):
             texts.append(
@@ -153,6 +162,17 @@ def find_warnings(saved: t.Mapping[str, SavedNode], now: t.Mapping[str, NodeNow]
             )
         found += [f"{host}: {text}" for text in texts if text]
     return found
+
+
+def _machine_warning(before: SavedNode, after: NodeNow, options: Options) -> str:
+    # Not a refusal: Windows can get a new identifier in other ways, and a restore can be rolled back.
+    known = before.machine_id and after.machine_id
+    if not known or before.machine_id == after.machine_id or not options.restores_files:
+        return ""
+    return (
+        "the backup is of another Windows installation (MachineGuid). RuntimeSettings.xml holds values that were "
+        "encrypted there, so Alteryx Server may not start with the restored file: see docs/runbooks/lost_node.md"
+    )
 
 
 def _settings_warning(after: NodeNow, options: Options) -> str:

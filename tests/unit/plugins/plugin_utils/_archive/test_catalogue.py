@@ -103,7 +103,7 @@ def test_a_complete_backup_says_everything_that_is_known_of_it() -> None:
     assert found == {
         "id": BASE, "node": "node1", "folder": rf"{FOLDER}\node1", "mode": "full", "stamp": "20260901_020000",
         "started": "2026-09-01T02:00:00.123Z", "run_id": "Full_20260901_020000_7f3a", "run_verdict": "OK",
-        "fleet": "alteryx_prod", "computer": "AYX01", "tool": "alteryx_ops.server_backup 0.1.0",
+        "fleet": "alteryx_prod", "computer": "AYX01", "machine_id": "", "tool": "alteryx_ops.server_backup 0.1.0",
         "alteryx_version": "2024.2", "complete": True, "why": [], "bytes": 5_100_000, "archive_sha256": "9c1e" * 16,
         "file_count": 45, "file_bytes": 12_900_000, "databases": ["AlteryxService"], "documents": 1234,
         "downtime_seconds": 41.5, "dumped": True, "secrets": True, "proof": "counts", "roles": ["controller"],

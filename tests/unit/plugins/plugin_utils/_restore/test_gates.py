@@ -97,6 +97,19 @@ def test_another_computer_refuses() -> None:
     assert "ALTERYX02" in message
 
 
+@pytest.mark.parametrize(
+    ("saved", "now", "flagged"), [("a", "b", True), ("a", "a", False), ("", "b", False), ("a", "", False)]
+)
+def test_files_of_another_windows_installation_are_flagged_and_not_refused(saved: str, now: str, flagged: bool) -> None:
+    before, after = replace(SAVED, machine_id=saved), replace(NOW, machine_id=now)
+    assert [text.partition(" (")[0] for text in warnings(before, after)] == [
+        "node1: the backup is of another Windows installation"
+    ] * flagged
+    assert refusals(before, after) == []
+    # The database is not encrypted with the key of the machine.
+    assert warnings(before, after, restores_files=False) == []
+
+
 @pytest.mark.reaches("restore_database_kind")
 @pytest.mark.parametrize(("kind", "said"), [("mongodb", "a self-managed MongoDB"), ("sqlserver", "an SQL Server")])
 def test_a_database_that_is_not_embedded_refuses_in_plain_words(kind: str, said: str) -> None:
