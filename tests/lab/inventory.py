@@ -59,6 +59,8 @@ def content(nodes: Sequence[Node], certificates: LabCertificates, api: Access | 
         "alteryx_archive_directory": r"D:\AlteryxBackups",
         "alteryx_preflight_staging_directory": r"D:\AlteryxStaging",
         "alteryx_report_directory": str(layout.RUNS),
+        # As in the example inventory: each playbook must take a variable that depends on the mode of a backup.
+        "alteryx_window_drain_timeout": "{{ 900 if alteryx_preflight_mode == 'database' else 3600 }}",
         # Wine keeps only a part of the permissions that are set, so their exact form cannot be judged here.
         "alteryx_preflight_folder_trust": "warn",
     }

@@ -95,6 +95,10 @@ def value_problems(values: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
+_ALWAYS_DEFINED = {"alteryx_preflight_mode": "full"}
+"""Variables of an inventory may depend on the mode, which only the playbooks of a backup and a restore define."""
+
+
 def refuse_invalid_values(
     variables: t.Mapping[str, t.Any], of_hosts: t.Mapping[str, t.Mapping[str, t.Any]], loader: t.Any
 ) -> None:
@@ -113,7 +117,7 @@ def refuse_invalid_values(
         given = (
             variables if host == own else {name: value for name, value in of_host.items() if value != of_own.get(name)}
         )
-        templar = Templar(loader=loader, variables={**variables, **given})
+        templar = Templar(loader=loader, variables={**_ALWAYS_DEFINED, **variables, **given})
         values, wrong = {}, []
         for name in sorted(_KNOWN_VARIABLES.public.keys() & given.keys()):
             try:
