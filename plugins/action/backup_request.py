@@ -125,6 +125,7 @@ class ActionModule(NodeAction):
             "prunes": bool(policy) or prunes_copies,
             "prunes_for_room": bool(policy) and arguments["retention_room"],
             "copies": bool(destinations),
+            "copies_with_password": any(one.credential for one in destinations),
             "destinations": [dataclasses.asdict(one) for one in destinations],
             **{
                 key: arguments[key]

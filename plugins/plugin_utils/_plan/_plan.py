@@ -49,6 +49,8 @@ class Request:
     """Has the operator allowed that before the dump, too, if the room is short?"""
     copies: bool = False
     """Has the operator configured copies at other places?"""
+    copies_with_password: bool = False
+    """Does a node log on at one of these places with an account of the operator?"""
 
     @property
     def stops_services(self) -> bool:
@@ -391,7 +393,7 @@ def plan_fleet(
             node.controller_port = _topology.port_of(place.controller_address) or node.controller_port
         if request.takes_database and node.name == topology.controller:
             _plan_dump_named(node, facts, request, database)
-        node.warnings += _check_recording(node, facts[node.name], database)
+        node.warnings += _check_recording(node, facts[node.name], request, database)
     return FleetPlan(
         tuple(nodes),
         request,
@@ -402,17 +404,20 @@ def plan_fleet(
     )
 
 
-def _check_recording(node: NodePlan, facts: NodeFacts, database: Database) -> list[str]:
+def _check_recording(node: NodePlan, facts: NodeFacts, request: Request, database: Database) -> list[str]:
     """A warning if Windows records the commands of PowerShell on a node and this run uses passwords there."""
     given = node.dump["method"] == "mongodump" and any(
         each.password or each.key_password for each in database.connections.values()
     )
-    if not facts.recorded_by or not (given or node.secrets):
+    # These reach the node as arguments of a module.
+    given_for = [name for name, does in (("MongoDB", given), ("a share", request.copies_with_password)) if does]
+    if not facts.recorded_by or not (given_for or node.secrets):
         return []
     policies = " and ".join(facts.recorded_by)
     what = f"Windows records what PowerShell does on this node, by the group policy {policies}"
-    if given and "ModuleLogging" in facts.recorded_by:
-        return [f"{what}; event 4103 of Ansible's own wrapper then holds the password of MongoDB, see docs/security.md"]
+    if given_for and "ModuleLogging" in facts.recorded_by:
+        names = " and of ".join(given_for)
+        return [f"{what}; event 4103 of Ansible's own wrapper then holds the password of {names}, see docs/security.md"]
     return [f"{what}; the collection keeps its passwords out of that, see docs/security.md"]
 
 

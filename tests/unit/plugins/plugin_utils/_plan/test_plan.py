@@ -302,8 +302,10 @@ def recording(
     letter: str,
     database: _plan.Database | None = None,
     policies: t.Sequence[str] = ("ModuleLogging", "Transcription"),
+    **request: t.Any,
 ) -> list[str]:
-    plan = of_fleet(mode, letter, database, mongodump=TOOL, recorded_by=list(policies))
+    facts = samples.facts(letter, mongodump=TOOL, recorded_by=list(policies))
+    plan = plan_fleet({"node1": facts}, samples.request(mode, **request), database=database)
     return [text for text in plan.nodes[0].warnings if "records what PowerShell does" in text]
 
 
@@ -320,6 +322,13 @@ def test_the_password_of_a_mongodb_reaches_the_event_log_before_the_collection_d
     (warning,) = recording("database", "e", own())
     assert "event 4103 of Ansible's own wrapper then holds the password of MongoDB" in warning
     assert "keeps its passwords out" in recording("database", "e", own(), ["ScriptBlockLogging"])[0]
+
+
+def test_so_does_the_password_of_a_share() -> None:
+    (warning,) = recording("config", "a", copies_with_password=True)
+    assert "event 4103 of Ansible's own wrapper then holds the password of a share" in warning
+    (warning,) = recording("database", "e", own(), copies_with_password=True)
+    assert "the password of MongoDB and of a share" in warning
 
 
 @given(st.floats(-(10**7), 10**7))
