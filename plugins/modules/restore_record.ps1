@@ -50,8 +50,10 @@ Invoke-NodeModule -Module $module -Body {
     if ($module.Params.state -eq 'inspected') { return }
     Assert-FolderTrust -Path (Get-StateFolder)
     $wanted = $module.Params.restore_id
-    # A rollback belongs to its restore, and the operator can name either of them.
-    $names = @($wanted) + @($records | Where-Object { $_.run_id -ceq $wanted -and $_.of } | ForEach-Object { $_.of })
+    # A complete rollback belongs to its restore, and the operator can name either of them. After a rollback that was
+    # undone, the restore still waits for a decision, and only its own id accepts it.
+    $rollbacks = @($records | Where-Object { $_.run_id -ceq $wanted -and $_.of -and $_.word -eq 'committed' })
+    $names = @($wanted) + @($rollbacks | ForEach-Object { $_.of })
     $chosen = @($records | Where-Object {
             $_.word -ne 'pending' -and ($names -ccontains $_.run_id -or $names -ccontains $_.of)
         })

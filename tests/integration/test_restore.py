@@ -24,7 +24,7 @@ from tests.lab import alteryx_install
 from . import restore_scene as scene
 from .backup_files import Backup
 from .kinds import wine_only
-from .lab_of_tests import STATE_FOLDER, Lab, run_id_pattern
+from .lab_of_tests import SETTINGS, STATE_FOLDER, Lab, run_id_pattern
 from .playbook_run import PlaybookRunner, Run
 from .restored_server import FLEET, Server, assert_refused, nothing_touched
 
@@ -230,6 +230,39 @@ def test_a_restored_server_that_does_not_start_is_told_with_the_way_back(server:
     assert recovered.rc == 0, recovered.output[-4000:]
     assert scene.judge_server(server.lab.node, damaged, server.golden) == "old"
     assert server.lab.node.service().state == "Running"
+
+
+def test_a_rollback_that_was_undone_decides_nothing_and_can_be_repeated(server: Server) -> None:
+    damaged = server.damage()
+    run = server.restore()
+    run.assert_ended_well()
+    restore_id, kept = run.outcome["run_id"], scene.kept(server.lab.node)
+    holder = server.lab.node.hold(rf"{SETTINGS}.before_{restore_id}", 600)
+    try:
+        assert holder.stdout
+        assert holder.stdout.readline().strip() == b"held"
+        failed = server.roll_back(restore_id)
+    finally:
+        holder.kill()
+        holder.wait(30)
+    assert failed.rc not in (0, 7), failed.output[-4000:]
+    assert scene.compare(server.golden, server.now()) == []
+    assert server.lab.node.service().state == "Running"
+
+    topology = server.run_playbook("topology.yml").text
+    assert f"the restore {restore_id} keeps the previous database" in topology
+    assert f"the rollback {failed.outcome['run_id']} was undone" in topology
+    assert_refused(server.restore(), 3, restore_id)
+    server.accept(failed.outcome["run_id"]).assert_ended_well()
+    assert scene.kept(server.lab.node) == kept
+
+    back = server.roll_back(restore_id)
+    back.assert_ended_well()
+    assert scene.compare(damaged, server.now()) == []
+    assert_refused(server.restore(confirm=""), 3, "this was only the plan")
+    server.accept(back.outcome["run_id"]).assert_ended_well()
+    assert scene.kept(server.lab.node) == []
+    assert scene.compare(damaged, server.now()) == []
 
 
 @pytest.mark.reaches("restore_unproven", exit_code=7)

@@ -157,9 +157,16 @@ def _describe_runs(facts: _node_facts.NodeFacts, left: t.Mapping[str, t.Any]) ->
     return found
 
 
+def list_rolled_back(found: t.Iterable[t.Mapping[str, t.Any]]) -> set[str]:
+    """The restores that were rolled back on a node with these records. A rollback that was undone does not count: the
+    node then has the restored files."""
+    return {record["of"] for record in found if record["of"] and record["word"] == "committed"}
+
+
 def _describe_restores(found: t.Mapping[str, t.Any]) -> list[str]:
     """What restores have left on a node, and what the operator can do about it, a sentence each."""
     texts = []
+    rolled = list_rolled_back(found.get("records", ()))
     for record in found.get("records", ()):
         if record.get("problem"):
             continue
@@ -167,8 +174,9 @@ def _describe_restores(found: t.Mapping[str, t.Any]) -> list[str]:
         if record["word"] == "pending":
             texts.append(f"the restore {run} has not ended; if its run has died, recover.yml undoes it")
         elif record["word"] == "undone":
+            what = "rollback" if record["of"] else "restore"
             texts.append(
-                f"the restore {run} was undone; what it had copied to the node uses disk space until "
+                f"the {what} {run} was undone; what it had copied to the node uses disk space until "
                 f"accept_restore.yml -e alteryx_restore_run={run}"
             )
         elif record["of"]:
@@ -176,7 +184,7 @@ def _describe_restores(found: t.Mapping[str, t.Any]) -> list[str]:
                 f"the restore {record['of']} was rolled back; the restored files use disk space until "
                 f"accept_restore.yml -e alteryx_restore_run={record['of']}"
             )
-        elif run not in {each["of"] for each in found["records"]}:
+        elif run not in rolled:
             texts.append(
                 f"the restore {run} keeps the previous database and files on the disk: accept_restore.yml deletes them,"
                 f" roll_back_restore.yml returns to them, both with -e alteryx_restore_run={run}"

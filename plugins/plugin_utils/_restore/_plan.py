@@ -12,6 +12,7 @@ from .._core import paths
 from .._core.reasons import StepFailed
 from .._core.text import size
 from .._fleet._topology import STOP_ORDER
+from .._plan._fleet_topology import list_rolled_back
 from .._retention._sets import BackupSet
 
 
@@ -60,12 +61,14 @@ def check_pending(records: Records) -> None:
     Raises:
         StepFailed: restore_unfinished, restore_pending.
     """
+    rolled = _rolled_back(records)
     for host, found in records.items():
         for record in found:
             name = record["run_id"] or record["path"]
             if record["word"] == "pending":
                 raise StepFailed("restore_unfinished", f"the restore {name} of {host} has not ended", {"node": host})
-            if record["word"] == "committed":
+            # What a rollback has kept is not needed to go back from the next restore.
+            if record["word"] == "committed" and not record["of"] and record["run_id"] not in rolled:
                 message = f"the restore {name} of {host} is neither accepted nor rolled back"
                 raise StepFailed("restore_pending", message, {"node": host})
 
@@ -107,15 +110,17 @@ def find_rollback(records: Records, restore_id: str) -> dict[str, dict[str, t.An
     Raises:
         StepFailed: restore_unknown.
     """
-    rolled = {record["of"] for found in records.values() for record in found if record["of"]}
     found = {
         host: dict(record)
         for host, each in records.items()
         for record in each
         if record["run_id"] == restore_id and record["word"] == "committed" and record["verb"] == "restore"
     }
-    if restore_id in rolled:
-        raise StepFailed("restore_unknown", f"the restore {restore_id} is rolled back already")
+    if restore_id in _rolled_back(records):
+        # The other nodes follow the controller, so it cannot be repeated on them alone.
+        left = [host for host in found if restore_id not in list_rolled_back(records[host])]
+        more = f", but {', '.join(left)} kept the restored files; restore the fleet again" if left else ""
+        raise StepFailed("restore_unknown", f"the restore {restore_id} is rolled back already{more}")
     if not found:
         known = sorted(
             {record["run_id"] for each in records.values() for record in each if record["word"] == "committed"}
@@ -123,6 +128,10 @@ def find_rollback(records: Records, restore_id: str) -> dict[str, dict[str, t.An
         there = f"those that can be rolled back are {', '.join(known)}" if known else "there is none on these nodes"
         raise StepFailed("restore_unknown", f"no restore {restore_id or '(no id given)'} to go back from; {there}")
     return found
+
+
+def _rolled_back(records: Records) -> set[str]:
+    return list_rolled_back(record for found in records.values() for record in found)
 
 
 def find_accepted(records: Records, restore_id: str) -> list[str]:

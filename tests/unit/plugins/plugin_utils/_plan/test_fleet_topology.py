@@ -126,11 +126,20 @@ def test_a_restore_that_waits_for_a_decision_is_a_note_with_the_next_command() -
         "node1": {"records": [record("Restore_3", "committed"), record("Restore_4", "undone")]},
         "node2": {"records": [record("", "pending")]},
         "node3": {"reason": "unreachable"},
+        "node4": {"records": [record("Restore_5", "committed"), record("Restore_6", "undone", "Restore_5")]},
     }
-    nodes = {"ctl": named("b", "A"), "node1": named("c", "B"), "node2": named("d", "C")}
+    nodes = {
+        "ctl": named("b", "A"),
+        "node1": named("c", "B"),
+        "node2": named("d", "C"),
+        "node4": named("d", "D"),
+    }
     lines = _fleet_topology.describe_fleet("prod", nodes, restores=restores).text.splitlines()
     notes = [line for line in lines if "restore" in line.lower()]
-    assert len(notes) == 4
+    assert len(notes) == 6
+    # After a rollback that was undone, the restore still waits for a decision.
+    assert notes[4].endswith("-e alteryx_restore_run=Restore_5")
+    assert "the rollback Restore_6 was undone" in notes[5]
     assert "the restore Restore_1 was rolled back" in notes[0]
     assert "accept_restore.yml deletes them, roll_back_restore.yml returns to them" in notes[1]
     assert notes[1].endswith("-e alteryx_restore_run=Restore_3")

@@ -13,6 +13,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.re
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._restore import _job, _outcome, _perform, _plan
 
 RUN = "Restore_20260901_020000_7f3a"
+ROLLBACK = "Restore_20260902_020000_7f3a"
 DATA = r"D:\Alteryx\MongoDB"
 SETTINGS = r"C:\ProgramData\Alteryx\RuntimeSettings.xml"
 KEYS = r"C:\ProgramData\Alteryx\Keys"
@@ -95,6 +96,22 @@ def test_a_restore_without_a_decision_refuses_another_one(word: str, reason: str
         _plan.check_pending(records)
 
 
+def test_a_rollback_is_a_decision_and_one_that_was_undone_is_none() -> None:
+    done, undone = (record(run_id=ROLLBACK, verb="roll_back", of=RUN, word=word) for word in ("committed", "undone"))
+    _plan.check_pending({"ctl": [record(), done], "worker": [record(), done]})
+    records = {"ctl": [record(), undone], "worker": [record()]}
+    assert reason_of(lambda: _plan.check_pending(records)) == "restore_pending"
+    assert set(_plan.find_rollback(records, RUN)) == {"ctl", "worker"}
+
+
+def test_a_node_that_kept_its_files_in_a_rollback_is_named_and_the_fleet_can_be_restored_again() -> None:
+    done, undone = (record(run_id=ROLLBACK, verb="roll_back", of=RUN, word=word) for word in ("committed", "undone"))
+    records = {"ctl": [record(), done], "worker": [record(), undone]}
+    with pytest.raises(StepFailed, match="rolled back already, but worker kept the restored files; restore the fleet"):
+        _plan.find_rollback(records, RUN)
+    _plan.check_pending(records)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -125,7 +142,7 @@ def test_a_person_who_holds_a_node_refuses_its_restore() -> None:
 @pytest.mark.reaches("restore_unknown")
 def test_only_a_complete_restore_can_be_rolled_back_and_only_once() -> None:
     assert _plan.find_rollback({"ctl": [record()]}, RUN)["ctl"]["entries"]
-    rolled = {"ctl": [record(), record(run_id="Restore_20260902_020000_7f3a", verb="roll_back", of=RUN)]}
+    rolled = {"ctl": [record(), record(run_id=ROLLBACK, verb="roll_back", of=RUN)]}
     for records in (rolled, {"ctl": [record(word="undone")]}, {"ctl": []}):
         with pytest.raises(StepFailed) as failure:
             _plan.find_rollback(records, RUN)
