@@ -54,6 +54,9 @@ def _decide_mode(sets: t.Sequence[BackupSet], whole: Policy, mode: str, now: dat
     policy = whole.modes.get(mode)
     good = list_good(sets, now)
     kept = _keep_good(good, policy, now) if policy else {}
+    if policy:
+        usable = _newest_first(one for one in sets if one.verified and not one.is_good and one.moment <= now)
+        kept = {**_keep_usable(usable, good, policy), **kept}
     found = []
     for one in sets:
         rule = _always_keeps(one, whole, now) or kept.get(one.run_id, "")
@@ -121,9 +124,30 @@ def _keep_good(good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -
     return kept
 
 
+def _keep_usable(usable: t.Sequence[BackupSet], good: t.Sequence[BackupSet], policy: ModePolicy) -> dict[str, str]:
+    """Run id -> the rule that keeps a set that is not good, because no good one of its day, week or month is there. So
+    the loss of the archives of one node does not delete those of the others.
+
+    Args:
+        usable: sets that are not good, with an archive that is verified good; newest first.
+        good: newest first.
+        policy: of their mode.
+    """
+    kept: dict[str, str] = {}
+    for name, period in _PERIODS.items():
+        newest: dict[tuple[int, ...], BackupSet] = {}
+        for one in (*good, *usable):
+            newest.setdefault(period(one.moment), one)
+        for one in _newest_first(newest.values())[: getattr(policy, name)]:
+            if not one.is_good:
+                rule = f"no good one is among the newest {getattr(policy, name)} {name} ones at its time"
+                kept.setdefault(one.run_id, f"{rule}; it does not count: {one.why[0]}")
+    return kept
+
+
 def _decide_by_age(one: BackupSet, good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -> Decision:
-    """Decides about a good set that no rule keeps, and about a set that is not good. A set that is not good is deleted
-    by its age alone, and only if newer good sets have replaced it."""
+    """Decides about a set that no rule keeps. One that is not good is deleted by its age, and only if newer good sets
+    have replaced it."""
     days = counted(policy.days, "day")
     if one.is_good:
         return Decision(one, True, f"older than {days}, and no rule keeps it")

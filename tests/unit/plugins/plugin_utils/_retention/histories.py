@@ -61,6 +61,8 @@ def _set(number: t.Callable[[int, int], int], index: int) -> BackupSet:
     one = backup_set(hours, MODES[number(0, 2)], index, why=why, pin="pinned by ops" if number(0, 9) == 0 else "")
     if number(0, 14) == 0:
         one = BackupSet(**{**vars(one), "started": None, "why": ("its manifest cannot be read",)})
+    if why and number(0, 1):
+        one = stored(one)  # the archive of another node is missing
     return begun(one) if number(0, 14) == 0 else one
 
 

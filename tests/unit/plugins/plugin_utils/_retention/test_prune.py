@@ -18,7 +18,7 @@ from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retenti
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._retention._sets import BackupSet
 
 from . import histories
-from .histories import NOW, backup_set, begun
+from .histories import NOW, backup_set, begun, stored
 
 
 def decided(sets: t.Sequence[BackupSet], share: int = 100, **rules: int) -> dict[str, _prune.Decision]:
@@ -57,6 +57,10 @@ def hold(sets: list[BackupSet], policy: Policy) -> None:
             newest = {period(one.moment): one for one in reversed(good)}
             wanted = sorted(newest, reverse=True)[: getattr(rules, name)]
             assert all(newest[each] in left for each in wanted), name
+            usable = [one for one in own if (one.is_good or one.verified) and one.moment <= NOW and not one.is_broken]
+            wanted = sorted({period(one.moment) for one in usable}, reverse=True)[: getattr(rules, name)]
+            there = {period(one.moment) for one in usable if one not in gone}
+            assert there.issuperset(wanted), f"no archive of a {name} one is left"
     # A database alone cannot be restored elsewhere.
     full = [one for one in sets if one.mode == "full" and one.is_good and one.moment <= NOW]
     assert not full or full[0] not in gone
@@ -123,6 +127,22 @@ def test_what_is_not_good_does_not_count_and_goes_by_age_alone() -> None:
     # Both good ones are newer than those of 52 days and more.
     assert kept(found) == sorted([*range(52), 50, 51])
     assert not any(each.deletes for each in decided(bad, days=1).values())
+
+
+def test_where_no_good_one_is_left_an_archive_that_is_good_keeps_its_set() -> None:
+    # The worker was installed anew, so its old archives are lost; those of the controller have the database.
+    lost = [stored(backup_set(24 * day, why=("the archive of w is missing",))) for day in range(3, 365)]
+    found = decided([*DAILY[:3], *lost], monthly=12)
+    monthly = [each for each in found.values() if each.rule.startswith("no good one is among")]
+    # Good ones are in September and August.
+    assert len({(each.of.moment.year, each.of.moment.month) for each in monthly}) == len(monthly) == 10
+    assert not any(each.deletes for each in monthly)
+    # Those of the same months that are older than 30 days go.
+    assert sum(each.deletes for each in found.values()) > 300
+    # A bad archive keeps nothing, and neither does a good one where there is a good set.
+    assert not any(each.rule.startswith("no good") for each in decided([*DAILY, *lost[:50]], monthly=3).values())
+    bad = [stored(one, "bad") for one in lost]
+    assert not any(each.rule.startswith("no good") for each in decided([*DAILY[:3], *bad], monthly=12).values())
 
 
 def test_a_set_of_the_future_is_kept_and_does_not_count() -> None:

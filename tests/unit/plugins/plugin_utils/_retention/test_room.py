@@ -23,7 +23,8 @@ NODES = ("controller", "worker")
 def on_nodes(one: BackupSet, sizes: t.Sequence[int]) -> BackupSet:
     """The set with an archive of so many bytes on each node."""
     more = {"id": one.name, "fleet": "prod", "archive_sha256": "", "sidecar_sha256": "", "pruning": one.pruning,
-            "complete": not one.pruning}  # fmt: skip
+            "complete": not one.pruning, "partial": False, "why": ["its deletion has begun"],
+            "verified": {"verdict": "good" if one.is_good else "bad"}}  # fmt: skip
     backups = {
         node: {**more, "files": [{"name": f"{one.name}.zip", "bytes": size}]}
         for node, size in zip(NODES, sizes, strict=True)
