@@ -23,6 +23,8 @@ SCHEMA = 1
 _MODES = {word: mode for mode, word in _names.MODES.items()}
 # The columns fit a terminal. The reason why a backup is not complete is last and may be longer.
 _COPIES = "COPIES"
+# How far the clocks of two machines may differ.
+_CLOCK_OFF_SECONDS = 60
 _COLUMNS = ("BACKUP", "NODE", "STARTED (UTC)", "MODE", "SIZE", "DOCUMENTS", "DOWN", "VERIFIED", "STATE")
 
 
@@ -361,6 +363,8 @@ def _state(entry: t.Mapping[str, t.Any]) -> str:
     if verified["verdict"] == "bad":
         more = f" (and {verified['problems'] - 1} more)" if verified["problems"] > 1 else ""
         return f"BAD: {verified['problem']}{more}{pinned}"
+    if entry["partial"]:
+        return f"complete, but its run did not take all that it was to take{pinned}"
     return f"complete, dump not proved{pinned}" if entry["proof"] == "none" else f"complete{pinned}"
 
 
@@ -434,12 +438,22 @@ def problems(
     for unit, hosts in units.items():
         if not all(host in asked for host in hosts):
             continue
-        fit = [one for host in hosts for one in asked[host] if one["complete"] and one["verified"]["verdict"] != "bad"]
+        fit = [
+            one
+            for host in hosts
+            for one in asked[host]
+            if one["complete"] and not one["partial"] and one["verified"]["verdict"] != "bad"
+        ]
         what = f"{mode} backup" if mode else "backup"
         if not fit:
             found.append((unit, f"there is no good {what}: every one is incomplete or was found to be bad"))
         elif max_age:
-            newest = max(fit, key=lambda one: str(one["started"]))
+            # After a run with a wrong clock, one that is dated in the future would be the newest one for as long.
+            past = [one for one in fit if (_age(one["started"], now) or 0) >= -_CLOCK_OFF_SECONDS]
+            if not past:
+                found.append((unit, f"every good {what} is dated in the future"))
+                continue
+            newest = max(past, key=lambda one: str(one["started"]))
             age = _age(newest["started"], now)
             if age is None or age > max_age:
                 old = "of an unknown age" if age is None else f"{duration(age)} old"

@@ -355,6 +355,20 @@ def test_the_newest_backup_may_be_as_old_as_is_allowed() -> None:
     ]
 
 
+def test_one_that_is_dated_in_the_future_does_not_silence_the_alarm() -> None:
+    ahead, old = started(BASE, "2027-09-01T02:00:00.000Z"), started(DATABASE, "2026-08-01T02:00:00.000Z")
+    ((_node, text),) = problems({"node1": result(ahead, old)}, max_age=86400)
+    assert text.startswith(f"the newest backup, {DATABASE}, is 33.0 days old")
+    assert problems({"node1": result(ahead)}, max_age=86400) == [("node1", "every good backup is dated in the future")]
+
+
+def test_one_that_lacks_a_part_is_said_and_is_not_enough() -> None:
+    nodes = {"node1": result(backup(manifest=manifest(status="partial")))}
+    assert problems(nodes) == [("node1", "there is no good backup: every one is incomplete or was found to be bad")]
+    listed = _catalogue.listing(nodes, "2026-09-03T02:00:00.000Z")
+    assert "complete, but its run did not take all that it was to take" in _catalogue.listing_text(listed)
+
+
 def test_what_is_incomplete_or_bad_is_no_backup_and_a_bad_one_is_said() -> None:
     bad = backup(verification=verification(verdict="bad", problem="a.bson is absent"))
     nodes = {"node1": result(bad, backup(DATABASE, without=["zip"])), "node2": {"failed": True, "msg": "no answer"}}
