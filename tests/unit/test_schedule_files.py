@@ -101,11 +101,13 @@ def test_the_exit_code_reaches_the_scheduler_and_the_alert(machine: Machine, log
 
 
 def test_a_second_run_does_not_begin_before_the_first_has_ended(machine: Machine) -> None:
-    with (machine.folder / ".alteryx-backup.lock").open("w", encoding="ascii") as lock:
+    with (machine.folder / ".alteryx-backup.full_backup.lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, stdout, stderr = machine.runs("full_backup")
+        # The alarm looks also while a backup or a verification runs.
+        assert machine.runs("list_backups")[0] == 0
     assert (code, stdout) == (8, "")
-    assert "the last run has not ended yet" in stderr
+    assert "the last run of full_backup has not ended yet" in stderr
     assert machine.runs("full_backup")[0] == 0
 
 
@@ -174,6 +176,14 @@ def test_a_planted_wrong_unit_is_found(tmp_path: Path) -> None:
     found = verified(tmp_path, wrong / "a.timer")
     assert "every night" in found
     assert not found.startswith("0")
+
+
+def test_a_timer_has_a_time_that_each_day_has() -> None:
+    # Where a clock goes forward, one hour between 00:00 and 04:00 is missing, and systemd leaves the run out.
+    texts = [file.read_text(encoding="utf-8") for file in SYSTEMD if file.suffix == ".timer"]
+    hours = [int(hour) for text in texts for hour in re.findall(r"(?m)^OnCalendar=.* ([\d,]+):", text)[0].split(",")]
+    assert len(hours) >= len(texts) == 4
+    assert min(hours) >= 4
 
 
 def test_every_timer_starts_a_playbook_that_exists() -> None:
