@@ -44,8 +44,14 @@ $logs = New-Object System.Collections.ArrayList
 $deadRuns = New-Object System.Collections.ArrayList
 
 function Get-ForeignJob {
-    # A follower belongs to the lease, and another run cannot disturb it.
-    @(Get-NodeJob | Where-Object { $_.alive -and $_.run_id -cne $runId -and $_.job -ne 'follow_job' })
+    # A follower belongs to the lease, and another run cannot disturb it. A job that only reads backups and belongs to no
+    # run, such as that of verify_backup.yml, and a run do not disturb each other. An inspection reports it, because
+    # prune.yml deletes backups.
+    $reading = @('verify_job', 'copy_job', 'list_job')
+    @(Get-NodeJob | Where-Object {
+            $_.alive -and $_.run_id -cne $runId -and $_.job -ne 'follow_job' -and
+            ($module.Params.state -eq 'inspected' -or $_.run_id -or $reading -cnotcontains $_.job)
+        })
 }
 
 function Resolve-ForeignJob {

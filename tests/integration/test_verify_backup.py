@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from tests.faults import watch
+
 from .backup_files import flip_bit
-from .kinds import on_standin_too
-from .lab_of_tests import ARCHIVES, Lab
+from .kinds import on_standin_too, wine_only
+from .lab_of_tests import ARCHIVES, STATE_FOLDER, Lab
 from .playbook_run import PlaybookRunner
 
 pytestmark = pytest.mark.long
@@ -51,6 +56,27 @@ def test_the_newest_backup_of_each_mode_is_read_back_whatever_is_wrong_with_one(
     assert f"ServerBackup_{runs[0][:-5]} is good" not in named.text
     run_playbook("verify_backup.yml", extra_vars={"alteryx_archive_verify_id": runs[0]}).assert_ended_well()
     archive.unlink()
+
+
+@wine_only
+def test_a_verification_that_takes_long_refuses_no_backup(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    run_playbook("config_backup.yml").assert_ok()
+    jobs = lab.node.path(rf"{STATE_FOLDER}\jobs")
+
+    def is_reading() -> bool:
+        return any(b"verify_job" in file.read_bytes() for file in jobs.glob("*/status.json"))
+
+    with ThreadPoolExecutor(1) as pool:
+        verification = pool.submit(PlaybookRunner(lab), "verify_backup.yml")
+        watch.until(lambda: is_reading() or verification.done(), 180, "the job of the verification", pause=0.005)
+        stopped = watch.signal_processes(lab.node, "verify_job", signal.SIGSTOP)
+        try:
+            assert stopped
+            run_playbook("config_backup.yml").assert_ok()
+            assert not verification.done()
+        finally:
+            watch.signal_processes(lab.node, "verify_job", signal.SIGCONT)
+        verification.result().assert_ended_well()
 
 
 @on_standin_too
