@@ -110,6 +110,10 @@ class ActionModule(NodeAction):
         roles_by_host = {host: node["roles"] for host, node in plan["nodes"].items()}
         plan["stop_tiers"] = _plan.order_tiers(roles_by_host)
         plan["controller"] = next((host for host, node in plan["nodes"].items() if node["is_controller"]), "")
+        if asked.verb != "accept":
+            _plan.check_controllers(plan["nodes"])
+        if asked.verb == "roll_back":
+            _plan.check_rollback(plan["nodes"], plan["controller"], plan["restore_id"])
         show(_plan.describe_plan(plan, chosen, passed_over))
         if not self.check_mode:
             _plan.check_confirmation(asked, fleet)

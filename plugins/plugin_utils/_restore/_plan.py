@@ -85,10 +85,10 @@ def check_hold(facts: Facts) -> None:
 
 
 def check_service(facts: Facts) -> None:
-    """Refuses nodes on which the service cannot be started afterwards.
+    """Refuses nodes on which the service cannot be started afterwards, or on which a stop has other effects.
 
     Raises:
-        StepFailed: service_absent, service_disabled.
+        StepFailed: service_absent, restore_service_disabled, cluster_resource, dependants_running.
     """
     for host, found in facts.items():
         service = found["service"]
@@ -102,6 +102,48 @@ def check_service(facts: Facts) -> None:
                 f"the start type of {service['name']} on {host} is Disabled, so it could not be started afterwards",
                 {"node": host},
             )
+        if service["state"] == "Stopped":
+            continue
+        # A cluster would start it in the middle of the exchange. Windows would stop the dependants, and not start them.
+        if cluster := found.get("cluster_resource"):
+            message = f"the service {service['name']} on {host} is the cluster resource {cluster}"
+            raise StepFailed("cluster_resource", message, {"node": host})
+        if dependants := service.get("dependants"):
+            message = f"these services on {host} need {service['name']} and run: {', '.join(dependants)}"
+            raise StepFailed("dependants_running", message, {"node": host})
+
+
+def check_controllers(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuses a fleet of which two nodes are controllers: one stands by, and a restore would start both.
+
+    Args:
+        nodes: host -> its part of the plan.
+
+    Raises:
+        StepFailed: several_fleets.
+    """
+    controllers = [host for host, node in nodes.items() if node["is_controller"]]
+    if len(controllers) > 1:
+        raise StepFailed(
+            "several_fleets",
+            f"{' and '.join(controllers)} are controllers by their settings; leave the one that stands by out, by the "
+            "limit and by alteryx_restore_without_nodes",
+        )
+
+
+def check_rollback(nodes: t.Mapping[str, t.Mapping[str, t.Any]], controller: str, restore_id: str) -> None:
+    """Refuses a rollback that would not include the controller.
+
+    Raises:
+        StepFailed: restore_unknown.
+    """
+    if controller and not nodes[controller]["rolls_back"]:
+        others = ", ".join(host for host, node in nodes.items() if node["rolls_back"])
+        raise StepFailed(
+            "restore_unknown",
+            f"there is no restore {restore_id} to go back from on the controller {controller}, but on {others}, whose "
+            "old files do not fit the controller any more; accept it with accept_restore.yml",
+        )
 
 
 def find_rollback(records: Records, restore_id: str) -> dict[str, dict[str, t.Any]]:

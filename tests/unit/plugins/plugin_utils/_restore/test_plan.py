@@ -134,6 +134,44 @@ def test_a_service_that_could_not_be_started_refuses_and_a_broken_one_does_not(
         _plan.check_service({"ctl": facts(**changes)})
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param(
+            {"cluster_resource": "Alteryx"}, "cluster_resource", marks=pytest.mark.reaches("cluster_resource")
+        ),
+        pytest.param(
+            {"service": {"dependants": ["Monitor"]}},
+            "dependants_running",
+            marks=pytest.mark.reaches("dependants_running"),
+        ),
+    ],
+)
+def test_a_stop_with_other_effects_is_refused_unless_the_service_is_stopped(
+    changes: dict[str, t.Any], reason: str
+) -> None:
+    assert reason_of(lambda: _plan.check_service({"ctl": facts(**changes)})) == reason
+    stopped = {**changes, "service": {**changes.get("service", {}), "state": "Stopped"}}
+    _plan.check_service({"ctl": facts(**stopped)})
+
+
+@pytest.mark.reaches("several_fleets")
+def test_a_controller_that_stands_by_is_left_out_by_the_operator() -> None:
+    controller, worker = {"is_controller": True}, {"is_controller": False}
+    _plan.check_controllers({"c1": controller, "w": worker})
+    with pytest.raises(StepFailed, match=r"c1 and c2 are controllers .* alteryx_restore_without_nodes") as failure:
+        _plan.check_controllers({"c1": controller, "w": worker, "c2": controller})
+    assert failure.value.reason.name == "several_fleets"
+
+
+def test_a_rollback_without_the_controller_is_refused() -> None:
+    known, unknown = {"rolls_back": record()}, {"rolls_back": {}}
+    _plan.check_rollback({"ctl": known, "w": unknown}, "ctl", RUN)
+    with pytest.raises(StepFailed, match=r"on the controller ctl, but on w.* accept it") as failure:
+        _plan.check_rollback({"ctl": unknown, "w": known}, "ctl", RUN)
+    assert failure.value.reason.name == "restore_unknown"
+
+
 @pytest.mark.reaches("hold_present")
 def test_a_person_who_holds_a_node_refuses_its_restore() -> None:
     assert reason_of(lambda: _plan.check_hold({"ctl": facts(hold=True)})) == "hold_present"
