@@ -547,11 +547,23 @@ def summary(outcome: t.Mapping[str, t.Any], directory: str) -> str:
     return "\n".join(lines)
 
 
-def _verdict_of_set(outcome: t.Mapping[str, t.Any]) -> str:
-    """The verdict about the backup set: failures after the backup was made are ignored, because a set that is recorded
-    as bad never becomes good again."""
-    failed = [each for each in outcome["failures"] if not (each["step"] in STEPS and STEPS[each["step"]].is_after)]
-    return str(outcome["verdict"]) if failed or not outcome["failures"] else "OK"
+_OF_THE_SET = ("window", "configuration", "archive", "verify")
+"""The steps that make the backup set."""
+
+
+def _verdict_of_set(outcome: t.Mapping[str, t.Any], plan: Plan, results: Results) -> str:
+    """The verdict about the backup set: failures that do not affect it are ignored, because a set that is recorded as
+    bad never becomes good again."""
+    failed = [STEPS.get(each["step"]) for each in outcome["failures"]]
+    if not failed or any(step is None or not (step.is_after or step.is_beside) for step in failed):
+        return str(outcome["verdict"])
+    # After a failure, nothing else has looked whether the set is complete.
+    lacks = any(
+        STEPS[name].lacks(plan, node, results.get(host, {}))
+        for host, node in plan["nodes"].items()
+        for name in _OF_THE_SET
+    )
+    return str(outcome["verdict"]) if lacks else "OK"
 
 
 def list_publications(
@@ -576,7 +588,9 @@ def list_publications(
             files = {f"{host}\\{outcome['log_name']}": log}
             if host == (plan["controller"] or host):
                 files = {
-                    f"{set_name(plan)}.set.json": _manifest.of_set(plan, outcome, _verdict_of_set(outcome)),
+                    f"{set_name(plan)}.set.json": _manifest.of_set(
+                        plan, outcome, _verdict_of_set(outcome, plan, results)
+                    ),
                     outcome["log_name"]: _log.text(outcome, results, check_mode=check_mode),
                     **files,
                 }

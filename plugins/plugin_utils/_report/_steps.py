@@ -407,6 +407,7 @@ class Step:
         has_detail: the detail of its failure has the fields of its result, so the warnings are read from it.
         looks: it changes nothing on a node.
         is_after: it runs after the backup was made and verified, so its failure does not affect the backup set.
+        is_beside: it is about the services, so its failure does not affect the backup set, if that is complete.
     """
 
     name: str
@@ -419,6 +420,7 @@ class Step:
     has_detail: bool = False
     looks: bool = False
     is_after: bool = False
+    is_beside: bool = False
 
 
 STEPS: dict[str, Step] = {
@@ -440,20 +442,28 @@ STEPS: dict[str, Step] = {
         Step("trial", "alteryx_configuration_trial", looks=True),
         Step("pause", "alteryx_window_pause", _pause, foretell=partial(_pause, predicts=True)),
         Step("drain", "alteryx_window_drain", _drain, looks=True),
-        Step("hook", "alteryx_window_hook", goes_on=True),
+        Step("hook", "alteryx_window_hook", goes_on=True, is_beside=True),
         Step("lease", "alteryx_window_lease", _lease),
         Step("arm", "alteryx_window_armed"),
         Step("drain_again", "alteryx_window_drain_again", _drain, looks=True),
         Step("stop", "alteryx_window_stop", _stop, _lacks_stop),
         Step("gate", "alteryx_window_gate", _gate, foretell=_nothing, of_the_run=True, looks=True),
         Step("open", "alteryx_window_opened"),
-        Step("told", "alteryx_window_told", goes_on=True),
+        Step("told", "alteryx_window_told", goes_on=True, is_beside=True),
         Step("window", "alteryx_window_dump", _window, _lacks_window, has_detail=True),
         Step("cancel", "alteryx_window_cancel"),
         Step("restore", "alteryx_window_restore", _restore, _lacks_restore),
-        Step("health", "alteryx_window_health", _health, goes_on=True, looks=True),
+        Step("health", "alteryx_window_health", _health, goes_on=True, looks=True, is_beside=True),
         Step("release", "alteryx_window_release", _release),
-        Step("resume", "alteryx_window_resume", _resume, _lacks_resume, partial(_resume, predicts=True), goes_on=True),
+        Step(
+            "resume",
+            "alteryx_window_resume",
+            _resume,
+            _lacks_resume,
+            partial(_resume, predicts=True),
+            goes_on=True,
+            is_beside=True,
+        ),
         Step(
             "configuration",
             "alteryx_configuration_export",

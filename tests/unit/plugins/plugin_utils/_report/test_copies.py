@@ -53,13 +53,15 @@ def test_each_copy_has_a_line_in_summary_and_log_and_an_entry_in_the_outcome() -
 
 
 def test_a_copy_that_failed_is_named_and_costs_the_set_nothing() -> None:
-    composed = outcome(steps(GOOD[0], BAD, failed=True))
+    given = steps(GOOD[0], BAD, failed=True)
+    composed = outcome(given)
     assert (composed["verdict"], composed["exit_code"], composed["reason"]) == ("FAILED", 4, "copy_failed")
     assert composed["nodes"]["node1"]["verdict"] == "good"
     assert [one["state"] for one in composed["copies"]] == ["copied", "failed"]
     summary = _report.summary(composed, "runs/x")
     assert " copy     node1 -> nas2: FAILED after 4 attempts: broken [copy_failed]" in summary
-    assert _report._verdict_of_set(composed) == "OK"
+    files = _report.list_publications({"node1": given}, composed, check_mode=False)["node1"]["files"]
+    assert [json.loads(text)["verdict"] for name, text in files.items() if name.endswith(".set.json")] == ["OK"]
 
 
 @pytest.mark.parametrize("copies", [(), GOOD[:1]])

@@ -617,6 +617,25 @@ def test_set_and_log_lie_beside_the_archives_of_the_controller_and_a_log_of_its_
     assert " node1 plan: " in of_two  # made by one for all
 
 
+@pytest.mark.parametrize(
+    ("step", "reason"), [("hook", "hook_failed"), ("health", "controller_silent"), ("resume", "schedules_not_resumed")]
+)
+def test_a_failure_that_is_about_the_services_costs_a_complete_set_nothing(step: str, reason: str) -> None:
+    failed = samples.failed(reason, 1)
+
+    def verdict(results: dict[str, t.Any]) -> str:
+        composed = _report.compose("full", results, False, NOW, CLOCK)
+        assert composed["verdict"] == "FAILED"
+        files = _report.list_publications(results, composed, False)["node1"]["files"]
+        return str(next(json.loads(text)["verdict"] for name, text in files.items() if name.endswith(".set.json")))
+
+    assert verdict({"node1": {**samples.steps(), step: failed}}) == "OK"
+    # The run did not come to the verification, or took no configuration.
+    for lost in ("verify", "configuration"):
+        lacking = {name: result for name, result in samples.steps().items() if name != lost}
+        assert verdict({"node1": {**lacking, step: failed}}) == "FAILED"
+
+
 def test_without_an_archive_the_log_of_a_node_lies_in_its_state_folder() -> None:
     results = {"node1": broken("drain", samples.failed("drain_timeout", 2))}
     composed = _report.compose("full", results, False, NOW, CLOCK)
