@@ -44,8 +44,8 @@ $logs = New-Object System.Collections.ArrayList
 $deadRuns = New-Object System.Collections.ArrayList
 
 function Get-ForeignJob {
-    # A follower belongs to the lease, and another run cannot disturb it. A job that only reads backups and belongs to no
-    # run, such as that of verify_backup.yml, and a run do not disturb each other. An inspection reports it, because
+    # A follower belongs to the lease, and another run cannot disturb it. A job that only reads backups and belongs to
+    # no run, such as that of verify_backup.yml, and a run do not disturb each other. An inspection reports it, because
     # prune.yml deletes backups.
     $reading = @('verify_job', 'copy_job', 'list_job')
     @(Get-NodeJob | Where-Object {
@@ -231,14 +231,16 @@ function Remove-Rest {
 
 function Remove-Leftover {
     # Removes the folders of jobs that have ended. A window job that this run has taken over is still running, or its
-    # result is still needed.
+    # result is still needed. A job without a run id, such as that of verify_backup.yml, may have ended a moment ago, so
+    # that its result is still needed, or may not have begun.
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'looks at check mode itself')]
     param()
-    $kept = @($runId, $module.Result['adopted'])
+    $kept = @($runId, $module.Result['adopted'] | Where-Object { $_ })
     foreach ($job in @(Get-NodeJob | Where-Object { -not $_.alive -and $kept -cnotcontains $_.run_id })) {
-        $null = $deadRuns.Add([string]$job.run_id)
         $path = Join-Path -Path (Get-StateFolder) -ChildPath "jobs\$($job.id)"
+        if ($job.run_id) { $null = $deadRuns.Add([string]$job.run_id) }
+        elseif ([IO.Directory]::GetLastWriteTimeUtc($path) -gt [DateTime]::UtcNow.AddMinutes(-30)) { continue }
         $but = if ([IO.File]::Exists("$path\job.log")) { ', except for its log' }
         Remove-Rest -What "the rest of the job $($job.id)$but" -Path $path -Remove {
             $log = Save-NodeJobLog -Id $job.id

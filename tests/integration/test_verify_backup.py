@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -77,6 +80,24 @@ def test_a_verification_that_takes_long_refuses_no_backup(lab: Lab, run_playbook
         finally:
             watch.signal_processes(lab.node, "verify_job", signal.SIGCONT)
         verification.result().assert_ended_well()
+
+
+@wine_only
+def test_recover_removes_what_a_verification_has_left_half_an_hour_ago(lab: Lab, run_playbook: PlaybookRunner) -> None:
+    old, new = (lab.node.path(rf"{STATE_FOLDER}\jobs\{name}-verify-0000") for name in ("Old", "New"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text('{"place": {"password": "of a share"}}', encoding="utf-8")
+    before = time.time() - 31 * 60
+    os.utime(old, (before, before))
+    try:
+        run = run_playbook("recover.yml")
+        run.assert_ended_well()
+        assert not old.exists()
+        assert new.exists()
+        assert "removed the rest of the job Old-verify-0000" in run.text
+    finally:
+        shutil.rmtree(new)
 
 
 @on_standin_too
