@@ -115,13 +115,18 @@ def _keep_good(good: t.Sequence[BackupSet], policy: ModePolicy, now: datetime) -
     if older is not None:
         # Without it, the time from the limit to the next set would not be covered.
         kept.setdefault(older.run_id, f"the newest one older than {counted(policy.days, 'day')}")
-    for name, period in _PERIODS.items():
-        newest: dict[tuple[int, ...], BackupSet] = {}
-        for one in good:
-            newest.setdefault(period(one.moment), one)
-        for one in list(newest.values())[: getattr(policy, name)]:
+    for name in _PERIODS:
+        for one in _first_of_each(name, good)[: getattr(policy, name)]:
             kept.setdefault(one.run_id, f"one of the newest {getattr(policy, name)} {name} ones")
     return kept
+
+
+def _first_of_each(name: str, sets: t.Iterable[BackupSet]) -> list[BackupSet]:
+    """The first set of each day, week or month, by the name of the period."""
+    found: dict[tuple[int, ...], BackupSet] = {}
+    for one in sets:
+        found.setdefault(_PERIODS[name](one.moment), one)
+    return list(found.values())
 
 
 def _keep_usable(usable: t.Sequence[BackupSet], good: t.Sequence[BackupSet], policy: ModePolicy) -> dict[str, str]:
@@ -134,13 +139,12 @@ def _keep_usable(usable: t.Sequence[BackupSet], good: t.Sequence[BackupSet], pol
         policy: of their mode.
     """
     kept: dict[str, str] = {}
-    for name, period in _PERIODS.items():
-        newest: dict[tuple[int, ...], BackupSet] = {}
-        for one in (*good, *usable):
-            newest.setdefault(period(one.moment), one)
-        for one in _newest_first(newest.values())[: getattr(policy, name)]:
+    for name in _PERIODS:
+        for one in _newest_first(_first_of_each(name, (*good, *usable)))[: getattr(policy, name)]:
             if not one.is_good:
-                rule = f"no good one is among the newest {getattr(policy, name)} {name} ones at its time"
+                rule = (
+                    f"one of the newest {getattr(policy, name)} {name} ones, because no good one of that time is left"
+                )
                 kept.setdefault(one.run_id, f"{rule}; it does not count: {one.why[0]}")
     return kept
 
