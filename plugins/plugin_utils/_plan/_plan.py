@@ -244,19 +244,29 @@ def _check_state_folders(facts: NodeFacts, request: Request) -> list[str]:
     )
 
 
+def check_stop(service: str, cluster_resource: str, dependants: t.Sequence[str]) -> None:
+    """Refuses a stop that has other effects: a cluster would start the service again, and Windows would stop the
+    services that need it and not start them.
+
+    Args:
+        service: its name, as the message shows it.
+        cluster_resource: that the service is, "" if it is not one.
+        dependants: the running services that need it.
+
+    Raises:
+        StepFailed: cluster_resource, dependants_running.
+    """
+    if cluster_resource:
+        raise StepFailed("cluster_resource", f"the service {service} is the cluster resource {cluster_resource}")
+    if dependants:
+        raise StepFailed("dependants_running", f"these services need {service} and run: {', '.join(dependants)}")
+
+
 def _check_service(node_plan: NodePlan, facts: NodeFacts, request: Request) -> None:
     state = facts.service.state
     if facts.hold:
         raise StepFailed("hold_present", "the file HOLD is in the state folder of the node")
-    if facts.cluster_resource:
-        raise StepFailed(
-            "cluster_resource", f"the service {request.service_name} is the cluster resource {facts.cluster_resource}"
-        )
-    if facts.service.dependants:
-        raise StepFailed(
-            "dependants_running",
-            f"these services need {request.service_name} and run: {', '.join(facts.service.dependants)}",
-        )
+    check_stop(request.service_name, facts.cluster_resource, facts.service.dependants)
     if facts.lease and facts.lease.prior_state == "Running" and state != "Running":
         node_plan.warnings.append(f"the run {facts.lease.run_id} has left the service {state}; it is started first")
         return

@@ -13,6 +13,7 @@ from .._core.reasons import StepFailed
 from .._core.text import size
 from .._fleet._topology import STOP_ORDER
 from .._plan._fleet_topology import list_rolled_back
+from .._plan._plan import check_stop
 from .._retention._sets import BackupSet
 
 
@@ -104,13 +105,13 @@ def check_service(facts: Facts) -> None:
             )
         if service["state"] == "Stopped":
             continue
-        # A cluster would start it in the middle of the exchange. Windows would stop the dependants, and not start them.
-        if cluster := found.get("cluster_resource"):
-            message = f"the service {service['name']} on {host} is the cluster resource {cluster}"
-            raise StepFailed("cluster_resource", message, {"node": host})
-        if dependants := service.get("dependants"):
-            message = f"these services on {host} need {service['name']} and run: {', '.join(dependants)}"
-            raise StepFailed("dependants_running", message, {"node": host})
+        try:
+            check_stop(
+                f"{service['name']} on {host}", found.get("cluster_resource", ""), service.get("dependants") or ()
+            )
+        except StepFailed as failure:
+            failure.detail["node"] = host
+            raise
 
 
 def check_controllers(nodes: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
