@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._core.reasons import EXIT_CODES, REASONS
 from ansible_collections.alteryx_ops.server_backup.plugins.plugin_utils._report import _interruption, _log, _report
 from tests.unit.plugins import samples
+from tests.unit.plugins.plugin_utils._report.test_retention import verdict_of_set
 
 NOW = "2026-09-01T02:05:00.000Z"
 CLOCK = 1300.0
@@ -624,16 +625,15 @@ def test_a_failure_that_is_about_the_services_costs_a_complete_set_nothing(step:
     failed = samples.failed(reason, 1)
 
     def verdict(results: dict[str, t.Any]) -> str:
-        composed = _report.compose("full", results, False, NOW, CLOCK)
+        composed = _report.compose("full", {"node1": results}, False, NOW, CLOCK)
         assert composed["verdict"] == "FAILED"
-        files = _report.list_publications(results, composed, False)["node1"]["files"]
-        return str(next(json.loads(text)["verdict"] for name, text in files.items() if name.endswith(".set.json")))
+        return verdict_of_set(composed, results)
 
-    assert verdict({"node1": {**samples.steps(), step: failed}}) == "OK"
+    assert verdict({**samples.steps(), step: failed}) == "OK"
     # The run did not come to the verification, or took no configuration.
     for lost in ("verify", "configuration"):
         lacking = {name: result for name, result in samples.steps().items() if name != lost}
-        assert verdict({"node1": {**lacking, step: failed}}) == "FAILED"
+        assert verdict({**lacking, step: failed}) == "FAILED"
 
 
 def test_without_an_archive_the_log_of_a_node_lies_in_its_state_folder() -> None:

@@ -22,6 +22,13 @@ PLANNED = {"plan": {"sets": SETS, "deletes": True, "refused": "", "summary": SAI
 DONE = {"changed": True, "did": NAMES[:1], "bytes": 1000, "held": []}
 
 
+def verdict_of_set(composed: dict[str, t.Any], results: dict[str, t.Any]) -> str:
+    """The verdict that the .set.json of a run on one node has."""
+    files = _report.list_publications({"node1": results}, composed, check_mode=False)["node1"]["files"]
+    (text,) = (text for name, text in files.items() if name.endswith(".set.json"))
+    return str(json.loads(text)["verdict"])
+
+
 def steps(**changes: t.Any) -> dict[str, dict[str, t.Any]]:
     """A good run that has deleted a set."""
     found = {**samples.steps(), "prune_plan": PLANNED, "prune_check": {"held": []}, "prune": DONE, **changes}
@@ -83,11 +90,6 @@ def test_a_deletion_that_failed_fails_the_run_and_not_its_backup_set() -> None:
     bad = samples.failed("prune_incomplete", 4, "1 of 1 backups could not be deleted", detail={"did": []})
     composed = outcome(prune=bad)
     assert (composed["verdict"], composed["exit_code"], composed["retention"]["deleted"]) == ("FAILED", 4, [])
-
-    def verdict(of: dict[str, t.Any], results: dict[str, t.Any]) -> str:
-        files = _report.list_publications({"node1": results}, of, check_mode=False)["node1"]["files"]
-        return str(next(json.loads(text)["verdict"] for name, text in files.items() if name.endswith(".set.json")))
-
-    assert verdict(composed, steps(prune=bad)) == "OK"
+    assert verdict_of_set(composed, steps(prune=bad)) == "OK"
     worse = outcome(prune=bad, verify=samples.failed("archive_bad", 3))
-    assert verdict(worse, steps(prune=bad, verify=samples.failed("archive_bad", 3))) == "FAILED"
+    assert verdict_of_set(worse, steps(prune=bad, verify=samples.failed("archive_bad", 3))) == "FAILED"
